@@ -1,0 +1,46 @@
+/** Time is handed in, so that no test has to sleep: see test/helpers/virtual-clock.ts. */
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Wall-clock time in ms since the epoch; may jump. */
+  now(): number;
+  /** Ms since some fixed point; never goes back. */
+  monotonic(): number;
+  /** Calls `callback` once after `ms`; `background: true` does not keep the process alive. */
+  after(ms: number, callback: () => void, options?: { background?: boolean }): Timer;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback, options) {
+    const handle = setTimeout(callback, ms);
+    if (options?.background) handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+/** Settles as `work` does, or rejects with `onTimeout()` after `ms`; the loser's outcome is dropped. */
+export function withDeadline<T>(
+  clock: Clock,
+  ms: number,
+  work: Promise<T>,
+  onTimeout: () => Error,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = clock.after(ms, () => reject(onTimeout()));
+    work.then(
+      (value) => {
+        timer.cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error);
+      },
+    );
+  });
+}

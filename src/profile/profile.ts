@@ -1,0 +1,28 @@
+/** A profile after reading, merging, expanding and validating: what the rest of mcp-run works with. */
+import type { ProviderEntry, SecretSpec, SecretsFromSpec } from "../secrets/spec.ts";
+
+export interface Profile {
+  readonly name: string;
+  /** The file it came from; for messages. */
+  readonly file: string;
+  readonly description?: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Absolute; undefined for the launcher's own. */
+  readonly cwd?: string;
+  /** Plain values, `${VAR}` already expanded. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Names besides the default list. */
+  readonly inheritEnv: readonly string[] | "none" | "all";
+  readonly secrets: readonly SecretSpec[];
+  readonly secretsFrom: readonly SecretsFromSpec[];
+  /** Names of secrets that may stand as {{NAME}} in `args`. */
+  readonly secretsInArgs: readonly string[];
+  readonly stopGraceMs: number;
+  /** Longest line that is relayed, in bytes. */
+  readonly maxLineBytes: number;
+  /** Ms that a backend may take. */
+  readonly fetchTimeoutMs: number;
+  /** Every entry under `providers:` of the file, by name. */
+  readonly providers: ReadonlyMap<string, ProviderEntry>;
+}

@@ -1,0 +1,127 @@
+/**
+ * The contract between mcp-run and a backend. The least a backend must do is `fetch` and `close`;
+ * everything else is an interface of its own that a backend takes on when it can keep its promise.
+ */
+import type { ZodType } from "zod";
+import type { Clock } from "../clock.ts";
+import type { ProviderError } from "../errors.ts";
+import type { Emit } from "../events.ts";
+import type { Paths } from "../paths.ts";
+import type { ProgramRunner } from "./program.ts";
+import type { Secret } from "./secret.ts";
+
+export interface FetchedSecret {
+  readonly value: Secret;
+  /** The backend's own name for this version of the value. */
+  readonly version?: string;
+  readonly createdAt?: Date;
+  readonly expiresAt?: Date;
+}
+
+export interface Provider<Ref> {
+  /**
+   * Fetches every ref, batched where the backend can. The answer has exactly one entry for each ref
+   * (the same object): the secret, or why it could not be had. Rejects only when `signal` is aborted or
+   * when no ref at all could be tried (then with a ProviderError).
+   */
+  fetch(refs: readonly Ref[], signal: AbortSignal): Promise<ReadonlyMap<Ref, FetchedSecret | ProviderError>>;
+  /** Ends leases (best effort) and closes sockets. Never rejects; may be called twice. */
+  close(): Promise<void>;
+}
+
+export interface StoredEntry {
+  /** The path part of a ref; `mcp-run secrets list` shows it behind `PROVIDER:`. */
+  readonly path: string;
+  readonly version?: string;
+  readonly updatedAt?: Date;
+}
+
+/** A provider whose entries a person may write with `mcp-run secrets set|list|rm|generate`. */
+export interface SecretStore<Ref> extends Provider<Ref> {
+  /** Writes a new current version and returns its name. Throws ProviderError; the old version is then intact. */
+  put(ref: Ref, value: Secret, signal: AbortSignal): Promise<{ readonly version?: string }>;
+  /** False if there was nothing to remove. Throws ProviderError. */
+  remove(ref: Ref, signal: AbortSignal): Promise<boolean>;
+  /** Entries that mcp-run can name; a backend that can't be listed throws ProviderError `invalid`. */
+  list(signal: AbortSignal): Promise<readonly StoredEntry[]>;
+}
+
+/** A store that is encrypted to a pinned set of public keys, so that a team or CI can share the file. */
+export interface RecipientStore {
+  recipients(): Promise<readonly Recipient[]>;
+  /** Pins one more public key and re-encrypts. Throws ProviderError. */
+  addRecipient(publicKey: string, label: string | undefined, signal: AbortSignal): Promise<void>;
+  /** Unpins by public key or label and re-encrypts; false if it was not pinned. Throws ProviderError. */
+  removeRecipient(publicKeyOrLabel: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Replaces our own identity and re-encrypts everything. Whoever could read the store before may have kept
+   * a copy, so the answer names every entry whose value must be rotated at its issuer.
+   */
+  rekey(signal: AbortSignal): Promise<{ readonly mustRotate: readonly string[] }>;
+}
+
+export interface Recipient {
+  readonly publicKey: string;
+  readonly label?: string;
+  /** True for the key of this machine's own identity. */
+  readonly own: boolean;
+}
+
+/** The parts of mcp-run that a provider may use. It takes nothing from the process itself. */
+export interface ProviderContext {
+  /** The entry's name in the profile file, which is also the word before the colon in its refs. */
+  readonly name: string;
+  readonly env: EnvironmentReader;
+  readonly paths: Paths;
+  readonly platform: NodeJS.Platform;
+  /** The user id, undefined on Windows. */
+  readonly uid: number | undefined;
+  readonly loginName: string;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  /** Runs a program without a shell; the only way for a provider to start one. */
+  readonly runProgram: ProgramRunner;
+  /** Resolves a ref that stands in this provider's own settings (secret zero). Throws McpRunError. */
+  resolveRef(ref: string, signal: AbortSignal): Promise<Secret>;
+  /** The OS keychain, where this machine has a usable one; undefined where it has none. */
+  keychain(): Promise<SecretStore<KeychainItem> | undefined>;
+}
+
+/** What `ProviderContext.keychain` is asked for; the keychain provider's own refs are of this shape. */
+export interface KeychainItem {
+  readonly path: string;
+}
+
+/** Reads a variable of mcp-run's own environment and remembers its name: the child will not inherit it. */
+export interface EnvironmentReader {
+  get(name: string): string | undefined;
+  readonly namesRead: ReadonlySet<string>;
+}
+
+/** What a profile says about one ref, before the provider's `refSchema` has looked at it. */
+export interface RefRequest {
+  readonly path: string;
+  readonly version?: string;
+  /** Provider-specific keys of the long form, such as `attributes:` or `command:`. */
+  readonly [option: string]: unknown;
+}
+
+export interface ProviderKind<Config = unknown, Ref extends object = object> {
+  /** The word for `type:`; also the provider's name where it needs no settings. */
+  readonly name: string;
+  /** True if refs work without an entry under `providers:` (then `configSchema` accepts `{}`). */
+  readonly worksWithoutSettings: boolean;
+  /** The settings under `providers:`, without `type`. Strict: unknown keys are errors. */
+  readonly configSchema: ZodType<Config>;
+  /** A RefRequest, narrowed to what this backend understands. Strict. */
+  readonly refSchema: ZodType<Ref>;
+  open(config: Config, context: ProviderContext): Promise<Provider<Ref>>;
+}
+
+export function isSecretStore<Ref>(provider: Provider<Ref>): provider is SecretStore<Ref> {
+  return "put" in provider && "remove" in provider && "list" in provider;
+}
+
+export function isRecipientStore<T extends object>(provider: T): provider is T & RecipientStore {
+  return "rekey" in provider && "addRecipient" in provider;
+}
