@@ -18,12 +18,12 @@ export function parseRef(text: string): ParsedRef {
   const provider = text.slice(0, colon);
   if (!PROVIDER_NAME.test(provider)) return refuse(`"${provider}" is not a provider's name`);
   const [rawPath, rawField] = splitUnescaped(text.slice(colon + 1), "#", 2);
-  const path = unescape(rawPath ?? "", "#");
+  const path = unescaped(rawPath ?? "", "#");
   if (path === "") return refuse("it has no path after the colon");
   if (path !== path.trim()) return refuse("its path begins or ends with a blank");
   if (hasControlCharacter(text)) return refuse("it holds a control character");
   if (rawField === undefined) return { ok: true, ref: { provider, request: { path }, text } };
-  const field = splitUnescaped(rawField, ".").map((step) => unescape(step, "."));
+  const field = splitUnescaped(rawField, ".").map((step) => unescaped(step, "."));
   if (field.some((step) => step === "")) return refuse("a part of its key after the # is empty");
   return { ok: true, ref: { provider, request: { path }, field, text } };
 }
@@ -55,7 +55,7 @@ function splitUnescaped(text: string, separator: string, limit = Number.POSITIVE
   return parts;
 }
 
-function unescape(text: string, character: string): string {
+function unescaped(text: string, character: string): string {
   return text.replaceAll(`\\${character}`, character);
 }
 
