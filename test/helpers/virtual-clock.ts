@@ -20,7 +20,11 @@ export class VirtualClock implements Clock {
   after(ms: number, callback: () => void): Timer {
     const timer = { at: this.#now + ms, callback };
     this.#timers.push(timer);
-    return { cancel: () => void (this.#timers = this.#timers.filter((other) => other !== timer)) };
+    return {
+      cancel: () => {
+        this.#timers = this.#timers.filter((other) => other !== timer);
+      },
+    };
   }
 
   /** Moves time on, running what falls due in order; lets promises settle after each timer. */
