@@ -111,11 +111,20 @@ export interface ProviderKind<Config = unknown, Ref extends object = object> {
   readonly name: string;
   /** True if refs work without an entry under `providers:` (then `configSchema` accepts `{}`). */
   readonly worksWithoutSettings: boolean;
+  /** Ms that it may take where a person may have to unlock something; without it the profile's fetch timeout holds. */
+  readonly patienceMs?: number;
   /** The settings under `providers:`, without `type`. Strict: unknown keys are errors. */
   readonly configSchema: ZodType<Config>;
   /** A RefRequest, narrowed to what this backend understands. Strict. */
   readonly refSchema: ZodType<Ref>;
   open(config: Config, context: ProviderContext): Promise<Provider<Ref>>;
+}
+
+/** Finds and loads the code of a backend; the composition root makes it. */
+export interface ProviderKinds {
+  /** Every word that `type:` may be. */
+  readonly names: readonly string[];
+  load(type: string): Promise<ProviderKind | undefined>;
 }
 
 export function isSecretStore<Ref>(provider: Provider<Ref>): provider is SecretStore<Ref> {

@@ -1,0 +1,120 @@
+/** Asks every backend of a profile at the same time, each within its own deadline, each document once. */
+import { withDeadline } from "../clock.ts";
+import { McpRunError, ProviderError } from "../errors.ts";
+import type { FetchedSecret, RefRequest } from "./provider.ts";
+import type { OpenProvider, ProviderPool } from "./provider-pool.ts";
+import type { ResolveRequest } from "./resolution.ts";
+import type { Ref } from "./spec.ts";
+
+export type Answer = FetchedSecret | ProviderError;
+
+/** Fetches every ref, one deadline a backend; a backend that fails as a whole fails each of its refs. */
+export async function fetchAll(pool: ProviderPool, request: ResolveRequest): Promise<Map<Ref, Answer>> {
+  const refs = [
+    ...request.secrets.flatMap(({ source }) => (source.type === "ref" ? [source.ref] : [])),
+    ...request.secretsFrom.map(({ ref }) => ref),
+  ];
+  const answers = new Map<Ref, Answer>();
+  await Promise.all(
+    [...new Set(refs.map((ref) => ref.provider))].map(async (provider) => {
+      const group = refs.filter((ref) => ref.provider === provider);
+      const fetched = await fetchGroup(pool, provider, group, request);
+      for (const ref of group) {
+        answers.set(
+          ref,
+          fetched instanceof ProviderError ? fetched : (fetched.get(ref.request) ?? noAnswer()),
+        );
+      }
+    }),
+  );
+  return answers;
+}
+
+async function fetchGroup(
+  pool: ProviderPool,
+  provider: string,
+  group: readonly Ref[],
+  { context: { clock }, signal, timeoutMs }: ResolveRequest,
+): Promise<ReadonlyMap<RefRequest, Answer> | ProviderError> {
+  const given = new AbortController();
+  try {
+    const limit = Math.max(timeoutMs, (await pool.patienceMs(provider)) ?? 0);
+    const work = pool.open(provider).then((open) =>
+      fetchDocuments(
+        open,
+        group.map(({ request }) => request),
+        AbortSignal.any([signal, given.signal]),
+      ),
+    );
+    return await untilAborted(
+      signal,
+      withDeadline(clock, limit, work, () => tooSlow(limit)),
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    given.abort(error);
+    return asProviderError(error);
+  }
+}
+
+/** Asks an open provider for documents; requests that say the same are one ref, so that it is asked once. */
+export async function fetchDocuments(
+  { kind, provider }: OpenProvider,
+  requests: readonly RefRequest[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<RefRequest, Answer>> {
+  const refs = new Map<string, object>();
+  const answers = new Map<RefRequest, Answer>();
+  for (const request of requests) {
+    const key = JSON.stringify(request);
+    if (refs.has(key)) continue;
+    const parsed = kind.refSchema.safeParse(request);
+    if (parsed.success) refs.set(key, parsed.data);
+    else
+      answers.set(
+        request,
+        new ProviderError("invalid", parsed.error.issues[0]?.message ?? "the ref is malformed"),
+      );
+  }
+  const fetched =
+    refs.size > 0 ? await provider.fetch([...refs.values()], signal) : new Map<object, Answer>();
+  for (const request of requests) {
+    const ref = refs.get(JSON.stringify(request));
+    const answer = ref && fetched.get(ref);
+    if (answer) answers.set(request, answer);
+  }
+  return answers;
+}
+
+function asProviderError(error: unknown): ProviderError {
+  if (error instanceof ProviderError) return error;
+  if (error instanceof McpRunError) {
+    const failure =
+      error.code === "access-denied"
+        ? "denied"
+        : error.code === "backend-unavailable"
+          ? "unavailable"
+          : "invalid";
+    return new ProviderError(failure, error.message, error.hint ? { hint: error.hint } : {});
+  }
+  throw error;
+}
+
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+function tooSlow(ms: number): ProviderError {
+  return new ProviderError("unavailable", `no answer within ${ms / 1000} s`, {
+    hint: "again, or a longer fetchTimeout in the profile",
+  });
+}
+
+export function noAnswer(): ProviderError {
+  return new ProviderError("invalid", "the provider gave no answer for it");
+}

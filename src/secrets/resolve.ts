@@ -1,0 +1,155 @@
+/**
+ * Resolves everything a profile asks for: backends in parallel, each bounded in time, all or nothing.
+ * The steps, in the order of the code: group the refs by backend and fetch each document once; pick the
+ * fields; spread `secretsFrom`; fill in the templates; then, if anything is missing, refuse the whole set.
+ */
+import { type ErrorCode, McpRunError, ProviderError } from "../errors.ts";
+import { type Answer, fetchAll, fetchDocuments, noAnswer } from "./fetch-all.ts";
+import { allFields, pickField } from "./field.ts";
+import { fillTemplates } from "./fill-templates.ts";
+import type { FetchedSecret } from "./provider.ts";
+import { ProviderPool } from "./provider-pool.ts";
+import {
+  type Resolution,
+  type ResolvedSecret,
+  type ResolveRequest,
+  resolvedFrom,
+  type SecretFailure,
+} from "./resolution.ts";
+import type { Secret } from "./secret.ts";
+import type { Ref, SecretsFromSpec } from "./spec.ts";
+
+/** Resolves everything, or throws one McpRunError that names every secret that failed. */
+export async function resolveSecrets(request: ResolveRequest): Promise<Resolution> {
+  const resolution = await tryResolveSecrets(request);
+  if (resolution.failures.length > 0) throw refusal(resolution.failures);
+  return resolution;
+}
+
+/** Like resolveSecrets, but reports each failure on its own: for `check`. Rejects only when aborted. */
+export async function tryResolveSecrets(request: ResolveRequest): Promise<Resolution> {
+  const secretZero: { name: string; value: Secret }[] = [];
+  const pool = new ProviderPool(
+    request.kinds,
+    request.providers,
+    request.context,
+    async (ref, open, signal) => {
+      const answer = (await fetchDocuments(open, [ref.request], signal)).get(ref.request);
+      const value = answer && !(answer instanceof ProviderError) ? fieldOf(answer.value, ref) : answer;
+      if (!value || value instanceof ProviderError) {
+        throw failureOf({ name: "", from: ref.text, error: value ?? noAnswer() }, "Cannot read");
+      }
+      secretZero.push({ name: ref.provider.toUpperCase(), value });
+      return value;
+    },
+  );
+  try {
+    return { ...(await resolveWith(pool, request)), secretZero };
+  } finally {
+    await pool.close();
+  }
+}
+
+async function resolveWith(
+  pool: ProviderPool,
+  request: ResolveRequest,
+): Promise<Pick<Resolution, "secrets" | "failures">> {
+  const documents = await fetchAll(pool, request);
+  const failures: SecretFailure[] = [];
+  const resolved = new Map<string, ResolvedSecret>();
+
+  for (const spec of request.secrets) {
+    if (spec.source.type !== "ref") continue;
+    const { ref } = spec.source;
+    const answer = documents.get(ref) ?? noAnswer();
+    const value = answer instanceof ProviderError ? answer : fieldOf(answer.value, ref);
+    const checked = value instanceof ProviderError || !value.isEmpty ? value : emptyValue();
+    if (!(checked instanceof ProviderError)) {
+      resolved.set(spec.name, resolvedFrom(spec, checked, ref.text, answer as FetchedSecret));
+    } else if (!(spec.optional && checked.failure === "missing")) {
+      failures.push({ name: spec.name, from: ref.text, error: checked });
+    }
+  }
+
+  for (const spec of request.secretsFrom) {
+    const answer = documents.get(spec.ref) ?? noAnswer();
+    for (const outcome of spread(spec, answer)) {
+      if ("error" in outcome) failures.push(outcome);
+      else if (!request.secrets.some(({ name }) => name === outcome.name))
+        resolved.set(outcome.name, outcome);
+    }
+  }
+
+  fillTemplates(request.secrets, resolved, failures);
+  return { secrets: [...resolved.values()], failures };
+}
+
+function fieldOf(document: Secret, ref: Ref): Secret | ProviderError {
+  return ref.field ? pickField(document, ref.field) : document;
+}
+
+function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecret | SecretFailure> {
+  const from = spec.ref.text;
+  const source = answer instanceof ProviderError ? answer : fieldOf(answer.value, spec.ref);
+  const fields = source instanceof ProviderError ? source : allFields(source);
+  if (fields instanceof ProviderError) {
+    if (!(spec.optional && fields.failure === "missing"))
+      yield { name: `${spec.prefix}*`, from, error: fields };
+    return;
+  }
+  for (const key of spec.only ?? fields.keys()) {
+    const name = spec.prefix + key;
+    const value = fields.get(key) ?? new ProviderError("missing", `there is no field "${key}"`);
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      yield {
+        name,
+        from,
+        error: new ProviderError("invalid", `"${name}" can't be the name of a variable`, {
+          hint: "only: with the fields that the server needs",
+        }),
+      };
+    } else if (value instanceof ProviderError) {
+      yield { name, from, error: value };
+    } else if (!value.isEmpty) {
+      yield resolvedFrom(
+        { name, deliver: "env", scrub: true },
+        value,
+        `${from}#${key}`,
+        answer as FetchedSecret,
+      );
+    }
+  }
+}
+
+/** The worst failure decides the exit code: what a retry could mend comes first, then missing rights. */
+const CODES_BY_WEIGHT: readonly ErrorCode[] = [
+  "backend-unavailable",
+  "access-denied",
+  "profile-invalid",
+  "secret-invalid",
+];
+
+function refusal(failures: readonly SecretFailure[]): McpRunError {
+  const [first, ...others] = failures.map((failure) => failureOf(failure, "Cannot read secret"));
+  if (first && others.length === 0) return first;
+  const all = failures.map((failure) => failureOf(failure, "Cannot read secret"));
+  const code =
+    CODES_BY_WEIGHT.find((candidate) => all.some((error) => error.code === candidate)) ?? "secret-invalid";
+  return new McpRunError(code, `Cannot read ${all.length} secrets, so the server was not started`, {
+    details: all.map((error) => (error.hint ? `${error.message}. Try ${error.hint}.` : `${error.message}.`)),
+  });
+}
+
+function failureOf({ name, from, error }: SecretFailure, action: string): McpRunError {
+  const what = from === "template" ? `${name} from its template` : name ? `${name} from ${from}` : from;
+  return new McpRunError(error.code, `${action} ${what}: ${error.reason}`, {
+    ...(error.hint && { hint: error.hint }),
+    details: error.details,
+  });
+}
+
+function emptyValue(): ProviderError {
+  return new ProviderError("missing", "the value is empty", {
+    hint: "storing a value there, or optional: true",
+  });
+}
