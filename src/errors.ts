@@ -4,6 +4,8 @@
  * «Try ». Neither ever holds a secret value.
  */
 
+import { constants } from "node:os";
+
 /** What went wrong, as a class of failures; decides the exit code. */
 export type ErrorCode =
   | "usage"
@@ -61,15 +63,15 @@ export class McpRunError extends Error {
 /** A signal arrived before there was anything to forward it to. */
 export class InterruptedError extends McpRunError {
   override readonly name = "InterruptedError";
-  readonly signalNumber: number;
+  readonly signal: NodeJS.Signals;
 
-  constructor(signal: NodeJS.Signals, signalNumber: number) {
+  constructor(signal: NodeJS.Signals) {
     super("interrupted", `Interrupted by ${signal}`);
-    this.signalNumber = signalNumber;
+    this.signal = signal;
   }
 
   override get exitCode(): number {
-    return 128 + this.signalNumber;
+    return 128 + constants.signals[this.signal];
   }
 }
 

@@ -17,6 +17,8 @@ export interface OpenProvider {
 /** What a provider gets, apart from its own name and the way to other providers. */
 export type SharedContext = Omit<ProviderContext, "name" | "resolveRef">;
 
+const CLOSE_MS = 2_000;
+
 type ReadOne = (ref: Ref, open: OpenProvider, signal: AbortSignal) => Promise<Secret>;
 
 export class ProviderPool {
@@ -56,12 +58,18 @@ export class ProviderPool {
     return (await this.#kindOf(name)).kind.patienceMs;
   }
 
+  /** Closes what was opened, in at most CLOSE_MS: a backend that hangs must not keep the server waiting. */
   async close(): Promise<void> {
-    const opened = await Promise.allSettled(this.#opened.values());
+    const opened = [...this.#opened.values()];
     this.#opened.clear();
-    await Promise.all(
-      opened.map((result) => (result.status === "fulfilled" ? result.value.provider.close() : undefined)),
-    );
+    const closed = Promise.allSettled(opened.map((open) => open.then(({ provider }) => provider.close())));
+    await new Promise<void>((resolve) => {
+      const timer = this.#shared.clock.after(CLOSE_MS, resolve);
+      closed.finally(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   async #kindOf(name: string): Promise<{ kind: ProviderKind; settings: Readonly<Record<string, unknown>> }> {

@@ -1,0 +1,49 @@
+/** What a command may touch of the process. The composition root makes it; tests make their own. */
+import type { Readable, Writable } from "node:stream";
+import type { Clock } from "../clock.ts";
+import { InterruptedError } from "../errors.ts";
+import type { Paths } from "../paths.ts";
+import type { ProviderKinds } from "../secrets/provider.ts";
+import type { Printer } from "../ui/printer.ts";
+
+export interface CommandContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+  readonly paths: Paths;
+  readonly platform: NodeJS.Platform;
+  /** Undefined on Windows. */
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  /** The login name; read only when a backend asks. */
+  readonly loginName: () => string;
+  readonly clock: Clock;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable & { readonly isTTY?: boolean };
+  readonly printer: Printer;
+  readonly kinds: ProviderKinds;
+  readonly options: GlobalOptions;
+  /** Calls back at each INT, TERM, HUP or QUIT that mcp-run gets; ends with the returned function. */
+  onSignal(listener: (signal: NodeJS.Signals) => void): () => void;
+}
+
+export interface GlobalOptions {
+  /** `--config FILE` */
+  readonly config?: string;
+  readonly allowPlaintext: boolean;
+}
+
+/** Runs `work` with a signal that is aborted by INT, TERM, HUP or QUIT; it then rejects with InterruptedError. */
+export async function interruptible<T>(
+  context: CommandContext,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const abort = new AbortController();
+  const stop = context.onSignal((signal) => abort.abort(new InterruptedError(signal)));
+  try {
+    return await work(abort.signal);
+  } finally {
+    stop();
+  }
+}

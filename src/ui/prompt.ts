@@ -1,0 +1,53 @@
+/** Takes a secret from a person or a pipe: never echoed, never from argv. */
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { Writable } from "node:stream";
+import { McpRunError } from "../errors.ts";
+import { Secret } from "../secrets/secret.ts";
+
+/** Longest value that is read from a pipe, in bytes; the stores' own bounds are smaller. */
+const MAX_INPUT_BYTES = 4 * 1024 * 1024;
+
+/** Asks on the terminal without an echo. Throws McpRunError `interrupted` on Ctrl-C or Ctrl-D. */
+export function promptHidden(question: string, input: Readable, terminal: Writable): Promise<Secret> {
+  terminal.write(question);
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input, output: silent, terminal: true, historySize: 0 });
+  return new Promise((resolve, reject) => {
+    lines.once("line", (line) => {
+      resolve(new Secret(line));
+      lines.close();
+    });
+    lines.once("SIGINT", () => lines.close());
+    lines.once("close", () => {
+      terminal.write("\n");
+      reject(new McpRunError("interrupted", "Cannot go on: nothing was entered"));
+    });
+  });
+}
+
+/** Reads all of a pipe as UTF-8; one trailing newline is dropped. Throws McpRunError for too much or not UTF-8. */
+export async function readPiped(input: Readable): Promise<Secret> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of input) {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+    size += bytes.length;
+    if (size > MAX_INPUT_BYTES) {
+      throw new McpRunError(
+        "usage",
+        `Cannot read the value from stdin: it is longer than ${MAX_INPUT_BYTES} bytes`,
+      );
+    }
+    chunks.push(bytes);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new McpRunError("usage", "Cannot read the value from stdin: it is not UTF-8", {
+      hint: "piping it through base64 first",
+    });
+  }
+  return new Secret(text.replace(/\r?\n$/, ""));
+}
