@@ -10,6 +10,8 @@ export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
+  /** Where the package is installed: the ready-made profiles are below it. */
+  readonly packageRoot: string;
   readonly paths: Paths;
   readonly platform: NodeJS.Platform;
   /** Undefined on Windows. */

@@ -1,12 +1,10 @@
 /** Asks every backend of a profile at the same time, each within its own deadline, each document once. */
 import { withDeadline } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
-import type { FetchedSecret, RefRequest } from "./provider.ts";
-import type { OpenProvider, ProviderPool } from "./provider-pool.ts";
+import type { RefRequest } from "./provider.ts";
+import { type Answer, noAnswerOr, type ProviderPool } from "./provider-pool.ts";
 import type { ResolveRequest } from "./resolution.ts";
 import type { Ref } from "./spec.ts";
-
-export type Answer = FetchedSecret | ProviderError;
 
 /** Fetches every ref, one deadline a backend; a backend that fails as a whole fails each of its refs. */
 export async function fetchAll(pool: ProviderPool, request: ResolveRequest): Promise<Map<Ref, Answer>> {
@@ -20,10 +18,7 @@ export async function fetchAll(pool: ProviderPool, request: ResolveRequest): Pro
       const group = refs.filter((ref) => ref.provider === provider);
       const fetched = await fetchGroup(pool, provider, group, request);
       for (const ref of group) {
-        answers.set(
-          ref,
-          fetched instanceof ProviderError ? fetched : (fetched.get(ref.request) ?? noAnswer()),
-        );
+        answers.set(ref, fetched instanceof ProviderError ? fetched : noAnswerOr(fetched.get(ref.request)));
       }
     }),
   );
@@ -39,12 +34,10 @@ async function fetchGroup(
   const given = new AbortController();
   try {
     const limit = Math.max(timeoutMs, (await pool.patienceMs(provider)) ?? 0);
-    const work = pool.open(provider).then((open) =>
-      fetchDocuments(
-        open,
-        group.map(({ request }) => request),
-        AbortSignal.any([signal, given.signal]),
-      ),
+    const work = pool.fetch(
+      provider,
+      group.map(({ request }) => request),
+      AbortSignal.any([signal, given.signal]),
     );
     return await untilAborted(
       signal,
@@ -55,35 +48,6 @@ async function fetchGroup(
     given.abort(error);
     return asProviderError(error);
   }
-}
-
-/** Asks an open provider for documents; requests that say the same are one ref, so that it is asked once. */
-export async function fetchDocuments(
-  { kind, provider }: OpenProvider,
-  requests: readonly RefRequest[],
-  signal: AbortSignal,
-): Promise<ReadonlyMap<RefRequest, Answer>> {
-  const refs = new Map<string, object>();
-  const answers = new Map<RefRequest, Answer>();
-  for (const request of requests) {
-    const key = JSON.stringify(request);
-    if (refs.has(key)) continue;
-    const parsed = kind.refSchema.safeParse(request);
-    if (parsed.success) refs.set(key, parsed.data);
-    else
-      answers.set(
-        request,
-        new ProviderError("invalid", parsed.error.issues[0]?.message ?? "the ref is malformed"),
-      );
-  }
-  const fetched =
-    refs.size > 0 ? await provider.fetch([...refs.values()], signal) : new Map<object, Answer>();
-  for (const request of requests) {
-    const ref = refs.get(JSON.stringify(request));
-    const answer = ref && fetched.get(ref);
-    if (answer) answers.set(request, answer);
-  }
-  return answers;
 }
 
 function asProviderError(error: unknown): ProviderError {
@@ -113,8 +77,4 @@ function tooSlow(ms: number): ProviderError {
   return new ProviderError("unavailable", `no answer within ${ms / 1000} s`, {
     hint: "again, or a longer fetchTimeout in the profile",
   });
-}
-
-export function noAnswer(): ProviderError {
-  return new ProviderError("invalid", "the provider gave no answer for it");
 }

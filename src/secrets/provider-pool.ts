@@ -4,7 +4,15 @@
  * error that names its members and never a deadlock.
  */
 import { McpRunError, ProviderError } from "../errors.ts";
-import type { Provider, ProviderContext, ProviderKind, ProviderKinds } from "./provider.ts";
+import { pickField } from "./field.ts";
+import type {
+  FetchedSecret,
+  Provider,
+  ProviderContext,
+  ProviderKind,
+  ProviderKinds,
+  RefRequest,
+} from "./provider.ts";
 import { parseRef } from "./ref.ts";
 import type { Secret } from "./secret.ts";
 import type { ProviderEntry, Ref } from "./spec.ts";
@@ -17,30 +25,26 @@ export interface OpenProvider {
 /** What a provider gets, apart from its own name and the way to other providers. */
 export type SharedContext = Omit<ProviderContext, "name" | "resolveRef">;
 
-const CLOSE_MS = 2_000;
+/** What a backend said of one ref. */
+export type Answer = FetchedSecret | ProviderError;
 
-type ReadOne = (ref: Ref, open: OpenProvider, signal: AbortSignal) => Promise<Secret>;
+const CLOSE_MS = 2_000;
 
 export class ProviderPool {
   readonly #kinds: ProviderKinds;
   readonly #entries: ReadonlyMap<string, ProviderEntry>;
   readonly #shared: SharedContext;
-  readonly #readOne: ReadOne;
   readonly #opened = new Map<string, Promise<OpenProvider>>();
   /** An edge A -> B: A can't be opened before B has answered. */
   readonly #waitsFor = new Map<string, Set<string>>();
 
-  /** @param readOne fetches one ref of an open provider; rejects with McpRunError */
-  constructor(
-    kinds: ProviderKinds,
-    entries: ReadonlyMap<string, ProviderEntry>,
-    shared: SharedContext,
-    readOne: ReadOne,
-  ) {
+  /** Values that opened a backend (secret zero): never given to a server, but to be scrubbed. */
+  readonly secretZero: { readonly name: string; readonly value: Secret }[] = [];
+
+  constructor(kinds: ProviderKinds, entries: ReadonlyMap<string, ProviderEntry>, shared: SharedContext) {
     this.#kinds = kinds;
     this.#entries = entries;
     this.#shared = shared;
-    this.#readOne = readOne;
   }
 
   /** Opens the provider of that name, or returns the one that is open. Rejects with McpRunError. */
@@ -51,6 +55,54 @@ export class ProviderPool {
       this.#opened.set(name, opened);
     }
     return opened;
+  }
+
+  /**
+   * Asks a provider for documents; requests that say the same are one ref, so that it is asked once.
+   * Rejects with McpRunError when the provider can't be opened or none of the refs could be tried.
+   */
+  async fetch(
+    name: string,
+    requests: readonly RefRequest[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<RefRequest, Answer>> {
+    const { kind, provider } = await this.open(name);
+    const refs = new Map<string, object>();
+    const answers = new Map<RefRequest, Answer>();
+    for (const request of requests) {
+      const key = JSON.stringify(request);
+      if (refs.has(key)) continue;
+      const parsed = kind.refSchema.safeParse(request);
+      if (parsed.success) refs.set(key, parsed.data);
+      else
+        answers.set(
+          request,
+          new ProviderError("invalid", parsed.error.issues[0]?.message ?? "the ref is malformed"),
+        );
+    }
+    const fetched =
+      refs.size > 0 ? await provider.fetch([...refs.values()], signal) : new Map<object, Answer>();
+    for (const request of requests) {
+      const ref = refs.get(JSON.stringify(request));
+      if (ref) answers.set(request, noAnswerOr(fetched.get(ref)));
+    }
+    return answers;
+  }
+
+  /** Reads one ref, its field picked. Rejects with McpRunError. */
+  async read(ref: Ref, signal: AbortSignal): Promise<FetchedSecret> {
+    const answer = noAnswerOr((await this.fetch(ref.provider, [ref.request], signal)).get(ref.request));
+    const value =
+      answer instanceof ProviderError
+        ? answer
+        : ref.field
+          ? pickField(answer.value, ref.field)
+          : answer.value;
+    if (!(value instanceof ProviderError)) return { ...(answer as FetchedSecret), value };
+    throw new McpRunError(value.code, `Cannot read ${ref.text}: ${value.reason}`, {
+      ...(value.hint && { hint: value.hint }),
+      details: value.details,
+    });
   }
 
   /** The longest this backend may take, where a person may have to unlock something; undefined for the usual. */
@@ -128,7 +180,8 @@ export class ProviderPool {
     }
     const edges = this.#waitsFor.get(name) ?? new Set();
     this.#waitsFor.set(name, edges.add(needed));
-    const value = await this.#readOne(parsed.ref, await this.open(needed), signal);
+    const { value } = await this.read(parsed.ref, signal);
+    this.secretZero.push({ name: needed.toUpperCase(), value });
     edges.delete(needed);
     return value;
   }
@@ -142,4 +195,9 @@ export class ProviderPool {
     }
     return undefined;
   }
+}
+
+/** A provider owes an answer for every ref; one that gives none is broken, and that is said. */
+export function noAnswerOr(answer: Answer | undefined): Answer {
+  return answer ?? new ProviderError("invalid", "the provider gave no answer for it");
 }

@@ -4,11 +4,11 @@
  * fields; spread `secretsFrom`; fill in the templates; then, if anything is missing, refuse the whole set.
  */
 import { type ErrorCode, McpRunError, ProviderError } from "../errors.ts";
-import { type Answer, fetchAll, fetchDocuments, noAnswer } from "./fetch-all.ts";
+import { fetchAll } from "./fetch-all.ts";
 import { allFields, pickField } from "./field.ts";
 import { fillTemplates } from "./fill-templates.ts";
 import type { FetchedSecret } from "./provider.ts";
-import { ProviderPool } from "./provider-pool.ts";
+import { type Answer, noAnswerOr, ProviderPool } from "./provider-pool.ts";
 import {
   type Resolution,
   type ResolvedSecret,
@@ -28,23 +28,9 @@ export async function resolveSecrets(request: ResolveRequest): Promise<Resolutio
 
 /** Like resolveSecrets, but reports each failure on its own: for `check`. Rejects only when aborted. */
 export async function tryResolveSecrets(request: ResolveRequest): Promise<Resolution> {
-  const secretZero: { name: string; value: Secret }[] = [];
-  const pool = new ProviderPool(
-    request.kinds,
-    request.providers,
-    request.context,
-    async (ref, open, signal) => {
-      const answer = (await fetchDocuments(open, [ref.request], signal)).get(ref.request);
-      const value = answer && !(answer instanceof ProviderError) ? fieldOf(answer.value, ref) : answer;
-      if (!value || value instanceof ProviderError) {
-        throw failureOf({ name: "", from: ref.text, error: value ?? noAnswer() }, "Cannot read");
-      }
-      secretZero.push({ name: ref.provider.toUpperCase(), value });
-      return value;
-    },
-  );
+  const pool = new ProviderPool(request.kinds, request.providers, request.context);
   try {
-    return { ...(await resolveWith(pool, request)), secretZero };
+    return { ...(await resolveWith(pool, request)), secretZero: pool.secretZero };
   } finally {
     await pool.close();
   }
@@ -61,7 +47,7 @@ async function resolveWith(
   for (const spec of request.secrets) {
     if (spec.source.type !== "ref") continue;
     const { ref } = spec.source;
-    const answer = documents.get(ref) ?? noAnswer();
+    const answer = noAnswerOr(documents.get(ref));
     const value = answer instanceof ProviderError ? answer : fieldOf(answer.value, ref);
     const checked = value instanceof ProviderError || !value.isEmpty ? value : emptyValue();
     if (!(checked instanceof ProviderError)) {
@@ -72,7 +58,7 @@ async function resolveWith(
   }
 
   for (const spec of request.secretsFrom) {
-    const answer = documents.get(spec.ref) ?? noAnswer();
+    const answer = noAnswerOr(documents.get(spec.ref));
     for (const outcome of spread(spec, answer)) {
       if ("error" in outcome) failures.push(outcome);
       else if (!request.secrets.some(({ name }) => name === outcome.name))

@@ -1,0 +1,374 @@
+/**
+ * The composition root: the commander tree, and the only place that knows the backends and the process.
+ * Commands and backends are loaded when they are used, so that a start reads only what it needs.
+ */
+import { realpathSync } from "node:fs";
+import { homedir, userInfo } from "node:os";
+import { dirname } from "node:path";
+import { Command, CommanderError, Option } from "commander";
+import { version } from "../package.json";
+import { systemClock } from "./clock.ts";
+import type { CommandContext } from "./commands/context.ts";
+import { McpRunError } from "./errors.ts";
+import { mcpRunPaths } from "./paths.ts";
+import type { ProviderKind, ProviderKinds } from "./secrets/provider.ts";
+import {
+  createPrinter,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  type LogFormat,
+  type LogLevel,
+  type Printer,
+} from "./ui/printer.ts";
+
+const LOADERS: Readonly<Record<string, () => Promise<ProviderKind>>> = {
+  command: async () => (await import("../providers/command.ts")).commandKind as ProviderKind,
+  env: async () => (await import("../providers/env.ts")).envKind as ProviderKind,
+  file: async () => (await import("../providers/file.ts")).fileKind as ProviderKind,
+  keychain: async () => (await import("../providers/keychain.ts")).keychainKind as ProviderKind,
+  local: async () => (await import("../providers/local.ts")).localKind as ProviderKind,
+};
+
+const KINDS: ProviderKinds = {
+  names: Object.keys(LOADERS),
+  load: async (type) => (Object.hasOwn(LOADERS, type) ? LOADERS[type]?.() : undefined),
+};
+
+interface GlobalFlags {
+  readonly config?: string;
+  readonly allowPlaintext?: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Runs one command line (without node and script) and returns its exit code. Never rejects. */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  keepInspectorClosed();
+  dropOutputOfClosedTerminal();
+  let exitCode = 0;
+  let printer = createPrinter({ write: writeStderr, level: "info", format: "text" });
+
+  const program = commandTree((flags, command) => {
+    printer = createPrinter({ write: writeStderr, level: flags.logLevel, format: flags.logFormat });
+    return async () => {
+      exitCode = await command(commandContext(flags, printer));
+    };
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 64;
+    printer.printError(error);
+    return error instanceof McpRunError ? error.exitCode : 70;
+  }
+}
+
+type Action = (context: CommandContext) => Promise<number>;
+type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
+
+/** Every verb with its flags, arguments and help; docs and completion follow it. */
+function commandTree(runner: Runner): Command {
+  const program = new Command("mcp-run");
+  /** Wraps a command's action: `start` is called with what commander parsed. */
+  const does =
+    <Args extends unknown[]>(start: (...args: Args) => Action) =>
+    (...args: [...Args, Command]) => {
+      const command = args.at(-1) as Command;
+      return runner(command.optsWithGlobals<GlobalFlags>(), start(...(args.slice(0, -1) as Args)))();
+    };
+
+  program
+    .description("Start an MCP server with its secrets, and keep them where they belong.")
+    .version(version, "--version", "print the version")
+    .option("--config <file>", "read the profiles from this file")
+    .option("--allow-plaintext", "only warn about literals in the profile that look like credentials")
+    .addOption(
+      new Option("--log-level <level>", "least severe lines to print").choices(LOG_LEVELS).default("info"),
+    )
+    .addOption(new Option("--log-format <format>", "how to print them").choices(LOG_FORMATS).default("text"))
+    .exitOverride()
+    .configureOutput({
+      writeErr: (text) => writeStderr(text.replace(/^error: /, "mcp-run: Cannot parse the command line: ")),
+    })
+    .showSuggestionAfterError()
+    .addHelpText(
+      "after",
+      examples(["mcp-run github", "mcp-run exec github -- node script.js", "mcp-run check --start github"]),
+    );
+
+  program
+    .command("run", { isDefault: true })
+    .description("start the server of a profile for an MCP client (the default command)")
+    .argument("[profile]", "name of a profile, or the path of its file")
+    .argument("[command...]", "after --: run this instead of the profile's server")
+    .addHelpText(
+      "after",
+      examples(["mcp-run github", "mcp-run run ./team.yaml", "mcp-run github -- node build/index.js"]),
+    )
+    .action(
+      does((profile: string | undefined, override: string[], _options: object) => async (context) => {
+        if (profile === undefined) return (await import("./commands/welcome.ts")).welcome(context);
+        return (await import("./commands/run.ts")).run(context, profile, override);
+      }),
+    );
+
+  program
+    .command("exec")
+    .description("run any program once with the profile's secrets; both streams are scrubbed")
+    .argument("<profile>", "name of a profile, or the path of its file")
+    .argument("<command...>", "after --: the program and its arguments")
+    .option("--no-scrub", "leave both streams as they are (full-screen programs)")
+    .addHelpText(
+      "after",
+      examples([
+        "mcp-run exec github -- npx @modelcontextprotocol/inspector --cli",
+        "mcp-run exec app -- ./deploy.sh",
+      ]),
+    )
+    .action(
+      does(
+        (profile: string, command: string[], options: { scrub: boolean }) => async (context) =>
+          (await import("./commands/exec.ts")).exec(context, profile, command, options),
+      ),
+    );
+
+  program
+    .command("check")
+    .description("validate profiles, reach every backend and resolve every secret, printing none")
+    .argument("[profile...]", "profiles to check; all of them by default")
+    .option("--offline", "only the file: no backend is asked")
+    .option("--start", "also start the server as a client would, shake hands, and time it")
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      examples(["mcp-run check", "mcp-run check --offline --json", "mcp-run check --start github"]),
+    )
+    .action(
+      does(
+        (profiles: string[], options: { offline?: boolean; start?: boolean; json?: boolean }) =>
+          async (context) =>
+            (await import("./commands/check.ts")).check(context, profiles, options),
+      ),
+    );
+
+  addSecretsCommands(
+    program.command("secrets").description("keep secrets in a store that mcp-run can write to"),
+    does,
+  );
+
+  program
+    .command("init")
+    .description("start from a ready-made profile")
+    .argument("[template]", "which one; without it they are listed")
+    .option("--name <name>", "name of the new profile")
+    .addHelpText(
+      "after",
+      examples(["mcp-run init", "mcp-run init github", "mcp-run init github --name github-work"]),
+    )
+    .action(
+      does(
+        (template: string | undefined, options: { name?: string }) => async (context) =>
+          (await import("./commands/init.ts")).init(context, template, options),
+      ),
+    );
+
+  program
+    .command("schema")
+    .description("print the JSON Schema of the profile file")
+    .addHelpText("after", examples(["mcp-run schema > mcp-run.schema.json"]))
+    .action(
+      does((_options: object) => async (context) => (await import("./commands/schema.ts")).schema(context)),
+    );
+
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  return program;
+}
+
+type Does = <Args extends unknown[]>(
+  start: (...args: Args) => Action,
+) => (...args: [...Args, Command]) => Promise<void>;
+
+function addSecretsCommands(secrets: Command, does: Does): void {
+  const load = () => import("./commands/secrets.ts");
+  secrets.addHelpText(
+    "after",
+    examples([
+      "mcp-run secrets set local:github-token",
+      "mcp-run secrets generate local:webhook-key",
+      "mcp-run secrets list",
+    ]),
+  );
+  secrets
+    .command("set")
+    .description("store a value, from a hidden prompt or from stdin (one trailing newline is dropped)")
+    .argument("<ref>", "where to store it, such as local:github-token")
+    .addHelpText(
+      "after",
+      examples(["mcp-run secrets set local:github-token", "pbpaste | mcp-run secrets set keychain:github"]),
+    )
+    .action(
+      does((ref: string, _options: object) => async (context) => (await load()).setSecret(context, ref)),
+    );
+  secrets
+    .command("get")
+    .description("say whether a value is there; with --reveal print it")
+    .argument("<ref>", "which one, such as local:github-token")
+    .option("--reveal", "print the value to stdout")
+    .action(
+      does(
+        (ref: string, options: { reveal?: boolean }) => async (context) =>
+          (await load()).getSecret(context, ref, options),
+      ),
+    );
+  secrets
+    .command("list")
+    .description("list what a store holds, names only")
+    .argument("[provider]", "which store", "local")
+    .action(
+      does(
+        (provider: string, _options: object) => async (context) =>
+          (await load()).listSecrets(context, provider),
+      ),
+    );
+  secrets
+    .command("rm")
+    .description("remove a value and its earlier versions")
+    .argument("<ref>", "which one")
+    .action(
+      does((ref: string, _options: object) => async (context) => (await load()).removeSecret(context, ref)),
+    );
+  secrets
+    .command("generate")
+    .description("store a random value that nobody has seen")
+    .argument("<ref>", "where to store it")
+    .option("--bytes <n>", "bytes of randomness, at least 16", "32")
+    .addOption(
+      new Option("--encoding <name>", "how they are written")
+        .choices(["base64url", "base64", "hex"])
+        .default("base64url"),
+    )
+    .option("--replace", "replace a value that is there")
+    .addHelpText(
+      "after",
+      examples([
+        "mcp-run secrets generate local:webhook-key",
+        "mcp-run secrets generate local:cookie-key --bytes 64 --encoding hex",
+      ]),
+    )
+    .action(
+      does(
+        (
+          ref: string,
+          options: { bytes: string; encoding: "base64url" | "base64" | "hex"; replace?: boolean },
+        ) =>
+          async (context) =>
+            (await load()).generateSecret(context, ref, options),
+      ),
+    );
+  secrets
+    .command("rekey")
+    .description("give the local store a new identity, and list the values that must be rotated")
+    .argument("[provider]", "which store", "local")
+    .action(
+      does(
+        (provider: string, _options: object) => async (context) => (await load()).rekey(context, provider),
+      ),
+    );
+
+  const recipients = secrets.command("recipients").description("who can read the local store");
+  const provider = () => new Option("--provider <name>", "which store").default("local");
+  recipients
+    .command("list", { isDefault: true })
+    .description("list the public keys that the store is encrypted to")
+    .addOption(provider())
+    .action(
+      does(
+        (options: { provider: string }) => async (context) =>
+          (await load()).listRecipients(context, options.provider),
+      ),
+    );
+  recipients
+    .command("add")
+    .description("let one more public key read the store")
+    .argument("<key>", "an age public key (age1…)")
+    .option("--label <text>", "whose it is")
+    .addOption(provider())
+    .action(
+      does(
+        (key: string, options: { label?: string; provider: string }) => async (context) =>
+          (await load()).addRecipient(context, key, options),
+      ),
+    );
+  recipients
+    .command("rm")
+    .description("encrypt the store without this key from now on")
+    .argument("<key>", "its public key or its label")
+    .addOption(provider())
+    .action(
+      does(
+        (key: string, options: { provider: string }) => async (context) =>
+          (await load()).removeRecipient(context, key, options.provider),
+      ),
+    );
+}
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+}
+
+function commandContext(flags: GlobalFlags, printer: Printer): CommandContext {
+  const home = homedir();
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    home,
+    packageRoot: dirname(dirname(realpathSync(process.argv[1] ?? "."))),
+    paths: mcpRunPaths(process.env, process.platform, home),
+    platform: process.platform,
+    uid: process.getuid?.(),
+    gid: process.getgid?.(),
+    loginName: () => userInfo().username,
+    clock: systemClock,
+    // Getters: merely touching process.stdin would make a pipe non-blocking for a program that inherits it.
+    get stdin() {
+      return process.stdin;
+    },
+    get stdout() {
+      return process.stdout;
+    },
+    get stderr() {
+      return process.stderr;
+    },
+    printer,
+    kinds: KINDS,
+    options: {
+      ...(flags.config !== undefined && { config: flags.config }),
+      allowPlaintext: flags.allowPlaintext ?? false,
+    },
+    onSignal,
+  };
+}
+
+const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+
+function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
+  for (const signal of ENDING_SIGNALS) process.on(signal, listener);
+  return () => {
+    for (const signal of ENDING_SIGNALS) process.off(signal, listener);
+  };
+}
+
+function writeStderr(text: string): void {
+  process.stderr.write(text);
+}
+
+/** Node opens its inspector, and with it our memory, on SIGUSR1 unless somebody listens for that signal. */
+function keepInspectorClosed(): void {
+  if (process.platform !== "win32") process.on("SIGUSR1", () => undefined);
+}
+
+/** The reader of our stderr may go first; what is said after that has nobody to hear it. */
+function dropOutputOfClosedTerminal(): void {
+  process.stderr.on("error", () => undefined);
+}

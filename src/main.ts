@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+/** The bin: argv in, exit code out. */
+import { runCli } from "./cli.ts";
+
+runCli(process.argv.slice(2)).then((exitCode) => {
+  process.exitCode = exitCode;
+});
