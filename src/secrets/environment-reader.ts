@@ -14,6 +14,12 @@ export class RecordingEnvironment implements EnvironmentReader {
     return this.#env[name];
   }
 
+  all(): Readonly<Record<string, string>> {
+    return Object.fromEntries(
+      Object.entries(this.#env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    );
+  }
+
   get namesRead(): ReadonlySet<string> {
     return this.#read;
   }

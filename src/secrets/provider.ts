@@ -77,6 +77,8 @@ export interface ProviderContext {
   /** The user id, undefined on Windows. */
   readonly uid: number | undefined;
   readonly loginName: string;
+  /** The argv that starts mcp-run's own keychain helper program (providers/keychain-helper.ts). */
+  readonly keychainHelper: readonly [string, ...string[]];
   readonly clock: Clock;
   readonly emit: Emit;
   /** Runs a program without a shell; the only way for a provider to start one. */
@@ -85,6 +87,14 @@ export interface ProviderContext {
   resolveRef(ref: string, signal: AbortSignal): Promise<Secret>;
   /** The OS keychain, where this machine has a usable one; undefined where it has none. */
   keychain(): Promise<SecretStore<KeychainItem> | undefined>;
+  /** Values that are known by now and must not stand in anything a provider quotes, such as a program's stderr. */
+  knownSecrets(): readonly Secret[];
+}
+
+/** The keychain provider: a store that this machine may lack although a session bus or a library is there. */
+export interface Keychain extends SecretStore<KeychainItem> {
+  /** True if something answers; a locked keychain is usable. Never asks its user for anything. */
+  isUsable(signal: AbortSignal): Promise<boolean>;
 }
 
 /** What `ProviderContext.keychain` is asked for; the keychain provider's own refs are of this shape. */
@@ -95,6 +105,8 @@ export interface KeychainItem {
 /** Reads a variable of mcp-run's own environment and remembers its name: the child will not inherit it. */
 export interface EnvironmentReader {
   get(name: string): string | undefined;
+  /** The whole environment, for a program that fetches secrets and for finding places; not remembered as read. */
+  all(): Readonly<Record<string, string>>;
   readonly namesRead: ReadonlySet<string>;
 }
 
@@ -129,6 +141,10 @@ export interface ProviderKinds {
 
 export function isSecretStore<Ref>(provider: Provider<Ref>): provider is SecretStore<Ref> {
   return "put" in provider && "remove" in provider && "list" in provider;
+}
+
+export function isKeychain(provider: Provider<object>): provider is Keychain & Provider<object> {
+  return isSecretStore(provider) && "isUsable" in provider;
 }
 
 export function isRecipientStore<T extends object>(provider: T): provider is T & RecipientStore {

@@ -6,6 +6,7 @@ import { systemClock } from "../../src/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { McpRunEvent } from "../../src/events.ts";
 import { mcpRunPaths } from "../../src/paths.ts";
+import { RecordingEnvironment } from "../../src/secrets/environment-reader.ts";
 import type {
   EnvironmentReader,
   FetchedSecret,
@@ -41,6 +42,7 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
     platform: process.platform,
     uid: process.getuid?.(),
     loginName: "tester",
+    keychainHelper: ["/nonexistent/keychain-helper"],
     clock: systemClock,
     emit: (event) => events.push(event),
     runProgram: () => Promise.reject(new Error("this test context has no program runner")),
@@ -50,6 +52,7 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
       return new Secret(value);
     },
     keychain: async () => keychain,
+    knownSecrets: () => [],
     ...rest,
     events,
   };
@@ -57,14 +60,7 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
 
 /** An environment of its own that remembers which names were read. */
 export function testEnvironment(values: Readonly<Record<string, string | undefined>>): EnvironmentReader {
-  const namesRead = new Set<string>();
-  return {
-    get(name) {
-      namesRead.add(name);
-      return values[name];
-    },
-    namesRead,
-  };
+  return new RecordingEnvironment(values);
 }
 
 export interface InMemoryKeychain extends SecretStore<KeychainItem> {
