@@ -16,6 +16,11 @@ export function fillTemplates(
   );
   const underWay: string[] = [];
 
+  /** A name on a circle is met twice; the circle itself is the better reason, and it is noted first. */
+  const noteOnce = (failure: SecretFailure) => {
+    if (!failures.some(({ name }) => name === failure.name)) failures.push(failure);
+  };
+
   /** The value of a name; undefined if it is absent; an error is noted once, where it arises. */
   const valueNamed = (name: string): Secret | ProviderError | undefined => {
     const known = resolved.get(name);
@@ -25,7 +30,7 @@ export function fillTemplates(
     const spec = templates.get(name);
     if (spec?.source.type !== "template") return undefined;
     const value = underWay.includes(name) ? circle([...underWay, name]) : fill(spec, spec.source.template);
-    if (value instanceof ProviderError) failures.push({ name, from: "template", error: value });
+    if (value instanceof ProviderError) noteOnce({ name, from: "template", error: value });
     else if (value) resolved.set(name, resolvedFrom(spec, value, "template"));
     return value;
   };

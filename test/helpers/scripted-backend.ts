@@ -1,0 +1,72 @@
+/** A backend that does what the test says: values, failures, delays on the test's clock, and a log of its calls. */
+import * as z from "zod";
+import type { Clock } from "../../src/clock.ts";
+import { ProviderError, type ProviderFailure } from "../../src/errors.ts";
+import type { FetchedSecret, ProviderKind, ProviderKinds } from "../../src/secrets/provider.ts";
+import { Secret } from "../../src/secrets/secret.ts";
+
+export interface Script {
+  readonly name: string;
+  readonly values?: Readonly<Record<string, string>>;
+  /** Every ref fails this way. */
+  readonly failure?: ProviderFailure;
+  /** Ms on `clock` before the answer; Infinity never answers. */
+  readonly delayMs?: number;
+  readonly clock?: Clock;
+  /** Refs that opening it needs (secret zero). */
+  readonly needs?: readonly string[];
+  readonly opensWith?: (secrets: readonly Secret[]) => void;
+  readonly hangsOnClose?: boolean;
+}
+
+export interface ScriptedBackend extends ProviderKind<object, { path: string }> {
+  /** The paths of each fetch, in order. */
+  readonly calls: string[][];
+  closed: number;
+}
+
+export function scriptedBackend(script: Script): ScriptedBackend {
+  const calls: string[][] = [];
+  const backend: ScriptedBackend = {
+    name: script.name,
+    worksWithoutSettings: true,
+    configSchema: z.object({}),
+    refSchema: z.strictObject({ path: z.string(), version: z.string().optional() }) as never,
+    calls,
+    closed: 0,
+    async open(_config, context) {
+      const signal = new AbortController().signal;
+      const needed = await Promise.all((script.needs ?? []).map((ref) => context.resolveRef(ref, signal)));
+      script.opensWith?.(needed);
+      return {
+        async fetch(refs) {
+          calls.push(refs.map(({ path }) => path));
+          if (script.delayMs !== undefined) {
+            await new Promise<void>((resolve) => void script.clock?.after(script.delayMs as number, resolve));
+          }
+          return new Map(refs.map((ref) => [ref, answer(script, ref.path)]));
+        },
+        async close() {
+          backend.closed++;
+          if (script.hangsOnClose) await new Promise(() => undefined);
+        },
+      };
+    },
+  };
+  return backend;
+}
+
+function answer({ values, failure }: Script, path: string): FetchedSecret | ProviderError {
+  if (failure) return new ProviderError(failure, `scripted ${failure}`);
+  const value = values?.[path];
+  return value === undefined
+    ? new ProviderError("missing", `there is no ${path}`)
+    : { value: new Secret(value), version: "1" };
+}
+
+export function kindsOf(...backends: readonly ProviderKind<object, never>[]): ProviderKinds {
+  return {
+    names: backends.map(({ name }) => name),
+    load: async (type) => backends.find(({ name }) => name === type) as ProviderKind | undefined,
+  };
+}
