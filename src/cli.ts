@@ -319,11 +319,14 @@ function examples(lines: readonly string[]): string {
 
 function commandContext(flags: GlobalFlags, printer: Printer): CommandContext {
   const home = homedir();
+  const scriptPath = realpathSync(process.argv[1] ?? ".");
   return {
     env: process.env,
     cwd: process.cwd(),
     home,
-    packageRoot: dirname(dirname(realpathSync(process.argv[1] ?? "."))),
+    nodePath: process.execPath,
+    scriptPath,
+    packageRoot: dirname(dirname(scriptPath)),
     paths: mcpRunPaths(process.env, process.platform, home),
     platform: process.platform,
     uid: process.getuid?.(),

@@ -12,6 +12,9 @@ export interface CommandContext {
   readonly home: string;
   /** Where the package is installed: the ready-made profiles are below it. */
   readonly packageRoot: string;
+  /** Absolute paths of the running node and of our script, as a client has to write them. */
+  readonly nodePath: string;
+  readonly scriptPath: string;
   readonly paths: Paths;
   readonly platform: NodeJS.Platform;
   /** Undefined on Windows. */

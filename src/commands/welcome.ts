@@ -1,0 +1,32 @@
+/** Bare `mcp-run`: what to do next on this machine. */
+import { listProfiles } from "../profile/load.ts";
+import { formatTable } from "../ui/table.ts";
+import { clientSnippet } from "./client-snippet.ts";
+import type { CommandContext } from "./context.ts";
+import { profileRequest } from "./profile-request.ts";
+
+export async function welcome(context: CommandContext): Promise<number> {
+  const profiles = await listProfiles(profileRequest(context));
+  const [first] = profiles;
+  const lines = first
+    ? [
+        "Profiles on this machine:",
+        "",
+        formatTable(profiles.map(({ name, description, file }) => [`  ${name}`, description ?? "", file])),
+        "Next:",
+        `  mcp-run check --start ${first.name}`,
+        "",
+        "In an MCP client's config file:",
+        clientSnippet(context, first.name),
+      ]
+    : [
+        "mcp-run starts MCP servers with their secrets. There is no profile on this machine yet.",
+        "",
+        "Next:",
+        "  mcp-run init            lists the ready-made profiles",
+        "  mcp-run init github     writes one, and says how to go on",
+        "  mcp-run --help          shows every command",
+      ];
+  context.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}

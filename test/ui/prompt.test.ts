@@ -1,0 +1,49 @@
+import { PassThrough, Readable } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { promptHidden, readPiped } from "../../src/ui/prompt.ts";
+
+describe("readPiped", () => {
+  it.each([
+    ["canary-x\n", "canary-x"],
+    ["canary-x\r\n", "canary-x"],
+    ["canary-x\n\n", "canary-x\n"],
+    ["canary-x", "canary-x"],
+    [" two\nlines ", " two\nlines "],
+    ["", ""],
+  ])("drops one trailing newline of %j", async (input, expected) => {
+    expect((await readPiped(Readable.from([Buffer.from(input)]))).reveal()).toBe(expected);
+  });
+
+  it("keeps a character that a chunk cuts in two", async () => {
+    const [a, b] = [Buffer.from("é").subarray(0, 1), Buffer.from("é").subarray(1)];
+    expect((await readPiped(Readable.from([a, b]))).reveal()).toBe("é");
+  });
+
+  it("refuses bytes that are not UTF-8, and more than it can hold", async () => {
+    await expect(readPiped(Readable.from([Buffer.from([0xff])]))).rejects.toThrow("it is not UTF-8");
+    const big = Array.from({ length: 5 }, () => Buffer.alloc(1024 * 1024, "a"));
+    await expect(readPiped(Readable.from(big))).rejects.toThrow("it is longer than");
+  });
+});
+
+describe("promptHidden", () => {
+  it("does not echo what is typed", async () => {
+    const input = new PassThrough();
+    const terminal = new PassThrough();
+    const answer = promptHidden("Value: ", input, terminal);
+
+    input.write("canary-typed\r");
+
+    expect((await answer).reveal()).toBe("canary-typed");
+    expect(String(terminal.read())).toBe("Value: \n");
+  });
+
+  it.each(["\u0003", "\u0004"])("ends without a value on control character %j", async (key) => {
+    const input = new PassThrough();
+    const answer = promptHidden("Value: ", input, new PassThrough());
+
+    input.write(key);
+
+    await expect(answer).rejects.toThrow("nothing was entered");
+  });
+});
