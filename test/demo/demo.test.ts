@@ -1,0 +1,15 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+
+it("the demo of the README holds, line by line", () => {
+  const demo = spawnSync(process.execPath, [join(import.meta.dirname, "demo.mjs")], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+
+  expect(demo.stdout).not.toContain("✘");
+  expect(demo.stdout.match(/✔/g)?.length).toBeGreaterThanOrEqual(13);
+  expect(demo.stdout).not.toContain("canary-");
+  expect(demo.status).toBe(0);
+}, 60_000);
