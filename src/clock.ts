@@ -44,3 +44,13 @@ export function withDeadline<T>(
     );
   });
 }
+
+/** Settles as `work` does, or rejects with the signal's reason as soon as that is aborted; the loser is dropped. */
+export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

@@ -1,5 +1,5 @@
 /** Asks every backend of a profile at the same time, each within its own deadline, each document once. */
-import { withDeadline } from "../clock.ts";
+import { untilAborted, withDeadline } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import type { RefRequest } from "./provider.ts";
 import { type Answer, noAnswerOr, type ProviderPool } from "./provider-pool.ts";
@@ -62,15 +62,6 @@ function asProviderError(error: unknown): ProviderError {
     return new ProviderError(failure, error.message, error.hint ? { hint: error.hint } : {});
   }
   throw error;
-}
-
-function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }
 
 function tooSlow(ms: number): ProviderError {
