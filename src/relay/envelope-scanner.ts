@@ -5,19 +5,28 @@
  * followed by its quotes and brackets, so a line whose brackets close is taken at its word.
  */
 import type { Envelope } from "./envelope.ts";
+import {
+  BACKSLASH,
+  BRACKET_BIT,
+  CLOSE_BRACE,
+  COLON,
+  COMMA,
+  decodedString,
+  endsScalar,
+  equals,
+  hasBackslash,
+  isBlank,
+  isEscaped,
+  isScalar,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+  smallInteger,
+} from "./json-tokens.ts";
 
 /** Ids, methods and keys above this many bytes count as unreadable: they'd have to be kept. */
 export const MAX_TOKEN_BYTES = 1024;
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const OPEN_BRACKET = 0x5b;
-/** `[` and `{`, `]` and `}` differ in this bit only. */
-const BRACKET_BIT = 0x20;
 /** Strings are searched by hand for so many bytes before a native search pays. */
 const NEAR = 64;
 
@@ -42,14 +51,9 @@ const METHOD = 2;
 const RESULT = 3;
 const ERROR = 4;
 
-const FIELDS: readonly (readonly [Buffer, number])[] = [
-  [Buffer.from("id"), ID],
-  [Buffer.from("method"), METHOD],
-  [Buffer.from("result"), RESULT],
-  [Buffer.from("error"), ERROR],
-];
-
-const SCALAR = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/;
+/** Indexed by ID, METHOD, RESULT and ERROR; no key is OTHER. */
+const KEYS: readonly string[] = ["", "id", "method", "result", "error"];
+const KEY_BYTES: readonly Buffer[] = KEYS.map((key) => Buffer.from(key));
 
 const OPAQUE: Envelope = Object.freeze({ type: "opaque" });
 const BATCH: Envelope = Object.freeze({ type: "batch" });
@@ -130,7 +134,7 @@ export class EnvelopeScanner {
     let at = from;
     while (at < end) {
       const byte = bytes[at++]!;
-      if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) continue;
+      if (isBlank(byte)) continue;
       switch (this.#state) {
         case BEFORE_MESSAGE:
           if (byte === OPEN_BRACE) this.#state = BEFORE_FIRST_KEY;
@@ -199,20 +203,22 @@ export class EnvelopeScanner {
     let at = from;
     let depth = this.#depth;
     let inString = this.#state === IN_NESTED_STRING;
-    while (at < end) {
+    for (;;) {
       if (inString) {
         at = this.#stringEnd(bytes, at, end);
         if (at < 0) break;
         inString = false;
-        continue;
       }
-      const byte = bytes[at++]!;
-      if (byte === QUOTE) inString = true;
-      else if ((byte | BRACKET_BIT) === OPEN_BRACE) depth++;
-      else if ((byte | BRACKET_BIT) === CLOSE_BRACE && --depth === 0) {
-        this.#state = this.#isBatch ? DONE : AFTER_VALUE;
-        return at;
+      while (at < end && !inString) {
+        const byte = bytes[at++]!;
+        if (byte === QUOTE) inString = true;
+        else if ((byte | BRACKET_BIT) === OPEN_BRACE) depth++;
+        else if ((byte | BRACKET_BIT) === CLOSE_BRACE && --depth === 0) {
+          this.#state = this.#isBatch ? DONE : AFTER_VALUE;
+          return at;
+        }
       }
+      if (at >= end) break;
     }
     this.#depth = depth;
     this.#state = inString ? IN_NESTED_STRING : IN_NESTED;
@@ -283,7 +289,7 @@ export class EnvelopeScanner {
       this.#carried = undefined;
     }
     if (text.length > MAX_TOKEN_BYTES) return at;
-    if (!SCALAR.test(text)) this.#state = BROKEN;
+    if (!isScalar(text)) this.#state = BROKEN;
     else if (this.#field === ID && text !== "true" && text !== "false") this.#id = text;
     return at;
   }
@@ -296,7 +302,7 @@ export class EnvelopeScanner {
       at++;
     }
     for (;;) {
-      const near = at + NEAR < end ? at + NEAR : end;
+      const near = Math.min(at + NEAR, end);
       while (at < near) {
         const byte = bytes[at]!;
         if (byte === QUOTE) return at + 1;
@@ -329,59 +335,15 @@ export class EnvelopeScanner {
   }
 }
 
-/** True if an odd run of backslashes ends right before `at`; none before `floor` counts. */
-function isEscaped(bytes: Buffer, floor: number, at: number): boolean {
-  let first = at;
-  while (first > floor && bytes[first - 1] === BACKSLASH) first--;
-  return (at - first) % 2 === 1;
-}
-
-function endsScalar(byte: number): boolean {
-  return byte === COMMA || byte === CLOSE_BRACE || byte <= 0x20;
-}
-
 /** Some writers begin their stream with EF BB BF; whether the reader takes it is not for us to say. */
 function isOfByteOrderMark(byte: number): boolean {
   return byte === 0xef || byte === 0xbb || byte === 0xbf;
 }
 
 function fieldOf(bytes: Buffer, start: number, end: number): number {
-  for (const [name, field] of FIELDS) if (equals(bytes, start, end, name)) return field;
+  for (let field = ID; field <= ERROR; field++) {
+    if (equals(bytes, start, end, KEY_BYTES[field]!)) return field;
+  }
   if (!hasBackslash(bytes, start, end)) return OTHER;
-  const key = Buffer.from(decodedString(bytes, start, end) ?? "");
-  for (const [name, field] of FIELDS) if (key.equals(name)) return field;
-  return OTHER;
-}
-
-function hasBackslash(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if (bytes[at] === BACKSLASH) return true;
-  return false;
-}
-
-function equals(bytes: Buffer, start: number, end: number, other: Buffer): boolean {
-  if (end - start !== other.length) return false;
-  for (let at = 0; at < other.length; at++) if (bytes[start + at] !== other[at]) return false;
-  return true;
-}
-
-/** The text of a JSON string without its quotes; undefined if it is none. */
-function decodedString(bytes: Buffer, start: number, end: number): string | undefined {
-  try {
-    return JSON.parse(`"${bytes.toString("utf8", start, end)}"`);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-/** The value of a run of digits that can be nothing else; -1 for any other token. */
-function smallInteger(bytes: Buffer, start: number, end: number): number {
-  if (end - start > 9 || (bytes[start] === 0x30 && end - start > 1)) return -1;
-  let value = 0;
-  for (let at = start; at < end; at++) {
-    const digit = bytes[at]! - 0x30;
-    if (digit < 0 || digit > 9) return -1;
-    value = value * 10 + digit;
-  }
-  return value;
+  return Math.max(OTHER, KEYS.indexOf(decodedString(bytes, start, end) ?? ""));
 }

@@ -1,0 +1,28 @@
+/** The answers that mcp-run itself gives, in place of a server that can't: JSON-RPC error responses. */
+import type { OverlongLine } from "./line.ts";
+import type { LineSink } from "./line-sink.ts";
+
+/** JSON-RPC «internal error»; MCP reserves codes of its own, so answers we make up use this one. */
+const INTERNAL_ERROR = -32603;
+
+/** One line with its newline. `id` is raw JSON, as `readEnvelope` gives it; `message` is plain text. */
+export function errorResponse(id: string, message: string): Buffer {
+  const error = JSON.stringify({ code: INTERNAL_ERROR, message });
+  return Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":${error}}\n`);
+}
+
+/**
+ * Keeps both sides from waiting for a line that was discarded: a request is answered to who sent it, and
+ * in place of an answer its receiver gets an error. Anything else is nobody's to wait for.
+ */
+export function answerOverlong(
+  line: OverlongLine,
+  maxLineBytes: number,
+  sinks: { readonly toSender: LineSink; readonly toReceiver: LineSink },
+): void {
+  const { envelope, length } = line;
+  if (envelope.type !== "request" && envelope.type !== "response") return;
+  const sink = envelope.type === "request" ? sinks.toSender : sinks.toReceiver;
+  const message = `message of ${length} bytes exceeds the limit of ${maxLineBytes}`;
+  sink.write([errorResponse(envelope.id, message)]);
+}

@@ -1,0 +1,117 @@
+/**
+ * Which requests of the client the server still owes an answer: who stops a server waits for them, and who
+ * finds it dead answers them. A `subscriptions/listen` never ends and never counts, nor does what the client
+ * has cancelled. At most 100,000 requests are remembered; what comes while so many are open does not count.
+ */
+import { batchMembers } from "./batch.ts";
+import type { Line } from "./line.ts";
+
+export const MAX_UNANSWERED = 100_000;
+
+export interface ClientRequest {
+  /** Raw JSON, as it has to stand in the answer. */
+  readonly id: string;
+  readonly method: string;
+}
+
+export class RequestLedger {
+  /** In the order in which they came. */
+  readonly #open = new Map<string, ClientRequest>();
+  readonly #onIdle: (() => void) | undefined;
+  #hasAnswered = false;
+
+  /** `onIdle` is called each time the last unanswered request is answered or cancelled. */
+  constructor(options: { readonly onIdle?: () => void } = {}) {
+    this.#onIdle = options.onIdle;
+  }
+
+  /** To be called before the line goes to the server. */
+  clientSaid(line: Line): void {
+    const { envelope } = line;
+    if (envelope.type === "request") {
+      if (envelope.method === "subscriptions/listen" || this.#open.size >= MAX_UNANSWERED) return;
+      this.#open.set(keyOf(envelope.id), { id: envelope.id, method: envelope.method });
+    } else if (envelope.type === "notification" && envelope.method === "notifications/cancelled") {
+      this.#forget(cancelledId(line.bytes));
+    } else if (envelope.type === "batch") {
+      for (const member of batchMembers(line.bytes)) this.clientSaid(member);
+    }
+  }
+
+  serverSaid(line: Line): void {
+    const { envelope } = line;
+    if (envelope.type === "response") this.answered(envelope.id);
+    else if (envelope.type === "batch")
+      for (const member of batchMembers(line.bytes)) this.serverSaid(member);
+  }
+
+  /** The same for an answer whose line was too long to be relayed. */
+  answered(id: string): void {
+    if (this.#forget(id)) this.#hasAnswered = true;
+  }
+
+  /** True once the server has answered any request of the client, be it with an error. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
+  }
+
+  get unanswered(): number {
+    return this.#open.size;
+  }
+
+  /** The unanswered requests, oldest first. */
+  get requests(): readonly ClientRequest[] {
+    return [...this.#open.values()];
+  }
+
+  /** Hands the unanswered requests over to who will answer them; they count no longer. */
+  takeUnanswered(): readonly ClientRequest[] {
+    const { requests } = this;
+    this.#open.clear();
+    return requests;
+  }
+
+  #forget(id: string | undefined): boolean {
+    if (id === undefined) return false;
+    const key = keyOf(id);
+    const isKnown = this.#open.delete(key) || this.#open.delete(twinOf(key));
+    if (isKnown && this.#open.size === 0) this.#onIdle?.();
+    return isKnown;
+  }
+}
+
+/** One text for all ways to write the same id; a string keeps its quotes. */
+function keyOf(id: string): string {
+  if (!id.startsWith('"')) return String(Number(id));
+  return id.includes("\\") ? JSON.stringify(JSON.parse(id)) : id;
+}
+
+/** `5` and `"5"` are the same id to the TypeScript SDK, and some servers answer one with the other. */
+function twinOf(key: string): string {
+  return key.startsWith('"') ? key.slice(1, -1) : `"${key}"`;
+}
+
+/** The `requestId` of a `notifications/cancelled`, as raw JSON. */
+function cancelledId(line: Buffer): string | undefined {
+  const id = requestIdOf(parsed(line));
+  return typeof id === "string" || typeof id === "number" ? JSON.stringify(id) : undefined;
+}
+
+function requestIdOf(message: unknown): unknown {
+  const params = property(message, "params");
+  return property(params, "requestId");
+}
+
+function property(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}
+
+/** The scanner does not look into `params`: such a line may yet be no JSON. */
+function parsed(line: Buffer): unknown {
+  try {
+    return JSON.parse(line.toString());
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

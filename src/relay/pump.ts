@@ -1,0 +1,99 @@
+/**
+ * Moves whole lines from a stream to a sink: every byte unchanged and in order, at the reader's pace.
+ * In memory there is one unfinished line, one chunk, and what the streams themselves buffer. Whatever ends
+ * it (end of the source, a reader that has gone, an abort) is a value; it always ends, and never rejects.
+ */
+import type { Readable } from "node:stream";
+import { systemErrorCode } from "../errors.ts";
+import type { Line, OverlongLine } from "./line.ts";
+import type { LineSink } from "./line-sink.ts";
+import { LineSplitter } from "./line-splitter.ts";
+
+export interface PumpOptions {
+  /** Bytes that a line may have, its newline included. */
+  readonly maxLineBytes: number;
+  /** Sees every line just before it goes out. */
+  readonly onLine?: (line: Line) => void;
+  /** A line was too long and did not go out; see answerOverlong. */
+  readonly onOverlong?: (line: OverlongLine) => void;
+  /** Takes the lines before the first message instead of the sink: start-up chatter on stdout. */
+  readonly onNoise?: (line: Buffer) => void;
+  /** Stops reading; what has been written still goes out. */
+  readonly signal?: AbortSignal;
+}
+
+export interface PumpEnd {
+  /** `source-ended` comes only after the sink has handed over everything. */
+  readonly type: "source-ended" | "sink-closed" | "aborted";
+  /** Bytes of a last line without a newline, which did not go out. */
+  readonly tornBytes: number;
+  /** What the system called it, if a stream failed: `EPIPE`, `EIO`. */
+  readonly errorCode?: string;
+}
+
+/** The source is paused afterwards, and neither stream is ended or destroyed. */
+export function pumpLines(source: Readable, sink: LineSink, options: PumpOptions): Promise<PumpEnd> {
+  return new Promise((resolve) => {
+    const { maxLineBytes, onOverlong, signal } = options;
+    const splitter = new LineSplitter({ maxLineBytes, onOverlong, onLine: lineJudge(options) });
+    let sourceHasEnded = source.readableEnded || source.destroyed;
+    let sourceErrorCode = systemErrorCode(source.errored);
+    let isOver = false;
+
+    const finish = (type: PumpEnd["type"], errorCode?: string) => {
+      isOver = true;
+      source
+        .off("data", onData)
+        .off("end", onSourceEnd)
+        .off("close", onSourceEnd)
+        .off("error", onSourceError);
+      unwatch();
+      signal?.removeEventListener("abort", onAbort);
+      source.pause();
+      resolve({ type, tornBytes: splitter.tornBytes, ...(errorCode === undefined ? {} : { errorCode }) });
+    };
+    const look = () => {
+      if (isOver) return;
+      if (sink.isClosed) finish("sink-closed", sink.errorCode);
+      else if (sourceHasEnded && sink.isFlushed) finish("source-ended", sourceErrorCode);
+      else if (sink.isFull) source.pause();
+      else if (!sourceHasEnded) source.resume();
+    };
+    const onData = (chunk: Buffer) => {
+      sink.write(splitter.push(chunk));
+      look();
+    };
+    const onSourceEnd = () => {
+      sourceHasEnded = true;
+      look();
+    };
+    const onSourceError = (error: Error) => {
+      sourceErrorCode ??= systemErrorCode(error);
+      onSourceEnd();
+    };
+    const onAbort = () => finish("aborted");
+
+    const unwatch = sink.watch(look);
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener("abort", onAbort);
+    source.on("end", onSourceEnd).on("close", onSourceEnd).on("error", onSourceError).on("data", onData);
+    look();
+  });
+}
+
+/** Undefined if no line needs to be looked at: then chunks pass without being taken apart. */
+function lineJudge({ onLine, onNoise }: PumpOptions): ((line: Line) => boolean) | undefined {
+  if (onLine === undefined && onNoise === undefined) return undefined;
+  let hasSpoken = onNoise === undefined;
+  return (line) => {
+    if (!hasSpoken) {
+      hasSpoken = line.envelope.type !== "opaque";
+      if (!hasSpoken) {
+        onNoise?.(line.bytes);
+        return false;
+      }
+    }
+    onLine?.(line);
+    return true;
+  };
+}
