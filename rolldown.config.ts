@@ -5,7 +5,7 @@ import { defineConfig } from "rolldown";
  * each command and each backend is read from disk only when it is used.
  */
 export default defineConfig({
-  input: { main: "src/main.ts" },
+  input: { main: "src/main.ts", "keychain-helper": "providers/keychain-helper.ts" },
   platform: "node",
   external: [/^node:/, "@napi-rs/keyring"],
   output: {

@@ -1,8 +1,17 @@
 /** What the backends get of this process. */
-import type { EnvironmentReader, KeychainItem, SecretStore } from "../secrets/provider.ts";
-import { isSecretStore } from "../secrets/provider.ts";
+
+import { dirname, join } from "node:path";
+import {
+  type EnvironmentReader,
+  isKeychain,
+  type KeychainItem,
+  type SecretStore,
+} from "../secrets/provider.ts";
 import type { SharedContext } from "../secrets/provider-pool.ts";
 import type { CommandContext } from "./context.ts";
+
+/** How long a machine may take to say whether it has a keychain at all. */
+const USABLE_MS = 5_000;
 
 export function providerContext(context: CommandContext, env: EnvironmentReader): SharedContext {
   const { paths, platform, uid, clock } = context;
@@ -13,6 +22,7 @@ export function providerContext(context: CommandContext, env: EnvironmentReader)
     platform,
     uid,
     clock,
+    keychainHelper: [context.nodePath, join(dirname(context.scriptPath), "keychain-helper.cjs")],
     get loginName() {
       return context.loginName();
     },
@@ -36,8 +46,8 @@ async function openKeychain(
     ...shared,
     name: "keychain",
     resolveRef: () => Promise.reject(new Error("the keychain needs no other secret")),
+    knownSecrets: () => [],
   });
-  return isSecretStore<KeychainItem>(provider as never)
-    ? (provider as unknown as SecretStore<KeychainItem>)
-    : undefined;
+  if (!isKeychain(provider)) throw new Error("the keychain provider is no keychain");
+  return (await provider.isUsable(AbortSignal.timeout(USABLE_MS))) ? provider : undefined;
 }

@@ -23,7 +23,7 @@ export interface OpenProvider {
 }
 
 /** What a provider gets, apart from its own name and the way to other providers. */
-export type SharedContext = Omit<ProviderContext, "name" | "resolveRef">;
+export type SharedContext = Omit<ProviderContext, "name" | "resolveRef" | "knownSecrets">;
 
 /** What a backend said of one ref. */
 export type Answer = FetchedSecret | ProviderError;
@@ -38,6 +38,8 @@ export class ProviderPool {
   /** An edge A -> B: A can't be opened before B has answered. */
   readonly #waitsFor = new Map<string, Set<string>>();
 
+  /** Every value that has come so far; a provider must not quote one. */
+  readonly #known: Secret[] = [];
   /** Values that opened a backend (secret zero): never given to a server, but to be scrubbed. */
   readonly secretZero: { readonly name: string; readonly value: Secret }[] = [];
 
@@ -84,7 +86,10 @@ export class ProviderPool {
       refs.size > 0 ? await provider.fetch([...refs.values()], signal) : new Map<object, Answer>();
     for (const request of requests) {
       const ref = refs.get(JSON.stringify(request));
-      if (ref) answers.set(request, noAnswerOr(fetched.get(ref)));
+      if (!ref) continue;
+      const answer = noAnswerOr(fetched.get(ref));
+      if (!(answer instanceof ProviderError)) this.#known.push(answer.value);
+      answers.set(request, answer);
     }
     return answers;
   }
@@ -154,6 +159,7 @@ export class ProviderPool {
       ...this.#shared,
       name,
       resolveRef: (text, signal) => this.#resolveFor(name, text, signal),
+      knownSecrets: () => this.#known,
     };
     const provider = await kind.open(config.data, context);
     return { kind, provider };
