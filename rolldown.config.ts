@@ -1,4 +1,6 @@
-import { defineConfig } from "rolldown";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig, type Plugin } from "rolldown";
 
 /**
  * One CommonJS core (it loads faster than ESM on Node 20), and a lazy chunk for every `import()`:
@@ -16,4 +18,31 @@ export default defineConfig({
     cleanDir: true,
     minify: true,
   },
+  plugins: [thirdPartyNotices()],
 });
+
+/** Writes the licences of everything that was bundled next to it, as those licences ask for. */
+function thirdPartyNotices(): Plugin {
+  return {
+    name: "third-party-notices",
+    generateBundle(_options, bundle) {
+      const modules = Object.values(bundle).flatMap((chunk) =>
+        chunk.type === "chunk" ? chunk.moduleIds : [],
+      );
+      const packages = new Set(
+        modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []),
+      );
+      const source = [...packages]
+        .sort()
+        .map(noticeOf)
+        .join(`\n${"-".repeat(80)}\n\n`);
+      this.emitFile({ type: "asset", fileName: "THIRD-PARTY-NOTICES.txt", source });
+    },
+  };
+}
+
+function noticeOf(folder: string): string {
+  const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  return `${name} ${version} (${license})\n\n${file ? readFileSync(join(folder, file), "utf8") : ""}`;
+}

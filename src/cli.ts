@@ -308,7 +308,7 @@ function addSecretsCommands(secrets: Command, does: Does): void {
     .action(
       does(
         (key: string, options: { provider: string }) => async (context) =>
-          (await load()).removeRecipient(context, key, options.provider),
+          (await load()).removeRecipient(context, key, options),
       ),
     );
 }
