@@ -30,6 +30,11 @@ const VERSION_LINE = "age-encryption.org/v1";
 const ARMOR_LINE = "-----BEGIN AGE ENCRYPTED FILE-----";
 /** About 1,600 recipients; each costs a key agreement when a foreign identity is tried. */
 const MAX_HEADER_BYTES = 256 * 1024;
+/**
+ * log2 of the most costly scrypt that is tried: 1 GiB of memory and some seconds. A file chooses its own work
+ * factor, and it may come from somebody else.
+ */
+const MAX_WORK_FACTOR = 20;
 const NEWLINE = 0x0a;
 const FULL_LINE = 64;
 const WRAPPED_KEY_BYTES = 32;
@@ -105,6 +110,9 @@ function typedStanza(args: readonly string[], body: Buffer): Stanza {
     const factor = rest[1] ?? "";
     if (salt?.length !== 16 || !/^[1-9][0-9]*$/.test(factor) || body.length !== WRAPPED_KEY_BYTES) {
       throw malformed("its header has a malformed passphrase recipient");
+    }
+    if (Number(factor) > MAX_WORK_FACTOR) {
+      throw malformed(`its passphrase has the scrypt work factor ${factor}, more than ${MAX_WORK_FACTOR}`);
     }
     return { type: "scrypt", salt, workFactor: Number(factor), wrappedKey: body };
   }

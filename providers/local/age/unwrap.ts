@@ -4,12 +4,6 @@ import { ProviderError } from "../../../src/errors.ts";
 import type { AgeHeader } from "./header.ts";
 import { type Identity, x25519PublicKey } from "./keys.ts";
 
-/**
- * log2 of the most costly scrypt that is tried: 1 GiB of memory and some seconds. The file chooses its own
- * work factor, and it may come from somebody else.
- */
-export const MAX_WORK_FACTOR = 20;
-
 const FILE_KEY_BYTES = 16;
 const TAG_BYTES = 16;
 const ZERO_NONCE = Buffer.alloc(12);
@@ -31,19 +25,13 @@ export function unwrapWithIdentities(header: AgeHeader, identities: readonly Ide
   return undefined;
 }
 
-/** The file key, or undefined if the passphrase does not fit. Throws ProviderError `invalid`. */
+/** The file key, or undefined if the passphrase does not fit. Throws ProviderError `unavailable`. */
 export async function unwrapWithPassphrase(
   header: AgeHeader,
   passphrase: string,
 ): Promise<Buffer | undefined> {
   const [stanza] = header.stanzas;
   if (stanza?.type !== "scrypt") return undefined;
-  if (stanza.workFactor > MAX_WORK_FACTOR) {
-    throw new ProviderError(
-      "invalid",
-      `its passphrase needs a scrypt work factor of ${stanza.workFactor}, more than ${MAX_WORK_FACTOR}`,
-    );
-  }
   const salt = Buffer.concat([Buffer.from(SCRYPT_INFO), stanza.salt]);
   const key = await scryptKey(passphrase, salt, 2 ** stanza.workFactor);
   return unseal(key, stanza.wrappedKey);
