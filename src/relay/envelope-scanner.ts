@@ -341,9 +341,15 @@ function isOfByteOrderMark(byte: number): boolean {
 }
 
 function fieldOf(bytes: Buffer, start: number, end: number): number {
-  for (let field = ID; field <= ERROR; field++) {
-    if (equals(bytes, start, end, KEY_BYTES[field]!)) return field;
-  }
+  const field = likelyField(bytes[start], end - start);
+  if (field !== OTHER && equals(bytes, start, end, KEY_BYTES[field]!)) return field;
   if (!hasBackslash(bytes, start, end)) return OTHER;
   return Math.max(OTHER, KEYS.indexOf(decodedString(bytes, start, end) ?? ""));
+}
+
+function likelyField(firstByte: number | undefined, length: number): number {
+  if (length === 2) return ID;
+  if (length === 5) return ERROR;
+  if (length === 6) return firstByte === KEY_BYTES[METHOD]![0] ? METHOD : RESULT;
+  return OTHER;
 }

@@ -72,7 +72,7 @@ export class RequestLedger {
   }
 
   #forget(id: string | undefined): boolean {
-    if (id === undefined) return false;
+    if (id === undefined || this.#open.size === 0) return false;
     const key = keyOf(id);
     const isKnown = this.#open.delete(key) || this.#open.delete(twinOf(key));
     if (isKnown && this.#open.size === 0) this.#onIdle?.();

@@ -9,6 +9,9 @@ import type { Line, OverlongLine } from "./line.ts";
 import type { LineSink } from "./line-sink.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
+/** Bytes of the next line that are read while the sink is still busy with the last. */
+const READ_AHEAD = 1_048_576;
+
 export interface PumpOptions {
   /** Bytes that a line may have, its newline included. */
   readonly maxLineBytes: number;
@@ -38,6 +41,8 @@ export function pumpLines(source: Readable, sink: LineSink, options: PumpOptions
     const splitter = new LineSplitter({ maxLineBytes, onOverlong, onLine: lineJudge(options) });
     let sourceHasEnded = source.readableEnded || source.destroyed;
     let sourceErrorCode = systemErrorCode(source.errored);
+    /** The last chunk's lines wait in memory, behind what the sink had not taken yet. */
+    let hasQueued = false;
     let isOver = false;
 
     const finish = (type: PumpEnd["type"], errorCode?: string) => {
@@ -56,11 +61,13 @@ export function pumpLines(source: Readable, sink: LineSink, options: PumpOptions
       if (isOver) return;
       if (sink.isClosed) finish("sink-closed", sink.errorCode);
       else if (sourceHasEnded && sink.isFlushed) finish("source-ended", sourceErrorCode);
-      else if (sink.isFull) source.pause();
+      else if (sink.isFull && (hasQueued || splitter.tornBytes >= READ_AHEAD)) source.pause();
       else if (!sourceHasEnded) source.resume();
     };
     const onData = (chunk: Buffer) => {
-      sink.write(splitter.push(chunk));
+      const lines = splitter.push(chunk);
+      hasQueued = sink.isFull && lines.length > 0;
+      sink.write(lines);
       look();
     };
     const onSourceEnd = () => {
