@@ -9,7 +9,7 @@ import { Command, CommanderError, Option } from "commander";
 import { version } from "../package.json";
 import { systemClock } from "./clock.ts";
 import type { CommandContext } from "./commands/context.ts";
-import { McpRunError } from "./errors.ts";
+import { EXIT_CODES, exitCodeFor } from "./errors.ts";
 import { mcpRunPaths } from "./paths.ts";
 import type { ProviderKind, ProviderKinds } from "./secrets/provider.ts";
 import {
@@ -41,27 +41,40 @@ interface GlobalFlags {
   readonly logFormat: LogFormat;
 }
 
-/** Runs one command line (without node and script) and returns its exit code. Never rejects. */
-export async function runCli(argv: readonly string[]): Promise<number> {
+export interface CliOutcome {
+  readonly exitCode: number;
+  /** True if output is still waiting for a reader who does not come: only the end of the process drops it. */
+  readonly outputAbandoned: boolean;
+}
+
+/** Runs one command line (without node and script). Never rejects. */
+export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
   keepInspectorClosed();
   dropOutputOfClosedTerminal();
   let exitCode = 0;
+  let outputAbandoned = false;
   let printer = createPrinter({ write: writeStderr, level: "info", format: "text" });
 
   const program = commandTree((flags, command) => {
     printer = createPrinter({ write: writeStderr, level: flags.logLevel, format: flags.logFormat });
     return async () => {
-      exitCode = await command(commandContext(flags, printer));
+      exitCode = await command(
+        commandContext(flags, printer, () => {
+          outputAbandoned = true;
+        }),
+      );
     };
   });
   try {
     await program.parseAsync(argv, { from: "user" });
-    return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 64;
-    printer.printError(error);
-    return error instanceof McpRunError ? error.exitCode : 70;
+    if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
+    else {
+      printer.printError(error);
+      exitCode = exitCodeFor(error);
+    }
   }
+  return { exitCode, outputAbandoned };
 }
 
 type Action = (context: CommandContext) => Promise<number>;
@@ -317,7 +330,7 @@ function examples(lines: readonly string[]): string {
   return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
 }
 
-function commandContext(flags: GlobalFlags, printer: Printer): CommandContext {
+function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () => void): CommandContext {
   const home = homedir();
   const scriptPath = realpathSync(process.argv[1] ?? ".");
   return {
@@ -344,6 +357,7 @@ function commandContext(flags: GlobalFlags, printer: Printer): CommandContext {
       return process.stderr;
     },
     printer,
+    abandonOutput,
     kinds: KINDS,
     options: {
       ...(flags.config !== undefined && { config: flags.config }),

@@ -110,6 +110,11 @@ export class ProviderError extends McpRunError {
   }
 }
 
+/** The exit code that any thrown value stands for: what is not of the family is a bug. */
+export function exitCodeFor(error: unknown): number {
+  return error instanceof McpRunError ? error.exitCode : EXIT_CODES.internal;
+}
+
 /** The `code` of a Node system error (`ENOENT`), or undefined for anything else. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;

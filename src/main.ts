@@ -2,6 +2,7 @@
 /** The bin: argv in, exit code out. */
 import { runCli } from "./cli.ts";
 
-runCli(process.argv.slice(2)).then((exitCode) => {
+runCli(process.argv.slice(2)).then(({ exitCode, outputAbandoned }) => {
   process.exitCode = exitCode;
+  if (outputAbandoned) process.exit();
 });

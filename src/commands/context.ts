@@ -27,6 +27,8 @@ export interface CommandContext {
   readonly stdout: Writable & { readonly isTTY?: boolean };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly printer: Printer;
+  /** Says that somebody no longer reads our output: mcp-run then ends without waiting for it. */
+  readonly abandonOutput: () => void;
   readonly kinds: ProviderKinds;
   readonly options: GlobalOptions;
   /** Calls back at each INT, TERM, HUP or QUIT that mcp-run gets; ends with the returned function. */

@@ -66,6 +66,18 @@ export function renderTemplate(parts: readonly TemplatePart[], lookUp: (name: st
     .join("");
 }
 
+const REFERENCE = /\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\|\s*([a-z0-9]+)\s*)?\}\}/g;
+
+/** Replaces the references to these names and leaves every other brace as it stands: for arguments. */
+export function insertNamed(text: string, values: ReadonlyMap<string, string>): string {
+  return text.replace(REFERENCE, (whole, name: string, filter: string | undefined) => {
+    const value = values.get(name);
+    if (value === undefined) return whole;
+    if (filter === undefined) return value;
+    return isFilter(filter) ? FILTERS[filter](value) : whole;
+  });
+}
+
 function isFilter(word: string): word is TemplateFilter {
   return Object.hasOwn(FILTERS, word);
 }

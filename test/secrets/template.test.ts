@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseTemplate, renderTemplate, templateNames } from "../../src/secrets/template.ts";
+import { insertNamed, parseTemplate, renderTemplate, templateNames } from "../../src/secrets/template.ts";
 
 function render(text: string, values: Record<string, string>): string {
   const parsed = parseTemplate(text);
@@ -36,5 +36,17 @@ describe("a template", () => {
   it("names what it uses, each once", () => {
     const parsed = parseTemplate("{{A}}{{B|uri}}{{A|json}}");
     expect(parsed.ok && templateNames(parsed.parts)).toEqual(["A", "B"]);
+  });
+});
+
+describe("insertNamed", () => {
+  const values = new Map([["A", "v/1"]]);
+
+  it.each([
+    ["--key={{A}}", "--key=v/1"],
+    ["{{ A | uri }}", "v%2F1"],
+    ["{{B}} {{{ {{A|nope}} {{", "{{B}} {{{ {{A|nope}} {{"],
+  ])("%j becomes %j", (text, expected) => {
+    expect(insertNamed(text, values)).toBe(expected);
   });
 });

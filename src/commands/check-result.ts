@@ -1,0 +1,63 @@
+/** What `mcp-run check` has found out about one profile, and how it looks to people. */
+import type { ErrorCode } from "../errors.ts";
+import { escapeControl } from "../ui/escape.ts";
+
+export interface Finding {
+  readonly severity: "error" | "warning";
+  readonly message: string;
+  /** Reads well after «Try ». */
+  readonly hint?: string;
+  /** Errors have one; it decides the exit code. */
+  readonly code?: ErrorCode;
+  readonly details?: readonly string[];
+}
+
+export interface CheckedSecret {
+  readonly name: string;
+  readonly from: string;
+  readonly ok: boolean;
+  readonly version?: string;
+  /** Why it could not be had. */
+  readonly reason?: string;
+}
+
+export interface CheckedStart {
+  readonly server: string;
+  readonly protocolVersion: string;
+  readonly toolCount?: number;
+  readonly ms: number;
+}
+
+export interface CheckResult {
+  readonly profile: string;
+  readonly file?: string;
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+  readonly secrets: readonly CheckedSecret[];
+  readonly start?: CheckedStart;
+}
+
+export function formatResult(result: CheckResult): string {
+  const lines = [`${mark(result.ok)} ${result.profile}${result.file ? ` (${result.file})` : ""}`];
+  for (const { ok, name, from, version, reason } of result.secrets) {
+    lines.push(
+      `  ${mark(ok)} ${name} from ${from}${version ? `, version ${version}` : ""}${reason ? `: ${reason}` : ""}`,
+    );
+  }
+  if (result.start) {
+    const { server, protocolVersion, toolCount, ms } = result.start;
+    const tools = toolCount === undefined ? "no tools" : `${toolCount} tools`;
+    lines.push(
+      `  ${mark(true)} ${server} speaks ${protocolVersion}, ${tools}, ready after ${(ms / 1000).toFixed(1)} s`,
+    );
+  }
+  for (const { severity, message, hint, details = [] } of result.findings) {
+    lines.push(`  ${severity === "error" ? mark(false) : "!"} ${message}${hint ? `. Try ${hint}.` : ""}`);
+    lines.push(...details.flatMap((detail) => detail.split("\n")).map((detail) => `    ${detail}`));
+  }
+  return `${lines.map(escapeControl).join("\n")}\n`;
+}
+
+function mark(ok: boolean): string {
+  return ok ? "✔" : "✘";
+}

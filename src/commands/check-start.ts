@@ -1,0 +1,108 @@
+/** `mcp-run check --start`: starts the server as a client would, shakes hands, and times it. */
+import { PassThrough } from "node:stream";
+import { version } from "../../package.json";
+import { McpRunError } from "../errors.ts";
+import { defaultNames } from "../launch/environment.ts";
+import { serve } from "../launch/supervisor.ts";
+import type { Profile } from "../profile/profile.ts";
+import { shakeHands } from "../relay/handshake.ts";
+import { LineSink } from "../relay/line-sink.ts";
+import { NeedleSet } from "../scrub/needle-set.ts";
+import type { CheckedStart, Finding } from "./check-result.ts";
+import type { CommandContext } from "./context.ts";
+import { prepare } from "./prepare.ts";
+
+/** Ms after which the least patient of the known clients gives up on a server that starts. */
+const CLIENT_PATIENCE_MS = 30_000;
+const LAST_LINES = 5;
+
+/** Undefined if it did not come up; then the reason is among `findings`. */
+export async function tryStart(
+  context: CommandContext,
+  profile: Profile,
+  findings: Finding[],
+): Promise<CheckedStart | undefined> {
+  const { clock, printer, platform, uid, paths } = context;
+  const needles = new NeedleSet();
+  const [toServer, fromServer, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  let chatter = "";
+  stderr.on("data", (chunk) => {
+    chatter = (chatter + chunk).slice(-4096);
+  });
+  const reduced = { ...context, env: environmentOfClient(context, profile, findings) };
+  const startedAt = clock.monotonic();
+  const served = serve({
+    prepare: async (signal) => (await prepare(reduced, profile, undefined, "server", needles, signal)).plan,
+    stdin: toServer,
+    stdout: new LineSink(fromServer),
+    stderr,
+    needles,
+    maxLineBytes: profile.maxLineBytes,
+    stopGraceMs: profile.stopGraceMs,
+    platform,
+    uid,
+    runFolder: paths.run,
+    clock,
+    emit: printer.emit,
+    onSignal: context.onSignal,
+  }).finally(() => fromServer.end());
+
+  const greeting = shakeHands(toServer, fromServer, {
+    clock,
+    timeoutMs: CLIENT_PATIENCE_MS,
+    clientVersion: version,
+  });
+  const [greeted] = await Promise.allSettled([
+    greeting.then((hello) => ({ hello, ms: clock.monotonic() - startedAt })),
+  ]);
+  toServer.end();
+  const [ended] = await Promise.allSettled([served]);
+  if (ended?.status === "rejected") throw ended.reason;
+  if (greeted?.status === "fulfilled") {
+    const { hello, ms } = greeted.value;
+    return { ...hello, ms };
+  }
+  const error = greeted?.reason;
+  if (!(error instanceof McpRunError)) throw error;
+  const exit =
+    ended?.status === "fulfilled" ? `the server ended with exit code ${ended.value.exitCode}; its` : "its";
+  const lastLines = chatter.trimEnd().split("\n").slice(-LAST_LINES);
+  findings.push({
+    severity: "error",
+    message: error.message,
+    ...(error.hint && { hint: error.hint }),
+    code: error.code,
+    details: chatter === "" ? [] : [`${exit} last lines on stderr were:`, ...lastLines],
+  });
+  return undefined;
+}
+
+/** What an MCP client hands on by itself, our own settings, and what its config has to set for this profile. */
+function environmentOfClient(
+  { env, platform }: CommandContext,
+  profile: Profile,
+  findings: Finding[],
+): Record<string, string | undefined> {
+  const usual = new Set(defaultNames(platform));
+  const wanted = new Set([...profile.variablesUsed, ...namesOfEnvRefs(profile)]);
+  const missing = [...wanted].filter((name) => env[name] !== undefined && !usual.has(name));
+  if (missing.length > 0) {
+    findings.push({
+      severity: "warning",
+      message: `the profile reads ${missing.join(", ")} from the environment, which most clients do not hand on`,
+      hint: "`env:` in the client's entry for this server",
+    });
+  }
+  const kept = Object.entries(env).filter(
+    ([name]) => usual.has(name) || wanted.has(name) || name.startsWith("MCP_RUN_"),
+  );
+  return Object.fromEntries(kept);
+}
+
+function namesOfEnvRefs({ secrets, providers }: Profile): readonly string[] {
+  return secrets.flatMap(({ source }) => {
+    if (source.type !== "ref") return [];
+    const { provider, request } = source.ref;
+    return (providers.get(provider)?.type ?? provider) === "env" ? [request.path] : [];
+  });
+}

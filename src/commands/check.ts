@@ -1,0 +1,164 @@
+/** `mcp-run check`: everything that a start needs, tried out and reported, without printing a secret. */
+import { type ErrorCode, EXIT_CODES, InterruptedError, McpRunError } from "../errors.ts";
+import { adviseOnContainer } from "../launch/container-advice.ts";
+import { listProfiles, loadProfile } from "../profile/load.ts";
+import type { Profile } from "../profile/profile.ts";
+import { NeedleSet } from "../scrub/needle-set.ts";
+import { scrubText } from "../scrub/scrub-stream.ts";
+import { RecordingEnvironment } from "../secrets/environment-reader.ts";
+import type { Resolution } from "../secrets/resolution.ts";
+import { tryResolveSecrets } from "../secrets/resolve.ts";
+import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check-result.ts";
+import { tryStart } from "./check-start.ts";
+import { type CommandContext, interruptible } from "./context.ts";
+import { profileRequest } from "./profile-request.ts";
+import { providerContext } from "./provider-context.ts";
+
+export interface CheckOptions {
+  readonly offline?: boolean;
+  readonly start?: boolean;
+  readonly json?: boolean;
+}
+
+/** The worst finding decides the exit code; the first of these that occurs is the worst. */
+const CODES_BY_WEIGHT: readonly ErrorCode[] = [
+  "internal",
+  "backend-unavailable",
+  "access-denied",
+  "profile-not-found",
+  "profile-invalid",
+  "secret-invalid",
+  "command-not-found",
+  "command-not-executable",
+];
+
+export async function check(
+  context: CommandContext,
+  names: readonly string[],
+  options: CheckOptions,
+): Promise<number> {
+  if (options.offline && options.start) {
+    throw new McpRunError("usage", "Cannot start a server offline: --start needs its secrets", {
+      hint: "one of the two",
+    });
+  }
+  const chosen =
+    names.length > 0 ? names : (await listProfiles(profileRequest(context))).map(({ name }) => name);
+  if (chosen.length === 0) {
+    throw new McpRunError("profile-not-found", "Cannot check anything: there is no profile on this machine", {
+      hint: "mcp-run init",
+    });
+  }
+  const results: CheckResult[] = [];
+  for (const name of chosen) {
+    const result = await checkProfile(context, name, options);
+    results.push(result);
+    if (!options.json) context.stdout.write(formatResult(result));
+  }
+  const ok = results.every((result) => result.ok);
+  if (options.json) context.stdout.write(`${JSON.stringify({ ok, profiles: results }, null, 2)}\n`);
+  return ok ? 0 : worstExitCode(results);
+}
+
+async function checkProfile(
+  context: CommandContext,
+  name: string,
+  options: CheckOptions,
+): Promise<CheckResult> {
+  const findings: Finding[] = [];
+  let secrets: CheckedSecret[] = [];
+  let profile: Profile | undefined;
+  let start: CheckResult["start"];
+  try {
+    const loaded = await loadProfile(name, { ...profileRequest(context), checkAllProviders: true });
+    profile = loaded.profile;
+    findings.push(...loaded.warnings.map((message): Finding => ({ severity: "warning", message })));
+    findings.push(...adviceFor(profile));
+    if (!options.offline) {
+      const resolution = await interruptible(context, (signal) => resolve(context, loaded.profile, signal));
+      secrets = checkedSecrets(resolution);
+      findings.push(...failuresOf(resolution), ...shortValues(resolution));
+      if (options.start && resolution.failures.length === 0)
+        start = await tryStart(context, profile, findings);
+    }
+  } catch (error) {
+    if (!(error instanceof McpRunError) || error instanceof InterruptedError) throw error;
+    findings.push(asFinding(error));
+  }
+  return {
+    profile: name,
+    ...(profile && { file: profile.file }),
+    ok: findings.every(({ severity }) => severity !== "error"),
+    findings,
+    secrets,
+    ...(start && { start }),
+  };
+}
+
+function resolve(context: CommandContext, profile: Profile, signal: AbortSignal): Promise<Resolution> {
+  return tryResolveSecrets({
+    secrets: profile.secrets,
+    secretsFrom: profile.secretsFrom,
+    providers: profile.providers,
+    kinds: context.kinds,
+    context: providerContext(context, new RecordingEnvironment(context.env)),
+    timeoutMs: profile.fetchTimeoutMs,
+    signal,
+  });
+}
+
+function checkedSecrets({ secrets, failures }: Resolution): CheckedSecret[] {
+  return [
+    ...secrets.map(({ name, from, version }) => ({
+      name,
+      from,
+      ok: true,
+      ...(version !== undefined && { version }),
+    })),
+    ...failures.map(({ name, from, error }) => ({ name, from, ok: false, reason: error.reason })),
+  ];
+}
+
+function failuresOf({ failures }: Resolution): Finding[] {
+  return failures.map(({ name, error }) => ({
+    severity: "error",
+    message: `${name} can't be had`,
+    ...(error.hint && { hint: error.hint }),
+    code: error.code,
+    details: error.details,
+  }));
+}
+
+function shortValues({ secrets }: Resolution): Finding[] {
+  const needles = new NeedleSet();
+  return secrets
+    .filter(({ scrub, value }) => scrub && needles.tooShort(value))
+    .map(({ name }) => ({
+      severity: "warning",
+      message: `${name} is too short to be scrubbed: it would hide ordinary text`,
+      hint: "a longer value, or `scrub: false` if it is no secret",
+    }));
+}
+
+function adviceFor({ command, args, secrets }: Profile): readonly Finding[] {
+  const delivered = secrets.filter(({ deliver }) => deliver === "env").map(({ name }) => name);
+  return adviseOnContainer(command, args, delivered).map((advice) =>
+    advice.severity === "error" ? { ...advice, code: "profile-invalid" } : advice,
+  );
+}
+
+export function asFinding(error: McpRunError, needles = new NeedleSet()): Finding {
+  return {
+    severity: "error",
+    message: scrubText(error.message, needles),
+    ...(error.hint && { hint: error.hint }),
+    code: error.code,
+    details: error.details.map((detail) => scrubText(detail, needles)),
+  };
+}
+
+function worstExitCode(results: readonly CheckResult[]): number {
+  const codes = new Set(results.flatMap(({ findings }) => findings.map(({ code }) => code)));
+  const worst = CODES_BY_WEIGHT.find((code) => codes.has(code)) ?? "internal";
+  return worst === "interrupted" ? EXIT_CODES.internal : EXIT_CODES[worst];
+}

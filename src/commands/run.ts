@@ -1,0 +1,91 @@
+/** `mcp-run PROFILE`: the command of an MCP client. */
+import { exitCodeFor, InterruptedError } from "../errors.ts";
+import { type Served, serve } from "../launch/supervisor.ts";
+import { loadProfile } from "../profile/load.ts";
+import { answerFailedStart, answerUnanswered } from "../relay/failed-start.ts";
+import { LineSink } from "../relay/line-sink.ts";
+import { NeedleSet } from "../scrub/needle-set.ts";
+import { scrubText } from "../scrub/scrub-stream.ts";
+import { describeError } from "../ui/printer.ts";
+import type { CommandContext } from "./context.ts";
+import { type Prepared, type Program, prepare } from "./prepare.ts";
+import { profileRequest } from "./profile-request.ts";
+
+/** @param override what stands after `--`: another server, with the same profile around it */
+export async function run(
+  context: CommandContext,
+  name: string,
+  override: readonly string[],
+): Promise<number> {
+  const { clock, printer } = context;
+  const stdout = new LineSink(context.stdout);
+  const needles = new NeedleSet();
+  try {
+    const served = await serveProfile(context, name, programOf(override), stdout, needles);
+    if (!served.ledger.hasAnswered) {
+      const reason = `Cannot serve ${name}: the server ended with exit code ${served.exitCode} before it answered`;
+      answerUnanswered(served.ledger, stdout, reason);
+    }
+    if (!served.flushed) context.abandonOutput();
+    return served.exitCode;
+  } catch (error) {
+    printer.printError(error);
+    if (!(error instanceof InterruptedError) && !context.stdin.isTTY) {
+      const reason = scrubText(describeError(error).join(" "), needles);
+      await answerFailedStart(context.stdin, stdout, reason, { clock });
+    }
+    return exitCodeFor(error);
+  } finally {
+    // An open stdin would keep us alive for as long as the client.
+    context.stdin.destroy();
+  }
+}
+
+async function serveProfile(
+  context: CommandContext,
+  name: string,
+  override: Program | undefined,
+  stdout: LineSink,
+  needles: NeedleSet,
+): Promise<Served> {
+  const { clock, printer, platform, uid, paths } = context;
+  const startedAt = clock.monotonic();
+  const { profile } = await loadProfile(name, profileRequest(context));
+  let prepared: Prepared | undefined;
+  return serve({
+    prepare: async (signal) => {
+      prepared = await prepare(context, profile, override, "server", needles, signal);
+      return prepared.plan;
+    },
+    onStarted: (pid) => {
+      const { secrets: resolved = [], notPassedOn = [] } = prepared ?? {};
+      const secrets = resolved.map(({ name, from }) => ({ name, from }));
+      const ms = clock.monotonic() - startedAt;
+      printer.emit({ type: "started", profile: profile.name, generation: 1, pid, secrets, ms });
+      if (notPassedOn.length > 0) {
+        const names = notPassedOn.join(", ");
+        printer.emit({
+          type: "warning",
+          message: `the client sets ${names} for mcp-run, and the server does not get it`,
+          hint: `inheritEnv: [${names}] in the profile`,
+        });
+      }
+    },
+    stdin: context.stdin,
+    stdout,
+    stderr: context.stderr,
+    needles,
+    maxLineBytes: profile.maxLineBytes,
+    stopGraceMs: profile.stopGraceMs,
+    platform,
+    uid,
+    runFolder: paths.run,
+    clock,
+    emit: printer.emit,
+    onSignal: context.onSignal,
+  });
+}
+
+export function programOf([command, ...args]: readonly string[]): Program | undefined {
+  return command === undefined ? undefined : { command, args };
+}
