@@ -5,6 +5,7 @@
 import { realpathSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { dirname } from "node:path";
+import { isatty } from "node:tty";
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../package.json";
 import { systemClock } from "./clock.ts";
@@ -356,6 +357,7 @@ function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () 
     get stderr() {
       return process.stderr;
     },
+    onTerminal: [0, 1, 2].some((fd) => isatty(fd)),
     printer,
     abandonOutput,
     kinds: KINDS,

@@ -26,6 +26,8 @@ export interface CommandContext {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean };
   readonly stderr: Writable & { readonly isTTY?: boolean };
+  /** True if any of our three streams is a terminal. */
+  readonly onTerminal: boolean;
   readonly printer: Printer;
   /** Says that somebody no longer reads our output: mcp-run then ends without waiting for it. */
   readonly abandonOutput: () => void;

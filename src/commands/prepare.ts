@@ -105,6 +105,27 @@ export async function prepare(
   };
 }
 
+/** The one line at the start, and one for what the client's config sets in vain. Names only, never a value. */
+export function announceStart(
+  { clock, printer }: CommandContext,
+  profile: Profile,
+  prepared: Prepared | undefined,
+  pid: number,
+  startedAt: number,
+): void {
+  const { secrets: resolved = [], notPassedOn = [] } = prepared ?? {};
+  const secrets = resolved.map(({ name, from }) => ({ name, from }));
+  const ms = clock.monotonic() - startedAt;
+  printer.emit({ type: "started", profile: profile.name, generation: 1, pid, secrets, ms });
+  if (notPassedOn.length === 0) return;
+  const names = notPassedOn.join(", ");
+  printer.emit({
+    type: "warning",
+    message: `the client sets ${names} for mcp-run, and the server does not get it`,
+    hint: `inheritEnv: [${names}] in the profile`,
+  });
+}
+
 function hideFrom(needles: NeedleSet, { secrets, secretZero }: Resolution): void {
   for (const { name, value, scrub } of secrets) if (scrub) needles.add(name, value);
   for (const { name, value } of secretZero) needles.add(name, value);

@@ -8,7 +8,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import type { CommandContext } from "./context.ts";
-import { type Prepared, type Program, prepare } from "./prepare.ts";
+import { announceStart, type Prepared, type Program, prepare } from "./prepare.ts";
 import { profileRequest } from "./profile-request.ts";
 
 /** @param override what stands after `--`: another server, with the same profile around it */
@@ -57,20 +57,7 @@ async function serveProfile(
       prepared = await prepare(context, profile, override, "server", needles, signal);
       return prepared.plan;
     },
-    onStarted: (pid) => {
-      const { secrets: resolved = [], notPassedOn = [] } = prepared ?? {};
-      const secrets = resolved.map(({ name, from }) => ({ name, from }));
-      const ms = clock.monotonic() - startedAt;
-      printer.emit({ type: "started", profile: profile.name, generation: 1, pid, secrets, ms });
-      if (notPassedOn.length > 0) {
-        const names = notPassedOn.join(", ");
-        printer.emit({
-          type: "warning",
-          message: `the client sets ${names} for mcp-run, and the server does not get it`,
-          hint: `inheritEnv: [${names}] in the profile`,
-        });
-      }
-    },
+    onStarted: (pid) => announceStart(context, profile, prepared, pid, startedAt),
     stdin: context.stdin,
     stdout,
     stderr: context.stderr,
