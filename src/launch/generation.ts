@@ -84,7 +84,7 @@ export class Generation {
   }
 
   /** A signal, the end of the client's stdin, and what else the stop policy has to know. */
-  tell(event: Exclude<StopEvent, { type: "program-ended" | "all-gone" | "time-is-up" }>): void {
+  tell(event: Exclude<StopEvent, { type: "program-ended" | "time-is-up" }>): void {
     this.#stopping.tell(event);
   }
 
@@ -109,15 +109,20 @@ export class Generation {
   #programEnded(status: ExitStatus): void {
     this.#tree.markReaped();
     this.#status = status;
-    const someLeft = this.#tree.look().length > 0;
-    this.#stopping.tell({ type: "program-ended", someLeft });
-    if (someLeft) this.#lookAgain();
+    this.#sweep();
   }
 
-  #lookAgain(): void {
+  /** Asks who is left, has them stopped, and looks again until nobody is. */
+  #sweep(): void {
+    const someLeft = this.#tree.look().length > 0;
+    this.#stopping.tell({ type: "program-ended", someLeft });
+    if (someLeft) this.#waitForSurvivors();
+  }
+
+  #waitForSurvivors(): void {
     if (this.#stopping.state.id === "gone") return;
-    if (this.#tree.hasSurvivors()) this.#options.clock.after(LOOK_EVERY_MS, () => this.#lookAgain());
-    else this.#stopping.tell({ type: "all-gone" });
+    if (this.#tree.hasSurvivors()) this.#options.clock.after(LOOK_EVERY_MS, () => this.#waitForSurvivors());
+    else this.#sweep();
   }
 
   async #clearUp(): Promise<ExitStatus> {

@@ -80,7 +80,7 @@ function tooLong(text: string, platform: NodeJS.Platform): string | undefined {
   if (platform !== "linux") return undefined;
   const bytes = Buffer.byteLength(text);
   if (bytes < LINUX_STRING_BYTES) return undefined;
-  return `${count(bytes)} bytes with its name, and Linux takes ${count(LINUX_STRING_BYTES - 1)}`;
+  return `${count(bytes)} bytes, and Linux takes ${count(LINUX_STRING_BYTES - 1)}`;
 }
 
 function* problemsOfTotal({ command, args, env, secretNames, platform }: Launchable): Generator<Problem> {

@@ -44,14 +44,10 @@ export class ProcessTree {
     return family;
   }
 
-  /** Sends a signal to the group; to the program alone where it shares our group. Nothing on Windows. */
+  /** Sends a signal to the group, or to the program alone where it shares ours; to nobody once it is reaped. */
   signalGroup(signal: NodeJS.Signals): void {
-    if (this.#platform === "win32") return;
-    if (!this.#ownGroup) {
-      if (!this.#reaped) send(this.pid, signal);
-    } else if (!this.#reaped || livingProcess(this.pid, this.#platform) === undefined) {
-      send(-this.pid, signal);
-    }
+    if (this.#reaped || this.#platform === "win32") return;
+    send(this.#ownGroup ? -this.pid : this.pid, signal);
   }
 
   /** Sends a signal to everything that can be found. */
@@ -62,11 +58,9 @@ export class ProcessTree {
       return;
     }
     const family = this.look();
-    this.signalGroup(signal);
-    for (const { pid, group } of family) {
-      const reachedByGroup = this.#ownGroup && group === this.pid;
-      if (!reachedByGroup && !(pid === this.pid && !this.#ownGroup)) send(pid, signal);
-    }
+    const inGroup = (process: ProcessRecord) => this.#ownGroup && process.group === this.pid;
+    if (family.some(inGroup)) send(-this.pid, signal);
+    for (const process of family) if (!inGroup(process)) send(process.pid, signal);
   }
 
   /** True while anything that was ever seen of this tree lives; cheaper than `look`. */

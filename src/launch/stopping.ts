@@ -1,16 +1,16 @@
 /**
  * How a served program is stopped: the policy alone, without processes. design.md section 6.
  *
- * | state       | signal          | stdin ended         | idle      | reader gone | program ended        | all gone | time is up      |
- * | ----------- | --------------- | ------------------- | --------- | ----------- | -------------------- | -------- | --------------- |
- * | serving     | TERM            | end its stdin:      | -         | TERM        | none left: gone      | -        | -               |
- * |             |                 | draining, lingering |           |             | some left: TERM      |          |                 |
- * | draining    | TERM            | -                   | lingering | TERM        | likewise             | -        | 10 s: TERM      |
- * | lingering   | TERM            | -                   | -         | TERM        | likewise             | -        | 1.5 s: TERM     |
- * | terminating | same again:     | -                   | -         | -           | none left: gone      | gone     | stopGrace: KILL |
- * |             | KILL; else none |                     |           |             | some left: TERM them |          |                 |
- * | killing     | -               | -                   | -         | -           | none left: gone      | gone     | 2 s: gone       |
- * |             |                 |                     |           |             | some left: KILL them |          |                 |
+ * | state       | signal          | stdin ended         | idle      | reader gone | program ended        | time is up      |
+ * | ----------- | --------------- | ------------------- | --------- | ----------- | -------------------- | --------------- |
+ * | serving     | TERM            | end its stdin:      | -         | TERM        | none left: gone      | -               |
+ * |             |                 | draining, lingering |           |             | some left: TERM      |                 |
+ * | draining    | TERM            | -                   | lingering | TERM        | likewise             | 10 s: TERM      |
+ * | lingering   | TERM            | -                   | -         | TERM        | likewise             | 1.5 s: TERM     |
+ * | terminating | same again:     | -                   | -         | -           | none left: gone      | stopGrace: KILL |
+ * |             | KILL; else none |                     |           |             | some left: TERM them |                 |
+ * | killing     | -               | -                   | -         | -           | none left: gone      | 2 s: gone       |
+ * |             |                 |                     |           |             | some left: KILL them |                 |
  *
  * «draining» waits until no request is unanswered, «lingering» gives the program time to end by itself. The
  * latest time for TERM runs through both. «gone» is the end: whoever is left then can't be killed by us.
@@ -44,8 +44,8 @@ export type StopEvent =
   | { readonly type: "stdin-ended"; readonly unanswered: number }
   | { readonly type: "idle" }
   | { readonly type: "reader-gone" }
+  /** It has been reaped. Told again when what it left behind has gone, or turns out to be more. */
   | { readonly type: "program-ended"; readonly someLeft: boolean }
-  | { readonly type: "all-gone" }
   | { readonly type: "time-is-up"; readonly timer: TimerName };
 
 export type TimerName = "latest" | "linger" | "grace" | "give-up";
@@ -67,7 +67,6 @@ export interface StopStep {
 export function stopStep(state: StopState, event: StopEvent, times: StopTimes): StopStep {
   const unchanged: StopStep = { state, effects: [] };
   if (state.id === "gone") return unchanged;
-  if (event.type === "all-gone") return gone();
   if (event.type === "program-ended" && !event.someLeft) return gone();
   switch (state.id) {
     case "serving":

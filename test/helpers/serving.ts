@@ -12,6 +12,7 @@ import { Secret } from "../../src/secrets/secret.ts";
 import { killAll } from "./processes.ts";
 
 export const ANY_SERVER = join(import.meta.dirname, "servers/any.mjs");
+export const STUBBORN_SERVER = join(import.meta.dirname, "servers/stubborn.mjs");
 
 export interface Serving {
   readonly stdin: PassThrough;

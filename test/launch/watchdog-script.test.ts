@@ -157,7 +157,7 @@ async function startFamily(): Promise<{ leader: number; pids: readonly number[] 
   const command = `'${process.execPath}' '${STUBBORN}'; exit $?`;
   const sh = spawn("/bin/sh", ["-c", command], { detached: true, stdio: ["pipe", "pipe", "inherit"] });
   started.add(sh.pid as number);
-  const { pids } = JSON.parse(await firstLine(sh.stdout)) as { pids: number[] };
+  const { pids } = JSON.parse(await firstLine(sh.stdout)).params as { pids: number[] };
   for (const pid of pids) started.add(pid);
   return { leader: sh.pid as number, pids: [sh.pid as number, ...pids] };
 }

@@ -4,12 +4,16 @@
 //   ignore:NAME   a signal that is ignored                  trap:NAME=CODE  a signal that prints, then exits
 //   env:NAME      prints a variable as JSON                 args            prints the arguments as JSON
 //   stay          until stdin ends                          stay:forever    whatever comes
-//   spawn:sleep   a helper in the same group                exit:CODE       die:SIGNAL
+//   spawn:sleep   a helper in the same group                hello           a first message
+//   exit:CODE     die:SIGNAL
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
 const unescaped = (text) => text.replaceAll("\\n", "\n");
+const notify = (method, params) =>
+  process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", method, params })}\n`);
 const actions = {
+  hello: () => notify("up", { pid: process.pid }),
   say: (text) => process.stdout.write(unescaped(text)),
   complain: (text) => process.stderr.write(unescaped(text)),
   env: (name) => process.stdout.write(`${JSON.stringify(process.env[name] ?? null)}\n`),
@@ -36,7 +40,7 @@ const actions = {
   },
   spawn: () => {
     const helper = spawn("sleep", ["60"], { stdio: "ignore" });
-    process.stdout.write(`${JSON.stringify({ helper: helper.pid })}\n`);
+    notify("up", { helper: helper.pid });
   },
   exit: (code) => process.exit(Number(code)),
   die: (signal) => process.kill(process.pid, signal),

@@ -1,5 +1,5 @@
 // A server that nobody gets rid of politely: it ignores TERM, INT, HUP and the end of its stdin, and has a
-// helper in a session of its own that does the same. Prints {"pids":[...]} once both are up.
+// helper in a session of its own that does the same. Says so, with the pids of both, once both are up.
 import { spawn } from "node:child_process";
 
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"]) process.on(signal, () => undefined);
@@ -13,7 +13,8 @@ if (process.argv[2] === "helper") {
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });
   helper.once("message", () => {
-    process.stdout.write(`${JSON.stringify({ pids: [process.pid, helper.pid] })}\n`);
+    const params = { pids: [process.pid, helper.pid] };
+    process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", method: "up", params })}\n`);
     helper.disconnect();
   });
   process.stdin.resume();
