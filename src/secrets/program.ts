@@ -15,11 +15,17 @@ export interface ProgramRequest {
 }
 
 export type ProgramOutcome =
-  | { readonly type: "exited"; readonly exitCode: number; readonly stdout: Buffer; readonly stderr: string }
-  | { readonly type: "killed"; readonly signal: string; readonly stderr: string }
-  | { readonly type: "timed-out"; readonly stderr: string }
-  | { readonly type: "output-too-large"; readonly stderr: string }
+  | ({ readonly type: "exited"; readonly exitCode: number } & ProgramOutput)
+  | ({ readonly type: "killed"; readonly signal: string } & ProgramOutput)
+  | ({ readonly type: "timed-out" } & ProgramOutput)
+  | ({ readonly type: "output-too-large" } & ProgramOutput)
   | { readonly type: "not-started"; readonly code: string };
+
+export interface ProgramOutput {
+  readonly stdout: Buffer;
+  /** Whole lines from its end, where programs say why they failed. */
+  readonly stderr: string;
+}
 
 /** Never rejects for what the program does; rejects with `signal.reason` when aborted, its group killed. */
 export type ProgramRunner = (request: ProgramRequest) => Promise<ProgramOutcome>;

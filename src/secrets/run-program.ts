@@ -8,7 +8,7 @@ import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { systemErrorCode } from "../errors.ts";
 import type { ProgramOutcome, ProgramRequest, ProgramRunner } from "./program.ts";
 
-/** Bytes of stderr that are kept: its end, where programs say why they failed. */
+/** Bytes of stderr that are kept, from its end. */
 const STDERR_BYTES = 64 * 1024;
 /** Ms of silence after which an open pipe holds nothing more of a program that has ended. */
 const QUIET_MS = 100;
@@ -66,6 +66,7 @@ function watch(
   const output: Buffer[] = [];
   let outputBytes = 0;
   let complaints = Buffer.alloc(0);
+  let isCut = false;
   let chunks = 0;
   let openPipes = 2;
   let end: ProgramEnd | undefined;
@@ -82,9 +83,15 @@ function watch(
     for (const stream of [stdin, stdout, stderr]) stream?.destroy();
     program.unref();
   };
+  const said = () => {
+    const text = complaints.toString();
+    // The line that was cut may begin in the middle of a secret that nobody would recognize.
+    const stderr = isCut ? text.slice(text.indexOf("\n") + 1 || text.length) : text;
+    return { stdout: Buffer.concat(output), stderr };
+  };
   const fail = (type: "timed-out" | "output-too-large") => {
     letGo();
-    resolve({ type, stderr: complaints.toString() });
+    resolve({ type, ...said() });
   };
   const onAbort = () => {
     letGo();
@@ -92,9 +99,8 @@ function watch(
   };
   const finish = ({ exitCode, signal }: ProgramEnd) => {
     letGo();
-    const stderr = complaints.toString();
-    if (exitCode === null) resolve({ type: "killed", signal: signal ?? "unknown", stderr });
-    else resolve({ type: "exited", exitCode, stdout: Buffer.concat(output), stderr });
+    if (exitCode === null) resolve({ type: "killed", signal: signal ?? "unknown", ...said() });
+    else resolve({ type: "exited", exitCode, ...said() });
   };
   /** A pipe that stays open belongs to a grandchild: what the program itself wrote is in it already. */
   const finishWhenQuiet = (ended: ProgramEnd) => {
@@ -114,7 +120,9 @@ function watch(
   });
   stderr.on("data", (chunk: Buffer) => {
     chunks++;
-    complaints = Buffer.concat([complaints, chunk]).subarray(-STDERR_BYTES);
+    const all = Buffer.concat([complaints, chunk]);
+    isCut ||= all.length > STDERR_BYTES;
+    complaints = all.subarray(-STDERR_BYTES);
   });
   for (const stream of [stdout, stderr]) {
     stream.once("close", () => {

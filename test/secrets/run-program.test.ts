@@ -126,18 +126,32 @@ describe("how it ends", () => {
   it("with the name of the signal that killed it", async () => {
     const outcome = await runProgram(program(["sh", "-c", "echo why >&2; kill -SEGV $$"]));
 
-    expect(outcome).toEqual({ type: "killed", signal: "SIGSEGV", stderr: "why\n" });
+    expect(outcome).toEqual({
+      type: "killed",
+      signal: "SIGSEGV",
+      stdout: Buffer.alloc(0),
+      stderr: "why\n",
+    });
   });
 
-  it("with only the last 64 KiB of a stderr that never stops", async () => {
+  it("with only whole lines of the last 64 KiB of a long stderr", async () => {
     const outcome = await runProgram(
-      program(node("process.stderr.write('x'.repeat(300_000) + 'the end'); process.exitCode = 1")),
+      program(node("process.stderr.write('a long line\\n'.repeat(30_000) + 'the end')")),
     );
 
-    expect(outcome).toMatchObject({ type: "exited", exitCode: 1 });
     const { stderr } = outcome as { stderr: string };
-    expect(stderr).toHaveLength(64 * 1024);
-    expect(stderr.endsWith("the end")).toBe(true);
+    expect(stderr.length).toBeLessThanOrEqual(64 * 1024);
+    expect(stderr.length).toBeGreaterThan(63 * 1024);
+    expect(stderr.split("\n").slice(0, -1)).toSatisfy((lines: string[]) =>
+      lines.every((line) => line === "a long line"),
+    );
+    expect(stderr.endsWith("\nthe end")).toBe(true);
+  });
+
+  it("with nothing of a single line that is longer than what is kept", async () => {
+    const outcome = await runProgram(program(node("process.stderr.write('canary-'.repeat(30_000))")));
+
+    expect(outcome).toMatchObject({ type: "exited", stderr: "" });
   });
 
   it("never begins when the program is not there", async () => {
@@ -197,7 +211,7 @@ describe("when our patience ends", () => {
     expect(() => process.kill(child ?? 0, 0)).not.toThrow();
     await clock.advance(1);
 
-    expect(await outcome).toEqual({ type: "timed-out", stderr: "" });
+    expect(await outcome).toEqual({ type: "timed-out", stdout: Buffer.alloc(0), stderr: "" });
     expect(await isGone(child ?? 0)).toBe(true);
     expect(await isGone(grandchild ?? 0)).toBe(true);
   });
@@ -226,14 +240,15 @@ describe("when our patience ends", () => {
     await expect(readFile(join(dir, "started"))).rejects.toThrow("ENOENT");
   });
 
-  it("by too much output, the program is killed and nothing of it is kept", async () => {
+  it("by too much output, the program is killed and no more than the bound is kept", async () => {
     const outcome = await runProgram(
       program(["sh", "-c", `echo $$ > ${dir}/child; while :; do echo canary-flood; done`], {
         maxOutputBytes: 100_000,
       }),
     );
 
-    expect(outcome).toEqual({ type: "output-too-large", stderr: "" });
+    expect(outcome).toMatchObject({ type: "output-too-large", stderr: "" });
+    expect((outcome as { stdout: Buffer }).stdout.length).toBeLessThanOrEqual(100_000);
     expect(await isGone(Number(await written(join(dir, "child"))))).toBe(true);
   });
 });
