@@ -2,15 +2,14 @@
  * The encrypted file as a document: read it, or rewrite it under the lock. A file that can't be opened or
  * understood is never overwritten, and a rewrite replaces only the very file that it has read.
  */
-import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "../../src/clock.ts";
-import { ProviderError, systemErrorCode } from "../../src/errors.ts";
+import { ProviderError } from "../../src/errors.ts";
 import { type AgeHeader, parseHeader } from "./age/header.ts";
 import { openPayload } from "./age/payload.ts";
 import type { Seal } from "./age/seal.ts";
 import { MAX_DOCUMENT_BYTES, parseDocument, type StoreDocument, serializeDocument } from "./document.ts";
-import { fileError, namingFile } from "./file-error.ts";
+import { namingFile } from "./file-error.ts";
 import type { Places } from "./places.ts";
 import { type FileContent, readFileBounded } from "./read-file.ts";
 import type { StoreKey } from "./store-key.ts";
@@ -47,7 +46,7 @@ export class StoreArchive {
   /** Undefined if there is no file yet. Throws ProviderError. */
   async read(signal: AbortSignal): Promise<Opened | undefined> {
     signal.throwIfAborted();
-    const file = await readFileBounded(this.#places.store, MAX_FILE_BYTES);
+    const file = readFileBounded(this.#places.store, MAX_FILE_BYTES);
     return file && this.#open(file, signal);
   }
 
@@ -59,7 +58,7 @@ export class StoreArchive {
     signal: AbortSignal,
     work: (current: Opened | undefined) => Promise<Rewrite<T>>,
   ): Promise<T> {
-    const [{ withWriteLock }, { ensurePrivateDirectory }] = await Promise.all([
+    const [{ withWriteLock }, { behindLinks, ensurePrivateDirectory }] = await Promise.all([
       import("./write-lock.ts"),
       import("./replace-file.ts"),
     ]);
@@ -68,7 +67,7 @@ export class StoreArchive {
     return withWriteLock(path, this.#clock, signal, async () => {
       await this.#key.prepareToWrite(signal);
       for (let tries = 0; tries < MAX_TRIES; tries++) {
-        const file = await readFileBounded(path, MAX_FILE_BYTES);
+        const file = readFileBounded(path, MAX_FILE_BYTES);
         const next = await work(file && (await this.#open(file, signal)));
         if (!next.write || (await this.#write(path, file, next.write, signal))) {
           await next.afterwards?.();
@@ -100,15 +99,5 @@ export class StoreArchive {
       parseDocument(openPayload(file.bytes, header, fileKey).toString()),
     );
     return { document, header };
-  }
-}
-
-/** Where a symbolic link leads, so that a rewrite does not replace the link. Throws ProviderError. */
-async function behindLinks(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return path;
-    throw fileError(error, "read", path);
   }
 }

@@ -5,7 +5,8 @@ import { ProviderError, systemErrorCode } from "../../src/errors.ts";
  * @param verb what was tried, such as "read" or "written" in «FILE can't be …» */
 export function fileError(error: unknown, verb: string, path: string): ProviderError {
   if (error instanceof ProviderError) return error;
-  const code = systemErrorCode(error) ?? "unknown error";
+  if (systemErrorCode(error) === undefined) throw error;
+  const code = systemErrorCode(error) as string;
   const what = `${path} can't be ${verb}`;
   switch (code) {
     case "EACCES":

@@ -40,7 +40,7 @@ export class IdentityKey implements StoreKey {
   async prepareToWrite(signal: AbortSignal): Promise<void> {
     if (await ownIdentity(this.search, signal)) return;
     const { settings, places, context } = this.search;
-    if (settings.recipients === undefined && (await readPinned(places.recipientsFile, context))) {
+    if (settings.recipients === undefined && readPinned(places.recipientsFile, context)) {
       // A new one here would hide that the old one is only out of reach, as a keychain is over SSH.
       throw new ProviderError("denied", `our identity is gone or out of reach: ${lookedAt(places)}`, {
         hint: `a backup of it, or, to begin anew, removing ${places.recipientsFile}`,

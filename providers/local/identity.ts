@@ -41,7 +41,7 @@ export async function* identitySources(
     yield { type: "variable", where: KEY_VARIABLE, identities: parsed(variable, KEY_VARIABLE) };
   }
   if (setting !== "keychain") {
-    const text = await readIdentityFile(places.identityFile, context);
+    const text = readIdentityFile(places.identityFile, context);
     if (text !== undefined) {
       yield { type: "file", where: places.identityFile, identities: parsed(text, places.identityFile) };
     }
@@ -72,8 +72,8 @@ function parsed(text: string, where: string): readonly [Identity, ...Identity[]]
   });
 }
 
-async function readIdentityFile(path: string, context: ProviderContext): Promise<string | undefined> {
-  const content = await readFileBounded(path, MAX_IDENTITY_FILE_BYTES);
+function readIdentityFile(path: string, context: ProviderContext): string | undefined {
+  const content = readFileBounded(path, MAX_IDENTITY_FILE_BYTES);
   if (!content) return undefined;
   if (context.platform !== "win32" && (content.mode & 0o077) !== 0) {
     const mode = content.mode.toString(8).padStart(4, "0");

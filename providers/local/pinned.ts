@@ -29,7 +29,7 @@ export async function pinnedForWrite(
   const source = await ownIdentity(search, signal);
   if (!source) throw new Error("a write without an identity");
   const own = recipientOf(source.identities[0]);
-  const pinned = await readPinned(places.recipientsFile, context);
+  const pinned = readPinned(places.recipientsFile, context);
   if (!pinned) {
     if (previous && previous.stanzas.length > 1) {
       const reason = `${places.store} is shared by ${previous.stanzas.length} keys, and the list of them, ${places.recipientsFile}, does not exist`;
@@ -59,7 +59,7 @@ export async function pinnedForWrite(
 export async function savePinned({ places, context }: IdentitySearch, text: string): Promise<void> {
   const path = places.recipientsFile;
   await ensurePrivateDirectory(dirname(path));
-  const mode = (await readPinned(path, context))?.mode ?? 0o600;
+  const mode = readPinned(path, context)?.mode ?? 0o600;
   await replaceFile(path, { bytes: Buffer.from(text), mode });
 }
 

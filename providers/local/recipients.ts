@@ -26,11 +26,8 @@ export interface PinnedRecipients {
  * Undefined if there is no such file. Throws ProviderError: `denied` if others could have written it, since
  * whoever adds a key there reads every later value; `invalid` for a line that is no X25519 recipient.
  */
-export async function readPinned(
-  path: string,
-  context: ProviderContext,
-): Promise<PinnedRecipients | undefined> {
-  const content = await readFileBounded(path, MAX_RECIPIENTS_FILE_BYTES);
+export function readPinned(path: string, context: ProviderContext): PinnedRecipients | undefined {
+  const content = readFileBounded(path, MAX_RECIPIENTS_FILE_BYTES);
   if (!content) return undefined;
   refuseIfWritableByOthers(path, content, context);
   const text = content.bytes.toString();

@@ -4,7 +4,7 @@
  * (a disk that fills up in the middle) for success and then puts the cut-off file in place.
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemErrorCode } from "../../src/errors.ts";
 import { fileError } from "./file-error.ts";
@@ -38,6 +38,16 @@ export async function replaceFile(path: string, replacement: Replacement): Promi
   await persistDirectory(directory);
   await removeAbandonedDrafts(path);
   return true;
+}
+
+/** Where a symbolic link leads, so that a rewrite does not replace the link. Throws ProviderError. */
+export async function behindLinks(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return path;
+    throw fileError(error, "read", path);
+  }
 }
 
 /** Makes the directory, and what is missing above it, for its owner alone. Throws ProviderError. */

@@ -27,7 +27,7 @@ export async function listRecipients(
 ): Promise<readonly Recipient[]> {
   const source = await ownIdentity(search, signal);
   const own = source && recipientOf(source.identities[0]);
-  const pinned = (await readPinned(search.places.recipientsFile, search.context))?.all ?? [];
+  const pinned = readPinned(search.places.recipientsFile, search.context)?.all ?? [];
   const listed = pinned.map((recipient) => ({ ...recipient, own: recipient.publicKey === own }));
   if (own === undefined || listed.some((recipient) => recipient.own)) return listed;
   return [...listed, { publicKey: own, own: true }];

@@ -33,13 +33,13 @@ export async function withWriteLock<T>(
 }
 
 async function acquire(path: string, clock: Clock, signal: AbortSignal): Promise<() => Promise<void>> {
-  const { lock } = await import("proper-lockfile");
+  const { default: lockfile } = await import("proper-lockfile");
   const lockPath = `${path}.lock`;
   const until = clock.monotonic() + PATIENCE_MS;
   for (;;) {
     signal.throwIfAborted();
     try {
-      return await lock(path, {
+      return await lockfile.lock(path, {
         lockfilePath: lockPath,
         realpath: false,
         stale: STALE_MS,

@@ -112,6 +112,7 @@ test("readers in other processes never see a half-written store", async () => {
   while (isWriting) {
     expect((await read(store, "entry")).slice(0, 7)).toBe("canary-");
     reads++;
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   expect(await written).toHaveLength(20);
