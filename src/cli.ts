@@ -205,6 +205,7 @@ type Does = <Args extends unknown[]>(
 
 function addSecretsCommands(secrets: Command, does: Does): void {
   const load = () => import("./commands/secrets.ts");
+  const loadRecipients = () => import("./commands/recipients.ts");
   secrets.addHelpText(
     "after",
     examples([
@@ -286,7 +287,8 @@ function addSecretsCommands(secrets: Command, does: Does): void {
     .argument("[provider]", "which store", "local")
     .action(
       does(
-        (provider: string, _options: object) => async (context) => (await load()).rekey(context, provider),
+        (provider: string, _options: object) => async (context) =>
+          (await loadRecipients()).rekey(context, provider),
       ),
     );
 
@@ -299,7 +301,7 @@ function addSecretsCommands(secrets: Command, does: Does): void {
     .action(
       does(
         (options: { provider: string }) => async (context) =>
-          (await load()).listRecipients(context, options.provider),
+          (await loadRecipients()).listRecipients(context, options.provider),
       ),
     );
   recipients
@@ -311,7 +313,7 @@ function addSecretsCommands(secrets: Command, does: Does): void {
     .action(
       does(
         (key: string, options: { label?: string; provider: string }) => async (context) =>
-          (await load()).addRecipient(context, key, options),
+          (await loadRecipients()).addRecipient(context, key, options),
       ),
     );
   recipients
@@ -322,7 +324,7 @@ function addSecretsCommands(secrets: Command, does: Does): void {
     .action(
       does(
         (key: string, options: { provider: string }) => async (context) =>
-          (await load()).removeRecipient(context, key, options),
+          (await loadRecipients()).removeRecipient(context, key, options),
       ),
     );
 }

@@ -94,7 +94,7 @@ describe("a profile that can't be used", () => {
 
     const ran = start();
 
-    expectRefusal(ran, 77, `chmod go-w`, file);
+    expectRefusal(ran, 77, `chmod o-w ${file}`);
   });
 });
 
@@ -234,7 +234,7 @@ describe("a program that can't be started", () => {
   it("has a working directory that is missing", () => {
     mcpRun.profile("p", `${PROFILE}cwd: /no/such/folder\n`);
 
-    expectRefusal(start(), 78, "/no/such/folder");
+    expectRefusal(start(), 126, "/no/such/folder");
   });
 });
 

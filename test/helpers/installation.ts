@@ -64,6 +64,7 @@ export class Installation {
       input,
       encoding: "utf8",
       timeout: 30_000,
+      maxBuffer: 64 * 1024 * 1024,
       ...(uid !== undefined && { uid, gid: uid }),
     });
     return { status: ran.status, signal: ran.signal, stdout: ran.stdout, stderr: ran.stderr };

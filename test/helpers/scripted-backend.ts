@@ -64,9 +64,9 @@ function answer({ values, failure }: Script, path: string): FetchedSecret | Prov
     : { value: new Secret(value), version: "1" };
 }
 
-export function kindsOf(...backends: readonly ProviderKind<object, never>[]): ProviderKinds {
+export function kindsOf(...backends: readonly ScriptedBackend[]): ProviderKinds {
   return {
     names: backends.map(({ name }) => name),
-    load: async (type) => backends.find(({ name }) => name === type) as ProviderKind | undefined,
+    load: async (type) => backends.find(({ name }) => name === type) as unknown as ProviderKind | undefined,
   };
 }

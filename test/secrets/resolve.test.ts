@@ -5,7 +5,7 @@ import type { ResolveRequest } from "../../src/secrets/resolution.ts";
 import { resolveSecrets, tryResolveSecrets } from "../../src/secrets/resolve.ts";
 import type { Ref, SecretSpec } from "../../src/secrets/spec.ts";
 import { testContext } from "../helpers/provider-context.ts";
-import { kindsOf, scriptedBackend } from "../helpers/scripted-backend.ts";
+import { kindsOf, type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 
 function ref(text: string): Ref {
@@ -29,7 +29,7 @@ function template(name: string, text: string, rest: Partial<SecretSpec> = {}): S
   return { ...secret(name, "x:y", rest), source: { type: "template", template: text } };
 }
 
-function request(backends: Parameters<typeof kindsOf>, rest: Partial<ResolveRequest> = {}): ResolveRequest {
+function request(backends: readonly ScriptedBackend[], rest: Partial<ResolveRequest> = {}): ResolveRequest {
   const { name: _name, resolveRef: _resolveRef, events: _events, ...context } = testContext();
   return {
     secrets: [],
@@ -81,7 +81,7 @@ describe("resolveSecrets", () => {
     );
     const started = clock.now();
     const work = resolveSecrets(
-      request(backends as never, {
+      request(backends, {
         secrets: backends.map(({ name }) => secret(name.toUpperCase(), `${name}:x`)),
         context: { ...request([]).context, clock },
       }),
