@@ -7,6 +7,7 @@ export interface Profile {
   readonly file: string;
   readonly description?: string;
   readonly command: string;
+  /** `{{NAME}}` still in them, for the names in `secretsInArgs`. */
   readonly args: readonly string[];
   /** Absolute; undefined for the launcher's own. */
   readonly cwd?: string;
@@ -23,6 +24,8 @@ export interface Profile {
   readonly maxLineBytes: number;
   /** Ms that a backend may take. */
   readonly fetchTimeoutMs: number;
-  /** Every entry under `providers:` of the file, by name. */
+  /** Names that stand in a `${…}` of this profile or of the providers that it uses. */
+  readonly variablesUsed: readonly string[];
+  /** Every entry under `providers:` of the file, by name; those that this profile uses are validated. */
   readonly providers: ReadonlyMap<string, ProviderEntry>;
 }

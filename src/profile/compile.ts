@@ -1,0 +1,100 @@
+/** From a file and a name to a Profile. Everything that is wrong is collected; nothing is thrown for it. */
+import type { ProviderEntry } from "../secrets/spec.ts";
+import { checkNames } from "./check-names.ts";
+import type { Compilation } from "./compilation.ts";
+import { compileSecrets } from "./compile-secrets.ts";
+import { compileServer } from "./compile-server.ts";
+import type { Findings } from "./findings.ts";
+import { mergedBody } from "./merged-body.ts";
+import type { Profile } from "./profile.ts";
+import { isMapping, type ProfileFile, providerEntries } from "./profile-file.ts";
+import { checkProviders } from "./provider-uses.ts";
+import type { ProfileRequest } from "./request.ts";
+import { PROFILE_NAME, RESERVED_PROFILE_NAMES } from "./reserved-names.ts";
+import { kindOfValue } from "./wording.ts";
+
+/** Undefined when the profile is not even a mapping; otherwise usable if `findings` holds no error. */
+export async function compileProfile(
+  file: ProfileFile,
+  name: string,
+  request: ProfileRequest,
+  findings: Findings,
+): Promise<Profile | undefined> {
+  const raw = file.bodies.get(name);
+  if (!raw) return undefined;
+  checkName(name, file, findings);
+  if (!isMapping(raw.value)) {
+    findings.error(
+      { path: raw.path },
+      `the profile \`${name}\` must be a mapping, not ${kindOfValue(raw.value)}`,
+      {
+        hint: "`command:` and `args:` below it",
+      },
+    );
+    return undefined;
+  }
+  const entries = providerEntries(file);
+  const compilation: Compilation = {
+    ...mergedBody(file, raw, findings),
+    request,
+    document: file.document,
+    findings,
+    providerWords: [...new Set([...entries.keys(), ...request.kinds.names])],
+    variablesUsed: new Set(),
+  };
+  const { body } = compilation;
+  const server = compileServer(compilation);
+  const { secrets, secretsFrom, uses } = compileSecrets(compilation);
+  const secretsInArgs = body.secretsInArgs ?? [];
+  checkNames({ ...server, secrets, secretsFrom, secretsInArgs }, compilation);
+  const also = request.checkAllProviders ? entries.keys() : [];
+  const providers = await checkProviders(uses, entries, also, compilation);
+  return {
+    name,
+    file: file.file,
+    ...(body.description !== undefined && { description: body.description }),
+    ...server,
+    secrets,
+    secretsFrom,
+    secretsInArgs,
+    variablesUsed: [...compilation.variablesUsed],
+    providers,
+  };
+}
+
+/** The entries under `providers:` alone; those in `names` are checked like those of a profile. */
+export async function compileProviders(
+  file: ProfileFile,
+  names: readonly string[],
+  request: ProfileRequest,
+  findings: Findings,
+): Promise<ReadonlyMap<string, ProviderEntry>> {
+  const entries = providerEntries(file);
+  return checkProviders(
+    [],
+    entries,
+    names.filter((name) => entries.has(name)),
+    {
+      request,
+      findings,
+      providerWords: [...new Set([...entries.keys(), ...request.kinds.names])],
+      variablesUsed: new Set(),
+    },
+  );
+}
+
+function checkName(name: string, { isOneProfile, bodies }: ProfileFile, findings: Findings): void {
+  const path = bodies.get(name)?.path ?? [];
+  const mend = isOneProfile ? "another name for the file" : "another name";
+  if (RESERVED_PROFILE_NAMES.includes(name)) {
+    findings.error({ path, part: "key" }, `a profile can't be called \`${name}\`: it is a command`, {
+      hint: mend,
+    });
+  } else if (!PROFILE_NAME.test(name) || /\.ya?ml$/.test(name)) {
+    findings.error(
+      { path, part: "key" },
+      "a profile's name is made of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first, without `.yaml`",
+      { hint: mend },
+    );
+  }
+}

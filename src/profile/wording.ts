@@ -1,0 +1,68 @@
+/** The words for what a schema wants and what it got. */
+import type { DocumentPath } from "./findings.ts";
+
+export function formatMessage(
+  name: string,
+  message: string,
+  format: string,
+  place: DocumentPath,
+): { message: string; hint?: string } {
+  if (isQuantity(place)) return quantityMessage(name, place);
+  const key = place.at(-1);
+  if (place.at(-2) === "secretsInArgs" || key === "prefix")
+    return { message: `${name} can't be (the beginning of) a variable's name` };
+  return { message: format === "regex" ? `${name} is not of the right form` : `${name}: ${plain(message)}` };
+}
+
+export function isQuantity(place: DocumentPath): boolean {
+  return ["stopGrace", "fetchTimeout", "maxLine"].includes(String(place.at(-1)));
+}
+
+export function quantityMessage(name: string, place: DocumentPath): { message: string; hint: string } {
+  return place.at(-1) === "maxLine"
+    ? { message: `${name} must be a size with its unit`, hint: "`64MiB`" }
+    : { message: `${name} must be a duration with its unit`, hint: "`1500ms`, `10s` or `2m`" };
+}
+
+/** `args[1]`, `env.FOO`: the last steps of a path, enough to be recognised beside the excerpt. */
+export function nameOf(path: DocumentPath): string {
+  const last = path.at(-1);
+  if (last === undefined) return "the file";
+  if (typeof last === "number") return `\`${String(path.at(-2) ?? "")}[${last}]\``;
+  return `\`${last}\``;
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  string: "text",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "a mapping",
+  record: "a mapping",
+  null: "empty",
+};
+
+export function wanted(kinds: readonly string[], received: unknown): string {
+  const isScalar = kinds.includes("string") && kinds.includes("number") && kinds.includes("boolean");
+  const names = isScalar
+    ? ["text", ...kinds.filter((kind) => !["string", "number", "boolean"].includes(kind)).map(wordFor)]
+    : [...new Set(kinds)].map(wordFor);
+  return `${names.join(" or ")}, not ${kindOfValue(received)}`;
+}
+
+function wordFor(kind: string): string {
+  return WORDS[kind] ?? kind;
+}
+
+export function kindOfValue(value: unknown): string {
+  if (value === null || value === undefined) return "empty";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "boolean") return "true or false";
+  return WORDS[typeof value] ?? typeof value;
+}
+
+/** Zod's own sentence, in the form of ours. */
+export function plain(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
+}
