@@ -138,8 +138,8 @@ describe("readEnvelope", () => {
 
   test("reads a part of a buffer and nothing beside it", () => {
     const before = '{"id":1,"method":"x"}\n';
-    const line = '{"id":"a';
-    const buffer = Buffer.from(`${before}${line}\n"}{"id":2}`);
+    const line = `{"id":5,"method":"a","x":"${"x".repeat(100)}`;
+    const buffer = Buffer.from(`${before}${line}\n"}\n`);
 
     const envelope = readEnvelopeOf([], buffer, before.length, before.length + line.length + 1);
 
@@ -175,6 +175,23 @@ describe("readEnvelope", () => {
 
         expectLike(readEnvelope(line), text);
         expectLike(readPieces(cutAt(line, at)), text);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("agrees with JSON.parse on long strings of quotes and backslashes, however they are cut", () => {
+    const run = fc.tuple(fc.constantFrom("x", "\\", '"', '\\"'), fc.integer({ min: 1, max: 90 }));
+    const text = fc
+      .array(run, { maxLength: 8 })
+      .map((runs) => runs.map(([unit, times]) => unit.repeat(times)).join(""));
+    fc.assert(
+      fc.property(text, text, fc.boolean(), cuts, (first, second, nested, at) => {
+        const result = nested ? [first, { [second]: second }] : second;
+        const message = JSON.stringify({ [first]: first, result, id: 5 });
+
+        expectLike(readEnvelope(Buffer.from(message)), message);
+        expectLike(readPieces(cutAt(Buffer.from(message), at)), message);
       }),
       { numRuns: 2000 },
     );

@@ -307,6 +307,14 @@ describe("pumpLines", () => {
     expect(await ended).toEqual({ type: "source-ended", errorCode: "EIO", tornBytes: 2 });
   });
 
+  test("takes a source that is destroyed without a word for an ended one", async () => {
+    const source = new PassThrough();
+    const ended = pump(source, new PassThrough());
+    source.destroy();
+
+    expect(await ended).toEqual({ type: "source-ended", tornBytes: 0 });
+  });
+
   test("can be aborted at any time, with nothing left behind", async () => {
     const controller = new AbortController();
     const source = new PassThrough();
