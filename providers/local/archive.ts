@@ -58,6 +58,7 @@ export class StoreArchive {
     signal: AbortSignal,
     work: (current: Opened | undefined) => Promise<Rewrite<T>>,
   ): Promise<T> {
+    signal.throwIfAborted();
     const [{ withWriteLock }, { behindLinks, ensurePrivateDirectory }] = await Promise.all([
       import("./write-lock.ts"),
       import("./replace-file.ts"),

@@ -1,0 +1,71 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { StoreArchive } from "../../../providers/local/archive.ts";
+import { emptyDocument, newVersion, withVersion } from "../../../providers/local/document.ts";
+import { IdentityKey } from "../../../providers/local/identity-key.ts";
+import { placesOf } from "../../../providers/local/places.ts";
+import type { LocalRef } from "../../../providers/local/store.ts";
+import { localKind } from "../../../providers/local.ts";
+import type { ProviderContext } from "../../../src/secrets/provider.ts";
+import { inMemoryKeychain, testContext } from "../../helpers/provider-context.ts";
+import { describeStoreContract, type OpenHarness } from "../contract.ts";
+
+describeStoreContract("local", {
+  emptyIs: "kept",
+  open: (entries) => openSeeded(entries, {}),
+  async hang() {
+    const { home, dispose } = await seededHome({ plain: "canary-plain" }, {});
+    const context = testContext({ home, resolveRef: untilAborted });
+    const provider = await localKind.open({ identity: "env:TEAM_AGE_KEY" }, context);
+    return { provider, ref, dispose };
+  },
+});
+
+describeStoreContract("local, with its identity in a keychain", {
+  emptyIs: "kept",
+  open: (entries) => openSeeded(entries, { keychain: inMemoryKeychain() }),
+});
+
+/** Writes all entries at once: one by one, 200 of them would take seconds. */
+async function seededHome(
+  entries: Readonly<Record<string, string>>,
+  overrides: { keychain?: ReturnType<typeof inMemoryKeychain> },
+) {
+  const home = await mkdtemp(join(tmpdir(), "mcp-run-local-"));
+  const context = testContext({ home, ...overrides });
+  await seed(entries, context);
+  return { home, context, dispose: () => rm(home, { recursive: true }) };
+}
+
+async function seed(entries: Readonly<Record<string, string>>, context: ProviderContext): Promise<void> {
+  const places = placesOf({}, context);
+  const key = new IdentityKey({ settings: {}, places, context });
+  const signal = new AbortController().signal;
+  let document = emptyDocument();
+  for (const [name, value] of Object.entries(entries)) {
+    document = withVersion(document, name, newVersion(value, context.clock.now()));
+  }
+  await new StoreArchive(places, key, context.clock).rewrite(signal, async () => ({
+    write: { document, seal: await key.sealAfter(undefined, signal) },
+    result: undefined,
+  }));
+}
+
+async function openSeeded(
+  entries: Readonly<Record<string, string>>,
+  overrides: { keychain?: ReturnType<typeof inMemoryKeychain> },
+): Promise<OpenHarness<LocalRef>> {
+  const { context, dispose } = await seededHome(entries, overrides);
+  return { provider: await localKind.open({}, context), ref, dispose };
+}
+
+function ref(path: string): LocalRef {
+  return { path };
+}
+
+function untilAborted(_ref: string, signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+}
