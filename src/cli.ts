@@ -102,9 +102,7 @@ function commandTree(runner: Runner): Command {
     )
     .addOption(new Option("--log-format <format>", "how to print them").choices(LOG_FORMATS).default("text"))
     .exitOverride()
-    .configureOutput({
-      writeErr: (text) => writeStderr(text.replace(/^error: /, "mcp-run: Cannot parse the command line: ")),
-    })
+    .configureOutput({ writeErr: (text) => writeStderr(usageError(text)) })
     .showSuggestionAfterError()
     .addHelpText(
       "after",
@@ -327,6 +325,18 @@ function addSecretsCommands(secrets: Command, does: Does): void {
           (await loadRecipients()).removeRecipient(context, key, options),
       ),
     );
+}
+
+/** Commander's «error: …» in our form: one line, with what to do. */
+function usageError(text: string): string {
+  const reason = text
+    .replace(/^error: /, "")
+    .trim()
+    .replaceAll("\n", " ");
+  const hint = reason.startsWith("unknown option")
+    ? "`--` before a program's own options, or mcp-run --help"
+    : "mcp-run --help";
+  return `mcp-run: Cannot parse the command line: ${reason.replace(/\.$/, "")}. Try ${hint}.\n`;
 }
 
 function examples(lines: readonly string[]): string {

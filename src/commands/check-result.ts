@@ -17,8 +17,8 @@ export interface CheckedSecret {
   readonly from: string;
   readonly ok: boolean;
   readonly version?: string;
-  /** Why it could not be had. */
-  readonly reason?: string;
+  /** Why it could not be had, and what to do. */
+  readonly failure?: Finding;
 }
 
 export interface CheckedStart {
@@ -39,10 +39,10 @@ export interface CheckResult {
 
 export function formatResult(result: CheckResult): string {
   const lines = [`${mark(result.ok)} ${result.profile}${result.file ? ` (${result.file})` : ""}`];
-  for (const { ok, name, from, version, reason } of result.secrets) {
-    lines.push(
-      `  ${mark(ok)} ${name} from ${from}${version ? `, version ${version}` : ""}${reason ? `: ${reason}` : ""}`,
-    );
+  for (const { ok, name, from, version, failure } of result.secrets) {
+    const what = `${mark(ok)} ${name} from ${from}`;
+    if (failure) lines.push(...formatFinding(failure, `${what}: `));
+    else lines.push(`  ${what}${version ? `, version ${version}` : ""}`);
   }
   if (result.start) {
     const { server, protocolVersion, toolCount, ms } = result.start;
@@ -51,11 +51,15 @@ export function formatResult(result: CheckResult): string {
       `  ${mark(true)} ${server} speaks ${protocolVersion}, ${tools}, ready after ${(ms / 1000).toFixed(1)} s`,
     );
   }
-  for (const { severity, message, hint, details = [] } of result.findings) {
-    lines.push(`  ${severity === "error" ? mark(false) : "!"} ${message}${hint ? `. Try ${hint}.` : ""}`);
-    lines.push(...details.flatMap((detail) => detail.split("\n")).map((detail) => `    ${detail}`));
+  for (const finding of result.findings) {
+    lines.push(...formatFinding(finding, finding.severity === "error" ? `${mark(false)} ` : "! "));
   }
   return `${lines.map(escapeControl).join("\n")}\n`;
+}
+
+function formatFinding({ message, hint, details = [] }: Finding, start: string): readonly string[] {
+  const below = details.flatMap((detail) => detail.split("\n")).map((detail) => `    ${detail}`);
+  return [`  ${start}${message}${hint ? `. Try ${hint}.` : ""}`, ...below];
 }
 
 function mark(ok: boolean): string {

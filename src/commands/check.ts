@@ -4,7 +4,6 @@ import { adviseOnContainer } from "../launch/container-advice.ts";
 import { listProfiles, loadProfile } from "../profile/load.ts";
 import type { Profile } from "../profile/profile.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
-import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import type { Resolution } from "../secrets/resolution.ts";
 import { tryResolveSecrets } from "../secrets/resolve.ts";
@@ -77,18 +76,18 @@ async function checkProfile(
     if (!options.offline) {
       const resolution = await interruptible(context, (signal) => resolve(context, loaded.profile, signal));
       secrets = checkedSecrets(resolution);
-      findings.push(...failuresOf(resolution), ...shortValues(resolution));
+      findings.push(...shortValues(resolution));
       if (options.start && resolution.failures.length === 0)
         start = await tryStart(context, profile, findings);
     }
   } catch (error) {
     if (!(error instanceof McpRunError) || error instanceof InterruptedError) throw error;
-    findings.push(asFinding(error));
+    findings.push(asFinding(error, error.message));
   }
   return {
     profile: name,
     ...(profile && { file: profile.file }),
-    ok: findings.every(({ severity }) => severity !== "error"),
+    ok: secrets.every(({ ok }) => ok) && findings.every(({ severity }) => severity !== "error"),
     findings,
     secrets,
     ...(start && { start }),
@@ -115,18 +114,13 @@ function checkedSecrets({ secrets, failures }: Resolution): CheckedSecret[] {
       ok: true,
       ...(version !== undefined && { version }),
     })),
-    ...failures.map(({ name, from, error }) => ({ name, from, ok: false, reason: error.reason })),
+    ...failures.map(({ name, from, error }) => ({
+      name,
+      from,
+      ok: false,
+      failure: asFinding(error, error.reason),
+    })),
   ];
-}
-
-function failuresOf({ failures }: Resolution): Finding[] {
-  return failures.map(({ name, error }) => ({
-    severity: "error",
-    message: `${name} can't be had`,
-    ...(error.hint && { hint: error.hint }),
-    code: error.code,
-    details: error.details,
-  }));
 }
 
 function shortValues({ secrets }: Resolution): Finding[] {
@@ -147,18 +141,17 @@ function adviceFor({ command, args, secrets }: Profile): readonly Finding[] {
   );
 }
 
-export function asFinding(error: McpRunError, needles = new NeedleSet()): Finding {
-  return {
-    severity: "error",
-    message: scrubText(error.message, needles),
-    ...(error.hint && { hint: error.hint }),
-    code: error.code,
-    details: error.details.map((detail) => scrubText(detail, needles)),
-  };
+function asFinding({ hint, code, details }: McpRunError, message: string): Finding {
+  return { severity: "error", message, ...(hint && { hint }), code, details };
 }
 
 function worstExitCode(results: readonly CheckResult[]): number {
-  const codes = new Set(results.flatMap(({ findings }) => findings.map(({ code }) => code)));
+  const codes = new Set(
+    results.flatMap(({ findings, secrets }) => [
+      ...findings.map(({ code }) => code),
+      ...secrets.map(({ failure }) => failure?.code),
+    ]),
+  );
   const worst = CODES_BY_WEIGHT.find((code) => codes.has(code)) ?? "internal";
   return worst === "interrupted" ? EXIT_CODES.internal : EXIT_CODES[worst];
 }
