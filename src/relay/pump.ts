@@ -1,7 +1,8 @@
 /**
  * Moves whole lines from a stream to a sink: every byte unchanged and in order, at the reader's pace.
- * In memory there is one unfinished line, one chunk, and what the streams themselves buffer. Whatever ends
- * it (end of the source, a reader that has gone, an abort) is a value; it always ends, and never rejects.
+ * In memory there is one line that is going out, at most 1 MiB of the next or else one more chunk, and what
+ * the streams themselves buffer. Whatever ends it (end of the source, a reader that has gone, an abort) is a
+ * value, and never rejects. A reader that only stands still is waited for: `signal` is the way out.
  */
 import type { Readable } from "node:stream";
 import { systemErrorCode } from "../errors.ts";
