@@ -51,7 +51,17 @@ const FORMS: readonly (readonly [what: string, form: RegExp])[] = [
 /** A candidate for randomness: one unbroken run of what tokens are made of. */
 const RUN = /[A-Za-z0-9+/_-]{20,}={0,2}/g;
 
+const SHORTEST_RUN = 20;
+
 const LONGEST_WORD = 1_024;
+
+/** One expression that matches whenever a form does: at a start nearly every text ends here. */
+let anyForm: RegExp | undefined;
+
+function mayHoldForm(text: string): boolean {
+  anyForm ??= new RegExp(FORMS.map(([, form]) => form.source).join("|"), "i");
+  return anyForm.test(text);
+}
 
 /** The first credential in `text`, in its order; undefined when there is none. */
 export function findCredential(text: string): FoundCredential | undefined {
@@ -61,12 +71,13 @@ export function findCredential(text: string): FoundCredential | undefined {
 /** Every credential in `text`, by position; they may overlap. */
 export function findCredentials(text: string): readonly FoundCredential[] {
   if (text.length < 8) return [];
-  const found = FORMS.flatMap(([what, form]) => matches(what, form, text));
+  const found = mayHoldForm(text) ? FORMS.flatMap(([what, form]) => matches(what, form, text)) : [];
+  if (text.length < SHORTEST_RUN) return found;
   for (const { start, end } of matches("", RUN, text)) {
     if (!isPartOfAddress(text, start) && looksRandom(text.slice(start, end)))
       found.push({ what: "a random value", start, end });
   }
-  return found.sort((a, b) => a.start - b.start);
+  return found.length > 1 ? found.sort((a, b) => a.start - b.start) : found;
 }
 
 function matches(what: string, form: RegExp, text: string): FoundCredential[] {

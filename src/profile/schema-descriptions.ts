@@ -1,0 +1,57 @@
+/** What an editor shows beside each key. Only `mcp-run schema` loads this; a test sees that no key lacks one. */
+
+export const FILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  version: "The version of this format: 1.",
+  providers:
+    "Backends that need settings, by the word that refs use. keychain, local, env and file work without an entry.",
+  defaults: "Merged under each profile: mappings key by key, anything else is replaced by the profile.",
+  profiles: "The profiles by name. A profile can't have the name of a command.",
+  fleet: "Not yet supported.",
+  audit: "Not yet supported.",
+};
+
+export const PROFILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  description: "One line for people.",
+  command: "The program: a name that is looked for in PATH, or an absolute path. Variables are not expanded.",
+  args: "Its arguments. Variables are not expanded; {{NAME}} inserts a secret that secretsInArgs names.",
+  cwd: `The server's working directory: absolute, or beginning with ~/. \${NAME} and \${NAME:-default} are expanded.`,
+  env: `Plain variables for the server. \${NAME} and \${NAME:-default} are expanded; credentials are refused.`,
+  inheritEnv: "Names that the server inherits besides the default list; or none, or all.",
+  secrets:
+    "The server's secrets: a variable's name, and the ref provider:path#key of its value, or the long form.",
+  secretsFrom: "Every field of a JSON or key-value document as a secret of its own.",
+  secretsInArgs: "Secrets that may stand as {{NAME}} in args. Every user of the machine can see them there.",
+  stopGrace: "Between TERM and KILL when the server is stopped; 1500ms by default.",
+  fetchTimeout: "How long a backend may take to answer; 10s by default.",
+  maxLine: "The longest line that is relayed; 64MiB by default.",
+  scrub: "How secret values in the server's output are treated. On stderr they are always scrubbed.",
+  onCrash: "What happens when the server ends by itself.",
+  refresh: "Not yet supported.",
+  probe: "Not yet supported.",
+  cache: "Not yet supported.",
+  rotate: "Not yet supported.",
+  audit: "Not yet supported.",
+};
+
+export const SECRET_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  from: "The ref of the value: provider:path, or provider:path#key for a field of a JSON document.",
+  template:
+    "A text in which {{NAME}} and {{NAME|uri}}, {{NAME|json}}, {{NAME|base64}} insert other secrets of the profile.",
+  command: "A program whose output is the value, as a list of words; no shell is involved.",
+  version: "A version of the value, where the provider has versions.",
+  optional: "True: the server is started without the secret when the backend does not have it.",
+  deliver:
+    "As a variable (env), as a private file whose path is in NAME_FILE (file), or only for templates (none).",
+  scrub: "False leaves the value readable in the server's output: user names, ports, regions.",
+  maxAge: "Not yet supported.",
+  rotate: "Not yet supported.",
+  kind: "Not yet supported.",
+};
+
+export const SECRETS_FROM_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  from: "The ref of the document.",
+  version: "A version of the document, where the provider has versions.",
+  prefix: "Put before each field's name. This or only is required.",
+  only: "The fields to take. This or prefix is required.",
+  optional: "True: nothing is set when the backend does not have the document.",
+};
