@@ -7,7 +7,7 @@ import { defineConfig, type Plugin } from "rolldown";
  * each command and each backend is read from disk only when it is used.
  */
 export default defineConfig({
-  input: { main: "src/main.ts", "keychain-helper": "providers/keychain-helper.ts" },
+  input: { main: "src/main.ts", "keychain-helper": "providers/keychain/helper.ts" },
   platform: "node",
   external: [/^node:/, "@napi-rs/keyring"],
   output: {

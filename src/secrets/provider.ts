@@ -77,7 +77,7 @@ export interface ProviderContext {
   /** The user id, undefined on Windows. */
   readonly uid: number | undefined;
   readonly loginName: string;
-  /** The argv that starts mcp-run's own keychain helper program (providers/keychain-helper.ts). */
+  /** The argv that starts mcp-run's own keychain helper program (providers/keychain/helper.ts). */
   readonly keychainHelper: readonly [string, ...string[]];
   readonly clock: Clock;
   readonly emit: Emit;
