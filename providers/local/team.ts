@@ -80,9 +80,10 @@ export async function removeRecipient(
   );
   if (!removed) return false;
   if (removed.names.length > 0) {
+    const refs = removed.names.map((name) => `${context.name}:${name}`).join(", ");
     context.emit({
       type: "warning",
-      message: `${publicKeyOrLabel} can't read later values, but may have kept a copy of these: ${removed.names.join(", ")}`,
+      message: `${publicKeyOrLabel} can't read later values, but may have kept a copy of these: ${refs}`,
       hint: "rotating each of them at its issuer",
     });
   }

@@ -140,6 +140,16 @@ describe("a store that can't be used is invalid, says why, and is never overwrit
     expect(refusal.reason).toBe(`${places.store} has ${tooLarge} bytes, more than the 17301504 it may have`);
   });
 
+  test.runIf(isPosix)("a named pipe, without waiting for its writer", async () => {
+    const { store, places } = await openStore();
+    await mkdir(dirname(places.store), { recursive: true });
+    execFileSync("mkfifo", [places.store]);
+
+    const refusal = await refusalOf(get(store, "github/token"));
+
+    expect(refusal.reason).toBe(`${places.store} is not a regular file`);
+  });
+
   test("a directory", async () => {
     const { store, places } = await openStore();
     await mkdir(places.store, { recursive: true });

@@ -96,7 +96,7 @@ describe("recipients", () => {
       expect(events).toEqual([
         {
           type: "warning",
-          message: `${by === "bob" ? "bob" : bob.publicKey} can't read later values, but may have kept a copy of these: github/token, slack`,
+          message: `${by === "bob" ? "bob" : bob.publicKey} can't read later values, but may have kept a copy of these: local:github/token, local:slack`,
           hint: "rotating each of them at its issuer",
         },
       ]);
