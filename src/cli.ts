@@ -10,6 +10,8 @@ import { Command, CommanderError, Option } from "commander";
 import { version } from "../package.json";
 import { systemClock } from "./clock.ts";
 import type { CommandContext } from "./commands/context.ts";
+import { addSecretsCommands } from "./commands/secrets-tree.ts";
+import { type Action, examples } from "./commands/tree.ts";
 import { EXIT_CODES, exitCodeFor } from "./errors.ts";
 import { mcpRunPaths } from "./paths.ts";
 import type { ProviderKind, ProviderKinds } from "./secrets/provider.ts";
@@ -78,7 +80,6 @@ export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
   return { exitCode, outputAbandoned };
 }
 
-type Action = (context: CommandContext) => Promise<number>;
 type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
 
 /** Every verb with its flags, arguments and help; docs and completion follow it. */
@@ -197,136 +198,6 @@ function commandTree(runner: Runner): Command {
   return program;
 }
 
-type Does = <Args extends unknown[]>(
-  start: (...args: Args) => Action,
-) => (...args: [...Args, Command]) => Promise<void>;
-
-function addSecretsCommands(secrets: Command, does: Does): void {
-  const load = () => import("./commands/secrets.ts");
-  const loadRecipients = () => import("./commands/recipients.ts");
-  secrets.addHelpText(
-    "after",
-    examples([
-      "mcp-run secrets set local:github-token",
-      "mcp-run secrets generate local:webhook-key",
-      "mcp-run secrets list",
-    ]),
-  );
-  secrets
-    .command("set")
-    .description("store a value, from a hidden prompt or from stdin (one trailing newline is dropped)")
-    .argument("<ref>", "where to store it, such as local:github-token")
-    .addHelpText(
-      "after",
-      examples(["mcp-run secrets set local:github-token", "pbpaste | mcp-run secrets set keychain:github"]),
-    )
-    .action(
-      does((ref: string, _options: object) => async (context) => (await load()).setSecret(context, ref)),
-    );
-  secrets
-    .command("get")
-    .description("say whether a value is there; with --reveal print it")
-    .argument("<ref>", "which one, such as local:github-token")
-    .option("--reveal", "print the value to stdout")
-    .action(
-      does(
-        (ref: string, options: { reveal?: boolean }) => async (context) =>
-          (await load()).getSecret(context, ref, options),
-      ),
-    );
-  secrets
-    .command("list")
-    .description("list what a store holds, names only")
-    .argument("[provider]", "which store", "local")
-    .action(
-      does(
-        (provider: string, _options: object) => async (context) =>
-          (await load()).listSecrets(context, provider),
-      ),
-    );
-  secrets
-    .command("rm")
-    .description("remove a value and its earlier versions")
-    .argument("<ref>", "which one")
-    .action(
-      does((ref: string, _options: object) => async (context) => (await load()).removeSecret(context, ref)),
-    );
-  secrets
-    .command("generate")
-    .description("store a random value that nobody has seen")
-    .argument("<ref>", "where to store it")
-    .option("--bytes <n>", "bytes of randomness, at least 16", "32")
-    .addOption(
-      new Option("--encoding <name>", "how they are written")
-        .choices(["base64url", "base64", "hex"])
-        .default("base64url"),
-    )
-    .option("--replace", "replace a value that is there")
-    .addHelpText(
-      "after",
-      examples([
-        "mcp-run secrets generate local:webhook-key",
-        "mcp-run secrets generate local:cookie-key --bytes 64 --encoding hex",
-      ]),
-    )
-    .action(
-      does(
-        (
-          ref: string,
-          options: { bytes: string; encoding: "base64url" | "base64" | "hex"; replace?: boolean },
-        ) =>
-          async (context) =>
-            (await load()).generateSecret(context, ref, options),
-      ),
-    );
-  secrets
-    .command("rekey")
-    .description("give the local store a new identity, and list the values that must be rotated")
-    .argument("[provider]", "which store", "local")
-    .action(
-      does(
-        (provider: string, _options: object) => async (context) =>
-          (await loadRecipients()).rekey(context, provider),
-      ),
-    );
-
-  const recipients = secrets.command("recipients").description("who can read the local store");
-  const provider = () => new Option("--provider <name>", "which store").default("local");
-  recipients
-    .command("list", { isDefault: true })
-    .description("list the public keys that the store is encrypted to")
-    .addOption(provider())
-    .action(
-      does(
-        (options: { provider: string }) => async (context) =>
-          (await loadRecipients()).listRecipients(context, options.provider),
-      ),
-    );
-  recipients
-    .command("add")
-    .description("let one more public key read the store")
-    .argument("<key>", "an age public key (age1…)")
-    .option("--label <text>", "whose it is")
-    .addOption(provider())
-    .action(
-      does(
-        (key: string, options: { label?: string; provider: string }) => async (context) =>
-          (await loadRecipients()).addRecipient(context, key, options),
-      ),
-    );
-  recipients
-    .command("rm")
-    .description("encrypt the store without this key from now on")
-    .argument("<key>", "its public key or its label")
-    .addOption(provider())
-    .action(
-      does(
-        (key: string, options: { provider: string }) => async (context) =>
-          (await loadRecipients()).removeRecipient(context, key, options),
-      ),
-    );
-}
-
 /** Commander's «error: …» in our form: one line, with what to do. */
 function usageError(text: string): string {
   const reason = text
@@ -337,10 +208,6 @@ function usageError(text: string): string {
     ? "`--` before a program's own options, or mcp-run --help"
     : "mcp-run --help";
   return `mcp-run: Cannot parse the command line: ${reason.replace(/\.$/, "")}. Try ${hint}.\n`;
-}
-
-function examples(lines: readonly string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
 }
 
 function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () => void): CommandContext {
