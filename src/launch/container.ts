@@ -5,11 +5,12 @@
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Clock } from "../clock.ts";
 import { systemErrorCode } from "../errors.ts";
 import { parseContainerRun } from "./container-command.ts";
 import type { ExitStatus } from "./exit-status.ts";
+import { findCommand } from "./find-command.ts";
 import { makeOwnFolder, removeOwnFolder, removeStaleFolders } from "./own-folder.ts";
 import type { LaunchPlan } from "./spawn.ts";
 
@@ -37,38 +38,41 @@ export interface Container {
   finish(status: ExitStatus | undefined): Promise<void>;
 }
 
-/** Undefined if the plan's command starts no container. Throws McpRunError if the id file has no place. */
+/** Undefined if the plan's command starts no container. Throws McpRunError: no engine, no place for the id file. */
 export function containerFor(plan: LaunchPlan, options: ContainerOptions): Container | undefined {
   const run = parseContainerRun(plan.command, plan.args);
   if (!run) return undefined;
+  const engine = [findCommand({ ...plan, platform: options.platform }), ...run.globalArgs] as const;
   const base = join(options.runFolder, "containers");
   removeStaleFolders(base, options.platform);
   const folder = run.cidFile === undefined ? makeOwnFolder(base, options.platform, options.uid) : undefined;
-  const cidFile = run.cidFile ?? join(folder ?? "", "id");
+  const cidFile = resolve(plan.cwd, run.cidFile ?? join(folder ?? "", "id"));
   const args = folder === undefined ? plan.args : plan.args.toSpliced(run.afterRun, 0, "--cidfile", cidFile);
-  return new EngineContainer({ ...plan, args }, run.globalArgs, cidFile, folder, options.clock);
+  return new EngineContainer({ ...plan, args }, engine, { cidFile, folder }, options.clock);
+}
+
+interface IdFile {
+  readonly cidFile: string;
+  /** Ours to remove; undefined where the profile has its own `--cidfile`. */
+  readonly folder: string | undefined;
 }
 
 class EngineContainer implements Container {
   readonly plan: LaunchPlan;
-  readonly #globalArgs: readonly string[];
-  readonly #cidFile: string;
-  /** Ours to remove; undefined where the profile has its own `--cidfile`. */
-  readonly #folder: string | undefined;
+  readonly #command: readonly [engine: string, ...globalArgs: string[]];
+  readonly #place: IdFile;
   readonly #clock: Clock;
   readonly #underway = new Set<Promise<void>>();
 
   constructor(
     plan: LaunchPlan,
-    globalArgs: readonly string[],
-    cidFile: string,
-    folder: string | undefined,
+    command: readonly [engine: string, ...globalArgs: string[]],
+    place: IdFile,
     clock: Clock,
   ) {
     this.plan = plan;
-    this.#globalArgs = globalArgs;
-    this.#cidFile = cidFile;
-    this.#folder = folder;
+    this.#command = command;
+    this.#place = place;
     this.#clock = clock;
   }
 
@@ -83,26 +87,27 @@ class EngineContainer implements Container {
   async finish(status: ExitStatus | undefined): Promise<void> {
     if (status?.type === "signalled") this.kill();
     await this.#allDone();
-    if (this.#folder !== undefined) removeOwnFolder(this.#folder);
+    if (this.#place.folder !== undefined) removeOwnFolder(this.#place.folder);
   }
 
   /** Runs `docker VERB … ID`; what it says is of no use, since the container may have gone by itself. */
   #engine(...verb: string[]): void {
     const id = this.#id();
     if (id === undefined) return;
-    const { command, cwd, env, secretNames } = this.plan;
+    const { cwd, env, secretNames } = this.plan;
+    const [file, ...globalArgs] = this.#command;
     // The same engine as the client's, so its environment; but the secrets are not for this.
     const plain = Object.entries(env).filter(([name]) => !secretNames.has(name));
-    const engine = spawn(command, [...this.#globalArgs, ...verb, id], {
+    const engine = spawn(file, [...globalArgs, ...verb, id], {
       cwd,
       env: Object.fromEntries(plain),
       stdio: "ignore",
       windowsHide: true,
       detached: true,
     });
-    const done = new Promise<void>((resolve) => {
-      engine.once("exit", () => resolve());
-      engine.once("error", () => resolve());
+    const done = new Promise<void>((settle) => {
+      engine.once("exit", () => settle());
+      engine.once("error", () => settle());
     });
     this.#underway.add(done);
     void done.then(() => this.#underway.delete(done));
@@ -111,7 +116,7 @@ class EngineContainer implements Container {
   /** Undefined as long as there is no container. */
   #id(): string | undefined {
     try {
-      return /^[0-9a-f]{12,64}$/.exec(readFileSync(this.#cidFile, "utf8").trim())?.[0];
+      return /^[0-9a-f]{12,64}$/.exec(readFileSync(this.#place.cidFile, "utf8").trim())?.[0];
     } catch (error) {
       if (systemErrorCode(error) === undefined) throw error;
       return undefined;
@@ -119,11 +124,11 @@ class EngineContainer implements Container {
   }
 
   #allDone(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.after(ENGINE_MS, resolve);
+    return new Promise((settle) => {
+      const timer = this.#clock.after(ENGINE_MS, settle);
       void Promise.all(this.#underway).then(() => {
         timer.cancel();
-        resolve();
+        settle();
       });
     });
   }
