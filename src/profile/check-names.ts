@@ -3,7 +3,7 @@ import { parseTemplate, TEMPLATE_FILTERS, templateNames } from "../secrets/templ
 import { type Compilation, plaintextFinding } from "./compilation.ts";
 import { findCredential } from "./credential-literals.ts";
 import type { DocumentPath } from "./findings.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import type { Profile } from "./profile.ts";
 
 type Named = Pick<Profile, "args" | "env" | "secrets" | "secretsFrom" | "secretsInArgs">;

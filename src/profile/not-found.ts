@@ -2,13 +2,14 @@
 import { join } from "node:path";
 import { McpRunError } from "../errors.ts";
 import { profileNames } from "./list.ts";
-import { nearestFew } from "./nearest.ts";
+import { nearestFew } from "../nearest.ts";
 import { MAIN_FILE, mainFile, profilesFolder, unlessRefused } from "./places.ts";
 import type { ProfileFile } from "./profile-file.ts";
 import { readProfileFile } from "./profile-file.ts";
 import type { ProfileRequest } from "./request.ts";
 
 const MOST_NEAR = 3;
+const LONGEST_NAME = 64;
 
 /** @param file the one that was searched, where there is one */
 export async function notFound(
@@ -21,7 +22,7 @@ export async function notFound(
   const hint = (await hintFromWorkingDirectory(name, file, request)) ?? hintFor(near, names);
   return new McpRunError(
     "profile-not-found",
-    `Cannot find profile ${JSON.stringify(name)}: ${state(file, names, request)}`,
+    `Cannot find profile ${shown(name)}: ${state(file, names, request)}`,
     {
       hint,
     },
@@ -55,4 +56,8 @@ async function hintFromWorkingDirectory(
   return here?.bodies.has(name)
     ? `\`--config ./${MAIN_FILE}\` (a file in the working directory is never used by itself)`
     : undefined;
+}
+
+function shown(name: string): string {
+  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
 }

@@ -9,7 +9,7 @@ import type { ProviderEntry, Ref } from "../secrets/spec.ts";
 import { type Compilation, expanded } from "./compilation.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkSetting } from "./literals.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import { LATER_PROVIDER_TYPES, longSecretSchema } from "./schema.ts";
 import { findingsOfIssues, notYetSupported } from "./schema-findings.ts";
 import { expandVariables } from "./variables.ts";
