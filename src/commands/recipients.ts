@@ -21,13 +21,13 @@ export async function addRecipient(
 ): Promise<number> {
   return withRecipients(
     context,
-    `let ${key} read ${options.provider}`,
+    `let ${publicKeyOf(key)} read ${options.provider}`,
     options.provider,
     async (store, signal) => {
       await store.addRecipient(key, options.label, signal);
       context.printer.emit({
         type: "notice",
-        message: `${options.label ?? key} can read ${options.provider}: from now on`,
+        message: `${options.label ?? publicKeyOf(key)} can read ${options.provider}: from now on`,
       });
     },
   );
@@ -38,19 +38,24 @@ export async function removeRecipient(
   key: string,
   options: { provider: string },
 ): Promise<number> {
-  return withRecipients(context, `remove recipient ${key}`, options.provider, async (store, signal) => {
-    if (!(await store.removeRecipient(key, signal))) {
-      throw new McpRunError(
-        "usage",
-        `Cannot remove recipient ${key}: it is not one of ${options.provider}:`,
-        { hint: "mcp-run secrets recipients" },
-      );
-    }
-    context.printer.emit({
-      type: "notice",
-      message: `${key} can't read new versions of ${options.provider}:`,
-    });
-  });
+  return withRecipients(
+    context,
+    `remove recipient ${publicKeyOf(key)}`,
+    options.provider,
+    async (store, signal) => {
+      if (!(await store.removeRecipient(key, signal))) {
+        throw new McpRunError(
+          "usage",
+          `Cannot remove recipient ${publicKeyOf(key)}: it is not one of ${options.provider}:`,
+          { hint: "mcp-run secrets recipients" },
+        );
+      }
+      context.printer.emit({
+        type: "notice",
+        message: `${publicKeyOf(key)} can't read new versions of ${options.provider}:`,
+      });
+    },
+  );
 }
 
 export async function rekey(context: CommandContext, provider: string): Promise<number> {
@@ -66,4 +71,9 @@ export async function rekey(context: CommandContext, provider: string): Promise<
       message: `Whoever could read the old store may have kept its values. Replace these at their issuers: ${mustRotate.map((path) => `${provider}:${path}`).join(", ")}`,
     });
   });
+}
+
+/** Somebody may paste the secret half of a key by mistake: it must not end in a log. */
+function publicKeyOf(text: string): string {
+  return /secret-key/i.test(text) ? "a secret key" : text;
 }
