@@ -24,12 +24,17 @@ const MAX_TIMEOUT_MS = 5 * 60_000;
 /** A bare name is looked up in PATH; a relative path would be taken from who knows which folder. */
 const PROGRAM = /^(?:[^/\\]+|(?:~[/\\]|[/\\]|[A-Za-z]:[/\\]).*)$/s;
 
-const word = z.string().regex(/^[^\0]*$/, "a word of a command can't hold a NUL byte");
+const word = z.string().refine((text) => !text.includes("\0"), "a word of a command can't hold a NUL byte");
 
 const refSchema = z.strictObject({
   path: z.string(),
   command: z.tuple(
-    [word.regex(PROGRAM, "the program needs a bare name, an absolute path or one that begins with ~/")],
+    [
+      word.refine(
+        (program) => PROGRAM.test(program),
+        "the program needs a bare name, an absolute path or one that begins with ~/",
+      ),
+    ],
     word,
   ),
   timeout: z

@@ -8,7 +8,7 @@ import type { FetchedSecret, ProviderKind } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
 
 const refSchema = z.strictObject({
-  path: z.string().regex(/^[^=\0]+$/, "a variable's name has no = in it"),
+  path: z.string().refine((name) => /^[^=\0]+$/.test(name), "a variable's name has no = in it"),
 });
 
 type EnvRef = z.infer<typeof refSchema>;

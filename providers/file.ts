@@ -21,8 +21,10 @@ const SECRET_MOUNTS = ["/run/secrets/", "/var/run/secrets/", "/run/credentials/"
 /** Kubelet's atomic writer: `..data` is a link to a folder with such a name; the files are links into it. */
 const PROJECTED_FOLDER = /\/\.\.\d{4}_\d\d_\d\d_/;
 
+const ABSOLUTE_PATH = /^(?:~?[/\\]|[A-Za-z]:[/\\])/;
+
 const refSchema = z.strictObject({
-  path: z.string(),
+  path: z.string().refine((path) => ABSOLUTE_PATH.test(path), "the path must be absolute, or begin with ~/"),
   /** Drops one newline at the end; on unless switched off. */
   trim: z.boolean().default(true),
   /** Accepts a file that others on this machine can read. */
@@ -53,9 +55,7 @@ export const fileKind: ProviderKind<object, FileRef> = {
 async function read(ref: FileRef, context: ProviderContext): Promise<FetchedSecret | ProviderError> {
   const path = absolutePath(ref.path, context);
   if (path === undefined) {
-    return new ProviderError("invalid", "the path is relative", {
-      hint: "an absolute path, or one that begins with ~/",
-    });
+    return new ProviderError("invalid", `${ref.path} is no absolute path on this platform`);
   }
   let file: FileHandle | undefined;
   try {

@@ -98,10 +98,23 @@ describe("the path of a secret file", () => {
 
   it.each(["secret", "./secret", "../secret", "~other/secret"])(
     "is refused when it depends on the working directory: %s",
-    async (path) => {
-      expect(await read({ path })).toMatchObject({ failure: "invalid", reason: "the path is relative" });
+    (path) => {
+      expect(fileKind.refSchema.safeParse({ path })).toMatchObject({
+        success: false,
+        error: { issues: [{ code: "custom", message: "the path must be absolute, or begin with ~/" }] },
+      });
     },
   );
+
+  it.each([
+    ["a path of another platform", "C:\\secret", {}],
+    ["~/ without a home", "~/secret", {}],
+  ])("is refused when it leads nowhere here: %s", async (_what, path, env) => {
+    expect(await read({ path }, testContext({ platform: "linux", env }))).toMatchObject({
+      failure: "invalid",
+      reason: `${path} is no absolute path on this platform`,
+    });
+  });
 
   it("may lead over links", async () => {
     await symlink(await written("secret", "canary-linked"), join(dir, "link"));
