@@ -143,8 +143,8 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
     if (!document) {
       return new ProviderError("missing", `there is no store yet at ${this.#file}`, { hint: set });
     }
-    const { nearestName } = await import("./nearest-name.ts");
-    const near = nearestName(name, Object.keys(document.entries));
+    const { nearest } = await import("../../src/nearest.ts");
+    const near = nearest(name, Object.keys(document.entries));
     return new ProviderError("missing", `there is no entry "${name}" in ${this.#file}`, {
       hint: near === undefined ? set : `${this.#context.name}:${near}, which is there, or ${set}`,
     });

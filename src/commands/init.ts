@@ -2,7 +2,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
-import { nearest } from "../profile/nearest.ts";
+import { nearest } from "../nearest.ts";
 import { RESERVED_PROFILE_NAMES } from "../profile/reserved-names.ts";
 import { formatTable } from "../ui/table.ts";
 import { clientSnippet } from "./client-snippet.ts";

@@ -1,9 +1,10 @@
 /** Rules between the parts of a profile: names that meet, templates, and secrets in arguments. */
+
+import { nearest } from "../nearest.ts";
 import { parseTemplate, TEMPLATE_FILTERS, templateNames } from "../secrets/template.ts";
 import { type Compilation, plaintextFinding } from "./compilation.ts";
 import { findCredential } from "./credential-literals.ts";
 import type { DocumentPath } from "./findings.ts";
-import { nearest } from "../nearest.ts";
 import type { Profile } from "./profile.ts";
 
 type Named = Pick<Profile, "args" | "env" | "secrets" | "secretsFrom" | "secretsInArgs">;

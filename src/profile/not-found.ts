@@ -1,8 +1,8 @@
 /** The error for a name that no file has: with near names, and the way to a file that is not used by itself. */
 import { join } from "node:path";
 import { McpRunError } from "../errors.ts";
-import { profileNames } from "./list.ts";
 import { nearestFew } from "../nearest.ts";
+import { profileNames } from "./list.ts";
 import { MAIN_FILE, mainFile, profilesFolder, unlessRefused } from "./places.ts";
 import type { ProfileFile } from "./profile-file.ts";
 import { readProfileFile } from "./profile-file.ts";

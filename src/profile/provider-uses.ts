@@ -3,13 +3,14 @@
  * providers: the word is known, the settings fit the backend's own schema, and so does every ref. Only the
  * code of backends in use is loaded.
  */
+
+import { nearest } from "../nearest.ts";
 import type { ProviderKind } from "../secrets/provider.ts";
 import { looksLikeRef, parseRef } from "../secrets/ref.ts";
 import type { ProviderEntry, Ref } from "../secrets/spec.ts";
 import { type Compilation, expanded } from "./compilation.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkSetting } from "./literals.ts";
-import { nearest } from "../nearest.ts";
 import { LATER_PROVIDER_TYPES, longSecretSchema } from "./schema.ts";
 import { findingsOfIssues, notYetSupported } from "./schema-findings.ts";
 import { expandVariables } from "./variables.ts";

@@ -1,7 +1,7 @@
 /** Turns what zod reports into findings that a person can act on. Values are never quoted. */
 import type * as z from "zod";
-import type { DocumentPath, Finding } from "./findings.ts";
 import { nearest } from "../nearest.ts";
+import type { DocumentPath, Finding } from "./findings.ts";
 import { LATER_VALUES } from "./schema.ts";
 import { keysAt } from "./schema-keys.ts";
 import { formatMessage, isQuantity, nameOf, plain, quantityMessage, wanted } from "./wording.ts";
