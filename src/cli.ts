@@ -10,7 +10,6 @@ import { Command, CommanderError, Option } from "commander";
 import { version } from "../package.json";
 import { systemClock } from "./clock.ts";
 import type { CommandContext } from "./commands/context.ts";
-import { addSecretsCommands } from "./commands/secrets-tree.ts";
 import { type Action, examples } from "./commands/tree.ts";
 import { EXIT_CODES, exitCodeFor } from "./errors.ts";
 import { mcpRunPaths } from "./paths.ts";
@@ -58,7 +57,7 @@ export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
   let outputAbandoned = false;
   let printer = createPrinter({ write: writeStderr, level: "info", format: "text" });
 
-  const program = commandTree((flags, command) => {
+  const program = await commandTree(argv, (flags, command) => {
     printer = createPrinter({ write: writeStderr, level: flags.logLevel, format: flags.logFormat });
     return async () => {
       exitCode = await command(
@@ -83,7 +82,7 @@ export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
 type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
 
 /** Every verb with its flags, arguments and help; docs and completion follow it. */
-function commandTree(runner: Runner): Command {
+async function commandTree(argv: readonly string[], runner: Runner): Promise<Command> {
   const program = new Command("mcp-run");
   /** Wraps a command's action: `start` is called with what commander parsed. */
   const does =
@@ -165,10 +164,10 @@ function commandTree(runner: Runner): Command {
       ),
     );
 
-  addSecretsCommands(
-    program.command("secrets").description("keep secrets in a store that mcp-run can write to"),
-    does,
-  );
+  const secrets = program.command("secrets").description("keep secrets in a store that mcp-run can write to");
+  // Half of the tree, and nothing that a start needs: read only when somebody types the word.
+  if (argv.includes("secrets"))
+    (await import("./commands/secrets-tree.ts")).addSecretsCommands(secrets, does);
 
   program
     .command("init")
