@@ -51,7 +51,7 @@ describe.skipIf(process.platform === "win32")("a server in a container", () => {
     client.signal("SIGTERM");
     await client.served;
 
-    expect(isAlive(containerPid())).toBe(false);
+    await until("the container is gone", () => !isAlive(containerPid()));
     expect(log()).toEqual([
       `run --cidfile ${folder}/run/containers/${file}/id -i --rm -e TOKEN img [canary-c0]`,
       `stop -t 1 ${ID} [no token]`,
@@ -66,7 +66,7 @@ describe.skipIf(process.platform === "win32")("a server in a container", () => {
     client.signal("SIGTERM");
     expect((await client.served).exitCode).toBe(137);
 
-    expect(isAlive(containerPid())).toBe(false);
+    await until("the container is gone", () => !isAlive(containerPid()));
     expect(log()).toContain(`kill ${ID} [no token]`);
   });
 
@@ -76,7 +76,7 @@ describe.skipIf(process.platform === "win32")("a server in a container", () => {
     process.kill(await client.pid, "SIGKILL");
     await client.served;
 
-    expect(isAlive(containerPid())).toBe(false);
+    await until("the container is gone", () => !isAlive(containerPid()));
   });
 
   it("is stopped with the options that stand before `run`", async () => {

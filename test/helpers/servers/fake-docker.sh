@@ -18,9 +18,15 @@ case $1 in
     )
     printf %s 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef >"$cidfile"
     echo '{"jsonrpc":"2.0","method":"up"}'
-    while kill -0 "$(cat "$STATE/pid")" 2>/dev/null; do sleep 0.05; done
+    while [ ! -e "$STATE/ended" ]; do sleep 0.05; done
     exit 5
     ;;
-  stop) kill -TERM "$(cat "$STATE/pid")" ;;
-  kill) kill -KILL "$(cat "$STATE/pid")" ;;
+  stop)
+    kill -TERM "$(cat "$STATE/pid")"
+    [ -e "$STATE/deaf" ] || : >"$STATE/ended"
+    ;;
+  kill)
+    kill -KILL "$(cat "$STATE/pid")"
+    : >"$STATE/ended"
+    ;;
 esac
