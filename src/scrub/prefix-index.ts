@@ -1,0 +1,91 @@
+/**
+ * Answers what the gram filter can't: which needles begin at a given place, and where the end of the text
+ * cuts a needle short. Needles are listed by their first 4 bytes and by their first byte, longest first.
+ */
+import type { Budget, NeedleTable } from "./needle-table.ts";
+
+export interface PrefixVisitor {
+  /** The longest needle that stands at `start`. */
+  match?(start: number, needle: number): void;
+  /** The text ends inside a needle that would begin at `start`; true ends the walk. Comes before `match`. */
+  cut(start: number, needle: number): boolean;
+}
+
+/** Multiplicative hashing: 2^32 divided by the golden ratio; the upper bits of the product are the hash. */
+const GOLDEN = 0x9e3779b1;
+const NONE = -1;
+
+export class PrefixIndex {
+  readonly #table: NeedleTable;
+  readonly #byGram: Int32Array;
+  readonly #gramShift: number;
+  readonly #nextByGram: Int32Array;
+  readonly #byByte = new Int32Array(256).fill(NONE);
+  readonly #nextByByte: Int32Array;
+
+  /** @param table not empty */
+  constructor(table: NeedleTable) {
+    this.#table = table;
+    const width = Math.min(20, Math.max(8, Math.ceil(Math.log2(table.count * 8))));
+    this.#byGram = new Int32Array(2 ** width).fill(NONE);
+    this.#gramShift = 32 - width;
+    this.#nextByGram = new Int32Array(table.count);
+    this.#nextByByte = new Int32Array(table.count);
+    // Entered shortest first, each in front of the others: so the lists come out longest first.
+    const order = Int32Array.from(table.lengths.keys());
+    order.sort((a, b) => table.lengths[a]! - table.lengths[b]!);
+    for (const needle of order) {
+      const at = table.offsets[needle]!;
+      const slot = Math.imul(table.bytes.readInt32LE(at), GOLDEN) >>> this.#gramShift;
+      this.#nextByGram[needle] = this.#byGram[slot]!;
+      this.#byGram[slot] = needle;
+      const first = table.bytes[at]!;
+      this.#nextByByte[needle] = this.#byByte[first]!;
+      this.#byByte[first] = needle;
+    }
+  }
+
+  /** Visits the places from `from` up to `below`, in order; ends early if the budget runs out. */
+  walk(text: Uint8Array, from: number, below: number, budget: Budget, visitor: PrefixVisitor): void {
+    const view = new DataView(text.buffer, text.byteOffset, text.length);
+    const byGram = this.#byGram;
+    const shift = this.#gramShift;
+    const belowGrams = Math.min(below, text.length - 3);
+    let start = from;
+    for (; start < belowGrams; start++) {
+      const needle = byGram[Math.imul(view.getInt32(start, true), GOLDEN) >>> shift]!;
+      if (needle === NONE) continue;
+      if (this.#visit(text, start, needle, this.#nextByGram, budget, visitor) || budget.left < 0) return;
+    }
+    for (; start < below; start++) {
+      const needle = this.#byByte[text[start]!]!;
+      if (this.#visit(text, start, needle, this.#nextByByte, budget, visitor)) return;
+    }
+  }
+
+  /** True if the visitor wants no more. */
+  #visit(
+    text: Uint8Array,
+    start: number,
+    first: number,
+    nexts: Int32Array,
+    budget: Budget,
+    visitor: PrefixVisitor,
+  ): boolean {
+    const remaining = text.length - start;
+    for (let needle = first; needle !== NONE; needle = nexts[needle]!) {
+      const length = this.#table.lengths[needle]!;
+      const wanted = Math.min(length, remaining);
+      const agreed = this.#table.agreement(needle, text, start, wanted);
+      budget.left -= agreed + 1;
+      if (agreed < wanted) continue;
+      if (length > remaining) {
+        if (visitor.cut(start, needle)) return true;
+      } else {
+        visitor.match?.(start, needle);
+        return false;
+      }
+    }
+    return false;
+  }
+}
