@@ -1,6 +1,6 @@
 /** Serves a fake server in this process: the client is two PassThrough streams, and signals are calls. */
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, type Readable } from "node:stream";
 import { afterEach } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { McpRunEvent } from "../../src/events.ts";
@@ -85,7 +85,7 @@ export function serving(plan: LaunchPlan, changes: Partial<ServeOptions> = {}): 
   return { stdin, stdout, events, out, err, signal: (signal) => listener(signal), pid, served };
 }
 
-export function collected(stream: PassThrough): () => string {
+export function collected(stream: Readable): () => string {
   const chunks: Buffer[] = [];
   stream.on("data", (chunk: Buffer) => chunks.push(chunk));
   return () => Buffer.concat(chunks).toString();

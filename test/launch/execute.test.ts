@@ -90,6 +90,19 @@ describe("what exec passes on", () => {
   });
 });
 
+describe("exec", () => {
+  it("prints nothing of its own, even where its parts are told to show command lines", async () => {
+    const request = JSON.stringify(requestFor("exec", shell(`: ${CANARY}`)));
+    const env = { ...process.env, NODE_DEBUG: "execa" };
+
+    const launcher = spawn(process.execPath, [RUNNER, request], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const [out, err] = [collected(launcher.stdout), collected(launcher.stderr)];
+
+    expect(await once(launcher, "close")).toEqual([0, null]);
+    expect([out(), err()]).toEqual(["", ""]);
+  });
+});
+
 describe.skipIf(process.platform === "win32")("a signal to exec", () => {
   it.concurrent.each(["INT", "TERM", "HUP", "QUIT"])("is forwarded as it came: %s", async (name) => {
     const launcher = exec(shell(`trap 'echo trapped; exit 9' ${name}; echo ready; ${FOREVER}`));
