@@ -50,7 +50,7 @@ export const localKind: ProviderKind<LocalSettings, LocalRef> = {
   name: "local",
   worksWithoutSettings: true,
   // Its identity may be in a keychain that somebody has to unlock.
-  patienceMs: 50_000,
+  patienceMs: 55_000,
   configSchema,
   refSchema,
   open: async (settings, context) => new LocalStore(settings, context),

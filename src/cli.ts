@@ -52,7 +52,6 @@ export interface CliOutcome {
 /** Runs one command line (without node and script). Never rejects. */
 export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
   keepInspectorClosed();
-  dropOutputOfClosedTerminal();
   let exitCode = 0;
   let outputAbandoned = false;
   let printer = createPrinter({ write: writeStderr, level: "info", format: "text" });
@@ -102,7 +101,10 @@ async function commandTree(argv: readonly string[], runner: Runner): Promise<Com
     )
     .addOption(new Option("--log-format <format>", "how to print them").choices(LOG_FORMATS).default("text"))
     .exitOverride()
-    .configureOutput({ writeErr: (text) => writeStderr(usageError(text)) })
+    .configureOutput({
+      writeOut: (text) => withoutReader(process.stdout).write(text),
+      writeErr: (text) => writeStderr(usageError(text)),
+    })
     .showSuggestionAfterError()
     .addHelpText(
       "after",
@@ -230,10 +232,10 @@ function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () 
       return process.stdin;
     },
     get stdout() {
-      return process.stdout;
+      return withoutReader(process.stdout);
     },
     get stderr() {
-      return process.stderr;
+      return withoutReader(process.stderr);
     },
     onTerminal: [0, 1, 2].some((fd) => isatty(fd)),
     printer,
@@ -257,7 +259,7 @@ function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
 }
 
 function writeStderr(text: string): void {
-  process.stderr.write(text);
+  withoutReader(process.stderr).write(text);
 }
 
 /** Node opens its inspector, and with it our memory, on SIGUSR1 unless somebody listens for that signal. */
@@ -265,7 +267,12 @@ function keepInspectorClosed(): void {
   if (process.platform !== "win32") process.on("SIGUSR1", () => undefined);
 }
 
-/** The reader of our stderr may go first; what is said after that has nobody to hear it. */
-function dropOutputOfClosedTerminal(): void {
-  process.stderr.on("error", () => undefined);
+/** The reader of a stream may go first (`| head`): what is said after that has nobody to hear it, and is no crash. */
+function withoutReader<Stream extends NodeJS.WriteStream>(stream: Stream): Stream {
+  if (!stream.listeners("error").includes(nobodyListens)) stream.on("error", nobodyListens);
+  return stream;
+}
+
+function nobodyListens(): void {
+  // Whoever writes much, such as a relay, has a listener of its own and stops.
 }
