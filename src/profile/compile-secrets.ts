@@ -53,9 +53,13 @@ function shortSecret(
 ): SecretSpec | undefined {
   const ref = refAt(text, name, path, compilation);
   if (!ref) return undefined;
-  uses.push({ ref, path, placeOf: () => path });
+  uses.push({ ref, path });
   return { name, source: { type: "ref", ref }, optional: false, deliver: "env", scrub: true };
 }
+
+/** What a slip may have meant, besides the options of the provider. */
+const KEYS_OF_REF = ["optional", "deliver", "scrub"];
+const KEYS_OF_SECRETS_FROM = ["from", "prefix", "only", "optional"];
 
 const SOURCES = ["from", "template", "command"] as const;
 
@@ -128,7 +132,7 @@ function refSource(
       : commandRef(entry.command ?? [], at, compilation);
   if (!base) return undefined;
   const ref = withOptions(base, entry.version, optionsOf(entry), path, compilation);
-  uses.push({ ref, path: at, placeOf: (inner) => (inner[0] === "path" ? at : [...path, ...inner]) });
+  uses.push({ ref, path: at, entry: path, keys: [kind, ...KEYS_OF_REF] });
   return { type: "ref", ref };
 }
 
@@ -152,7 +156,7 @@ function manySecrets(
   const base = refAt(from, "from", at, compilation);
   if (!base) return undefined;
   const ref = withOptions(base, version, options, path, compilation);
-  uses.push({ ref, path: at, placeOf: (inner) => (inner[0] === "path" ? at : [...path, ...inner]) });
+  uses.push({ ref, path: at, entry: path, keys: KEYS_OF_SECRETS_FROM });
   return { ref, prefix, ...(only && { only }), optional };
 }
 

@@ -83,7 +83,7 @@ async function notFound(
 ): Promise<McpRunError> {
   const findings = new Findings();
   if (file) checkTop(file, findings);
-  if (file && findings.errors.length > 0) return refusalOf(file.file, file.document, findings.errors);
+  if (file && findings.errors.length > 0) return refusalOf(file.file, file.document, findings);
   return (await import("./not-found.ts")).notFound(name, file, request);
 }
 

@@ -39,7 +39,7 @@ export async function loadProfile(name: string, request: ProfileRequest): Promis
       findings.error({ path: ["profiles"] }, "there is no profile in this file", {
         hint: "a name and `command:` below `profiles:`",
       });
-    throw await refusalOf(file.file, file.document, findings.errors);
+    throw await refusalOf(file.file, file.document, findings);
   }
   return { profile, warnings: await warningsOf(file, findings) };
 }
@@ -61,7 +61,7 @@ export async function loadProviderEntries(
   const findings = new Findings();
   checkTop(file, findings);
   const entries = await compileProviders(file, names, request, findings);
-  if (findings.errors.length > 0) throw await refusalOf(file.file, file.document, findings.errors);
+  if (findings.errors.length > 0) throw await refusalOf(file.file, file.document, findings);
   return entries;
 }
 

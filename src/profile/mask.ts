@@ -12,7 +12,7 @@ export interface Range {
 
 /** `NAME: value`, `NAME=value`, `"--name", "value"` and `--name value`; the last group is the value. */
 const NAMED = [
-  /(["']?)([A-Za-z][\w-]{1,80})\1(?:[ \t]*[:=][ \t]*|,[ \t]*)(["']?)([^\s"',{}[\]][^"',{}[\]\n]*)/g,
+  /(["']?)-{0,2}([A-Za-z][\w-]{1,80})\1(?:[ \t]*[:=][ \t]*|,[ \t]*)(["']?)([^\s"',{}[\]][^"',{}[\]\n]*)/g,
   /(--)([A-Za-z][\w-]{1,80})([ \t]+)([^\s"',{}[\]][^"',{}[\]\n]*)/g,
 ];
 const REF_OR_VARIABLE = /^(?:[A-Za-z][\w-]{0,31}:[^\s:]|\$\{|[|>*&]|true\b|false\b|null\b)/;
@@ -22,9 +22,9 @@ export function maskedRanges(line: string): readonly Range[] {
   const ranges: Range[] = [...findCredentials(line)];
   for (const match of NAMED.flatMap((form) => [...line.matchAll(form)])) {
     const [whole, , name = "", , value = ""] = match;
-    const end = match.index + whole.length;
+    const start = match.index + whole.length - value.length;
     if (carriesCredential(name.replaceAll("-", "_")) && !REF_OR_VARIABLE.test(value))
-      ranges.push({ start: end - value.length, end });
+      ranges.push({ start, end: start + value.trimEnd().length });
   }
   return ranges.sort((a, b) => a.start - b.start);
 }

@@ -6,6 +6,7 @@ import type { DocumentPath, Findings } from "./findings.ts";
 import { isMapping, type ProfileFile, type RawBody } from "./profile-file.ts";
 import { bodySchema, longSecretSchema, type ProfileBody } from "./schema.ts";
 import { findingsOfIssues } from "./schema-findings.ts";
+import { keysAt } from "./schema-keys.ts";
 
 export interface MergedBody {
   readonly body: ProfileBody;
@@ -48,8 +49,9 @@ function checked(value: unknown, base: DocumentPath, findings: Findings): Part {
   const result = bodySchema.safeParse(value, { jitless: true });
   if (result.success) return result.data;
   const { issues } = result.error;
-  const alsoKnown = base.length === 0 ? ["version", "providers"] : [];
-  findings.errors.push(...findingsOfIssues(issues, { value, schema: bodySchema, base, alsoKnown }));
+  const ofFile = base.length === 0 ? ["version", "providers"] : [];
+  const topKeys = [...ofFile, ...keysAt(bodySchema, [])];
+  findings.errors.push(...findingsOfIssues(issues, { value, schema: bodySchema, base, topKeys }));
   return isMapping(value) ? withoutWrongParts(value, issues) : {};
 }
 

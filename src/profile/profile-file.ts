@@ -5,12 +5,13 @@
 import { basename } from "node:path";
 import { McpRunError } from "../errors.ts";
 import type { DocumentPath, Finding, Findings } from "./findings.ts";
+import { readYaml } from "./read-yaml.ts";
 import type { ProfileRequest } from "./request.ts";
 import { bodySchema, fileSchema, oneProfileFileSchema, providerEntrySchema } from "./schema.ts";
 import { findingsOfIssues } from "./schema-findings.ts";
 import { readTrustedFile } from "./trusted-file.ts";
 import { kindOfValue } from "./wording.ts";
-import { readYaml, type YamlDocument } from "./yaml-document.ts";
+import type { YamlDocument } from "./yaml-document.ts";
 
 export interface ProfileFile {
   readonly file: string;
@@ -106,10 +107,10 @@ export function isMapping(value: unknown): value is Record<string, unknown> {
 export async function refusalOf(
   file: string,
   positions: Pick<YamlDocument, "source" | "spanOf">,
-  errors: readonly Finding[],
+  { errors, warnings }: Pick<Findings, "errors" | "warnings">,
 ): Promise<McpRunError> {
   const { renderDiagnostics } = await import("./render-diagnostics.ts");
-  const { count, lines } = renderDiagnostics(file, positions, errors);
+  const { count, lines } = renderDiagnostics(file, positions, errors, warnings);
   return new McpRunError(
     "profile-invalid",
     `Cannot load ${file}: ${count === 1 ? "1 error" : `${count} errors`}`,
@@ -121,7 +122,7 @@ export async function refusalOf(
 
 async function unreadable(file: string, source: string, problem: Finding): Promise<McpRunError> {
   const { offsetsOnly } = await import("./render-diagnostics.ts");
-  return refusalOf(file, offsetsOnly(source), [problem]);
+  return refusalOf(file, offsetsOnly(source), { errors: [problem], warnings: [] });
 }
 
 function atTop(message: string, hint: string): Finding {

@@ -11,16 +11,19 @@ import type { ProviderEntry, Ref } from "../secrets/spec.ts";
 import { type Compilation, expanded } from "./compilation.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkSetting } from "./literals.ts";
-import { LATER_PROVIDER_TYPES, longSecretSchema } from "./schema.ts";
+import { LATER_PROVIDER_TYPES } from "./schema.ts";
 import { findingsOfIssues, notYetSupported } from "./schema-findings.ts";
+import { keysAt } from "./schema-keys.ts";
 import { expandVariables } from "./variables.ts";
 
 /** A ref, and where it stands. */
 export interface ProviderUse {
   readonly ref: Ref;
   readonly path: DocumentPath;
-  /** Maps a path inside the request to the document. */
-  placeOf(inner: DocumentPath): DocumentPath;
+  /** The mapping of the long form, whose further keys belong to the provider. */
+  readonly entry?: DocumentPath;
+  /** The keys of that mapping that are ours. */
+  readonly keys?: readonly string[];
 }
 
 type RawEntries = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
@@ -108,7 +111,12 @@ function checkSettings(
   if (!result.success) {
     const { configSchema: schema } = kind;
     context.findings.errors.push(
-      ...findingsOfIssues(result.error.issues, { value: settings, schema, base, alsoKnown: ["type"] }),
+      ...findingsOfIssues(result.error.issues, {
+        value: settings,
+        schema,
+        base,
+        topKeys: ["type", ...keysAt(schema, [])],
+      }),
     );
   }
   return settings;
@@ -123,7 +131,7 @@ function refsIn(
   const uses: ProviderUse[] = [];
   mapTexts(settings, base, (text, path) => {
     const parsed = looksLikeRef(text, context.providerWords) ? parseRef(text) : undefined;
-    if (parsed?.ok) uses.push({ ref: parsed.ref, path, placeOf: () => path });
+    if (parsed?.ok) uses.push({ ref: parsed.ref, path });
     return text;
   });
   return uses;
@@ -144,8 +152,8 @@ function checkRef(use: ProviderUse, kind: ProviderKind, hasEntry: boolean, { fin
       value: ref.request,
       schema: kind.refSchema,
       base: path,
-      alsoKnown: Object.keys(longSecretSchema.shape),
-      placeOf: (inner) => use.placeOf(inner),
+      topKeys: [...(use.keys ?? []), ...keysAt(kind.refSchema, []).filter((key) => key !== "path")],
+      placeOf: (inner) => (use.entry && inner[0] !== "path" ? [...use.entry, ...inner] : path),
     }),
   );
 }

@@ -9,7 +9,7 @@ import type { Span, YamlDocument } from "./yaml-document.ts";
 
 const MOST_SHOWN = 50;
 const BEFORE_CARET = 60;
-const AFTER_CARET = 40;
+const AFTER_CARET = 50;
 const LONGEST_MESSAGE = 400;
 
 export interface RenderedDiagnostics {
@@ -32,8 +32,11 @@ export function renderDiagnostics(
   file: string,
   positions: Positions,
   findings: readonly Finding[],
+  alsoHidden: readonly Finding[] = [],
 ): RenderedDiagnostics {
-  const hidden = findings.filter(({ hidesValue }) => hidesValue).map(({ place }) => positions.spanOf(place));
+  const hidden = [...findings, ...alsoHidden]
+    .filter(({ hidesValue }) => hidesValue)
+    .map(({ place }) => positions.spanOf(place));
   const sorted = located(findings, positions);
   const source = new SourceText(positions.source, hidden);
   const lines = sorted
@@ -83,6 +86,7 @@ class SourceText {
   readonly #text: string;
   readonly #hidden: readonly Span[];
   readonly #starts: readonly number[];
+  readonly #masks = new Map<number, readonly Range[]>();
 
   constructor(text: string, hidden: readonly Span[]) {
     this.#text = text;
@@ -111,11 +115,18 @@ class SourceText {
       line,
       within(span.start),
       Math.max(within(span.end), within(span.start) + 1),
-      [...hidden, ...maskedRanges(line)],
+      [...hidden, ...this.#masksOf(index, line)],
     );
     const number = String(index + 1).padStart(5);
     const margin = " ".repeat(number.length);
     return [`${number} | ${shown}`, `${margin} | ${" ".repeat(from)}${"^".repeat(Math.max(1, to - from))}`];
+  }
+
+  /** Many mistakes may stand in one long line. */
+  #masksOf(index: number, line: string): readonly Range[] {
+    const known = this.#masks.get(index) ?? maskedRanges(line);
+    this.#masks.set(index, known);
+    return known;
   }
 
   #lineAt(offset: number): { index: number; start: number; end: number } {
@@ -143,11 +154,11 @@ function displayed(
   const isHidden = new Uint8Array(line.length);
   for (const mask of masks) isHidden.fill(1, mask.start, mask.end);
   const first = start > BEFORE_CARET ? start - BEFORE_CARET : 0;
-  const last = Math.min(line.length, start + AFTER_CARET);
   let shown = first > 0 ? "…" : "";
   let from: number | undefined;
   let to: number | undefined;
-  for (let at = first; at < last; at++) {
+  let at = first;
+  for (; at < line.length && (from === undefined || shown.length < from + AFTER_CARET); at++) {
     const isStartOfMask = isHidden[at] && (at === first || !isHidden[at - 1]);
     if (at === start) from = isHidden[at] && !isStartOfMask ? shown.length - STARS.length : shown.length;
     if (at === end) to = shown.length;
@@ -155,7 +166,7 @@ function displayed(
     else if (!isHidden[at]) shown += escaped(line[at] as string, " ");
   }
   const length = shown.length;
-  return { shown: last < line.length ? `${shown}…` : shown, from: from ?? length, to: to ?? length };
+  return { shown: at < line.length ? `${shown}…` : shown, from: from ?? length, to: to ?? length };
 }
 
 /** Shows control characters, and those that reorder or break a line, instead of obeying them. */

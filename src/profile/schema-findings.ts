@@ -15,8 +15,8 @@ export interface IssueContext {
   readonly schema: z.ZodType;
   /** Where that value stands in the document. */
   readonly base: DocumentPath;
-  /** Keys besides those of the schema that may stand at the top of the value. */
-  readonly alsoKnown?: readonly string[];
+  /** Keys that may stand at the top of the value, where they are not those of the schema. */
+  readonly topKeys?: readonly string[];
   /** Maps a path inside the value to the document, where that is not simply below `base`. */
   readonly placeOf?: (path: DocumentPath) => DocumentPath;
 }
@@ -35,7 +35,7 @@ function findingsOf(issue: Issue, path: DocumentPath, context: IssueContext): re
         unknownKey(
           key,
           [...place, key],
-          [...keysAt(context.schema, path), ...(path.length === 0 ? (context.alsoKnown ?? []) : [])],
+          path.length === 0 && context.topKeys ? context.topKeys : keysAt(context.schema, path),
         ),
       );
     case "invalid_type":

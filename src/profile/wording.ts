@@ -11,7 +11,8 @@ export function formatMessage(
   const key = place.at(-1);
   if (place.at(-2) === "secretsInArgs" || key === "prefix")
     return { message: `${name} can't be (the beginning of) a variable's name` };
-  return { message: format === "regex" ? `${name} is not of the right form` : `${name}: ${plain(message)}` };
+  const isZodsOwn = format === "regex" && message.startsWith("Invalid string");
+  return { message: isZodsOwn ? `${name} is not of the right form` : `${name}: ${plain(message)}` };
 }
 
 export function isQuantity(place: DocumentPath): boolean {

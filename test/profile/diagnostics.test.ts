@@ -74,7 +74,7 @@ mcp-run.yaml:3:41: unknown key \`x\`
 
     const [, line = "", caret = ""] = text.split("\n");
     expect(line).toMatch(/^ {4}3 \| ….*command: npx, bad: 1, args: .*…$/);
-    expect(line.length).toBeLessThan(120);
+    expect(line.length).toBeLessThan(130);
     expect(line.slice(caret.indexOf("^"), caret.lastIndexOf("^") + 1)).toBe("bad");
   });
 });
