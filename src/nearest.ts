@@ -25,5 +25,10 @@ function slipsAllowed(word: string, candidate: string): number {
   if (isContinuation && candidate.length >= 3) return Number.POSITIVE_INFINITY;
   const length = Math.min(word.length, candidate.length);
   // Two, because letters that changed places count as two.
-  return length < 4 ? 1 : Math.max(2, Math.floor(length / 3));
+  if (length > 3 || hasSameLetters(word, candidate)) return Math.max(2, Math.floor(length / 3));
+  return 1;
+}
+
+function hasSameLetters(word: string, candidate: string): boolean {
+  return [...word].sort().join("") === [...candidate].sort().join("");
 }

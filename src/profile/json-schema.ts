@@ -121,10 +121,20 @@ function optionsOfProviders(kinds: readonly ProviderKind[]): Properties {
 }
 
 function providerEntry({ name, configSchema }: ProviderKind): JsonSchema {
-  const { $schema: _draft, ...settings } = jsonSchemaOf(configSchema);
+  const { $schema: _draft, ...settings } = beforeExpansion(jsonSchemaOf(configSchema)) as JsonSchema;
   const branches = settings.anyOf ?? settings.oneOf;
   if (Array.isArray(branches)) return { anyOf: branches.map((branch: JsonSchema) => withType(name, branch)) };
   return withType(name, settings);
+}
+
+/** What a setting must look like is said of its expanded text; an editor sees the `${…}`. */
+function beforeExpansion(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(beforeExpansion);
+  if (typeof schema !== "object" || schema === null) return schema;
+  const { type, pattern, format } = schema as JsonSchema;
+  if (type === "string" && (pattern !== undefined || format !== undefined))
+    return { anyOf: [schema, { type: "string", pattern: "\\$\\{" }] };
+  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, beforeExpansion(value)]));
 }
 
 function withType(name: string, settings: JsonSchema): JsonSchema {

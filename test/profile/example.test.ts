@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { commandKind } from "../../providers/command.ts";
+import { envKind } from "../../providers/env.ts";
+import { fileKind } from "../../providers/file.ts";
+import { keychainKind } from "../../providers/keychain.ts";
+import { localKind } from "../../providers/local.ts";
+import { listProfiles, loadProfile } from "../../src/profile/load.ts";
+import {
+  bodySchema,
+  fileSchema,
+  LATER_PROVIDER_TYPES,
+  LATER_VALUES,
+  longSecretSchema,
+  secretsFromSchema,
+} from "../../src/profile/schema.ts";
+import type { ProviderKind } from "../../src/secrets/provider.ts";
+import { errorOf, room } from "./room.ts";
+
+const TEXT = readFileSync(join(import.meta.dirname, "../../mcp-run.example.yaml"), "utf8");
+const KINDS = new Map(
+  [commandKind, envKind, fileKind, keychainKind, localKind].map((kind) => [
+    kind.name,
+    kind as unknown as ProviderKind,
+  ]),
+);
+const kinds = { names: [...KINDS.keys()], load: async (type: string) => KINDS.get(type) };
+
+describe("mcp-run.example.yaml", () => {
+  it("loads, every profile of it, with the real backends", async () => {
+    const { request, write } = room({ kinds, checkAllProviders: true });
+    const configFile = write("example.yaml", TEXT);
+
+    for (const { name } of await listProfiles({ ...request, configFile })) {
+      const { profile, warnings } = await loadProfile(name, { ...request, configFile });
+      expect(profile.name).toBe(name);
+      expect(warnings).toEqual([]);
+    }
+  });
+
+  it("shows every key", () => {
+    const keys = [fileSchema, bodySchema, longSecretSchema, secretsFromSchema].flatMap((schema) =>
+      Object.keys(schema.shape),
+    );
+    for (const key of keys) expect(TEXT, key).toMatch(new RegExp(`\\b${key}:`));
+    for (const type of LATER_PROVIDER_TYPES.filter((name) => name !== "oauth"))
+      expect(TEXT).toContain(`type: ${type}`);
+    for (const value of Object.values(LATER_VALUES).flat())
+      expect(TEXT).toMatch(new RegExp(`\\b${value}\\b`));
+  });
+
+  it("is refused for each line that says it is not yet supported, once it is no comment", async () => {
+    const { request, write } = room({ kinds, checkAllProviders: true });
+    const lines = TEXT.split("\n");
+    const later = lines.flatMap((line, index) => (/^#.*:.*# not yet supported/.test(line) ? [index] : []));
+
+    expect(later.length).toBeGreaterThan(10);
+    for (const index of later) {
+      const line = lines[index] as string;
+      const uncommented = line.replace(/^# (?=fleet|audit)/, "").replace(/^#/, " ");
+      const configFile = write("example.yaml", lines.with(index, uncommented).join("\n"));
+      const error = await errorOf(loadProfile("github", { ...request, configFile })).catch(() =>
+        errorOf(loadProfile("database", { ...request, configFile })),
+      );
+      expect(error.details.join("\n"), line).toContain("not yet supported by this version of mcp-run");
+    }
+  });
+});

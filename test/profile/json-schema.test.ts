@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { commandKind } from "../../providers/command.ts";
+import { envKind } from "../../providers/env.ts";
+import { fileKind } from "../../providers/file.ts";
+import { keychainKind } from "../../providers/keychain.ts";
+import { localKind } from "../../providers/local.ts";
+import { profileJsonSchema } from "../../src/profile/json-schema.ts";
+import type { ProviderKind } from "../../src/secrets/provider.ts";
+import { safeKind } from "./room.ts";
+
+interface Definition {
+  properties: Record<string, { description?: string; not?: object }>;
+}
+interface Document {
+  definitions: Record<string, Definition>;
+}
+
+const kinds = [commandKind, envKind, fileKind, keychainKind, localKind] as unknown as ProviderKind[];
+
+describe("the JSON Schema", () => {
+  it("in docs is what `mcp-run schema` prints", () => {
+    const copy = readFileSync(join(import.meta.dirname, "../../docs/mcp-run.schema.json"), "utf8");
+
+    expect(
+      JSON.parse(copy),
+      "write it anew: node dist/main.cjs schema > docs/mcp-run.schema.json, then npm run format",
+    ).toEqual(JSON.parse(JSON.stringify(profileJsonSchema(kinds))));
+  });
+
+  it("describes every key", () => {
+    const { definitions } = profileJsonSchema([safeKind]) as Document;
+
+    for (const name of ["file", "oneProfileFile", "profile", "secret", "secretsFrom"]) {
+      for (const [key, { description }] of Object.entries(definitions[name]?.properties ?? {}))
+        expect(description, `${name}.${key}`).toMatch(/^[A-Z].*\.$/);
+    }
+  });
+
+  it("refuses the keys of later versions", () => {
+    const { definitions } = profileJsonSchema([]) as Document;
+
+    for (const key of ["refresh", "probe", "cache", "rotate", "audit"])
+      expect(definitions.profile?.properties[key]).toEqual({ not: {}, description: "Not yet supported." });
+  });
+
+  it("knows the settings and options of the backends it is given", () => {
+    const text = JSON.stringify(profileJsonSchema([safeKind]));
+
+    expect(text).toContain('"type":{"const":"safe"}');
+    expect(text).toContain('"mount":{"type":"string","description":"For safe."}');
+  });
+});
