@@ -7,6 +7,7 @@ import { fileKind } from "../../providers/file.ts";
 import { keychainKind } from "../../providers/keychain.ts";
 import { localKind } from "../../providers/local.ts";
 import { listProfiles, loadProfile } from "../../src/profile/load.ts";
+import { readYaml } from "../../src/profile/read-yaml.ts";
 import {
   bodySchema,
   fileSchema,
@@ -64,6 +65,19 @@ describe("mcp-run.example.yaml", () => {
         errorOf(loadProfile("database", { ...request, configFile })),
       );
       expect(error.details.join("\n"), line).toContain("not yet supported by this version of mcp-run");
+    }
+  });
+});
+
+describe("docs/profiles.md", () => {
+  it("holds only YAML that can be read, and names every key", () => {
+    const text = readFileSync(join(import.meta.dirname, "../../docs/profiles.md"), "utf8");
+    const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+
+    expect(blocks.length).toBeGreaterThan(5);
+    for (const block of blocks) expect(readYaml(block).problem, block).toBeUndefined();
+    for (const schema of [fileSchema, bodySchema, longSecretSchema, secretsFromSchema]) {
+      for (const key of Object.keys(schema.shape)) expect(text, key).toMatch(new RegExp(`\\b${key}\\b`));
     }
   });
 });
