@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { stringify as stringifyQuery } from "node:querystring";
 import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -165,6 +166,31 @@ test("base64 of any message that holds the value holds a variant, but for 3 char
       const found = texts(value).filter((variant) => message.includes(variant) && variant.length >= least);
       expect(found).not.toEqual([]);
     }),
+  );
+});
+
+test("what an encoder makes of any value is among the variants", () => {
+  const encoders: Record<string, (value: string) => string> = {
+    json: (value) => JSON.stringify(value).slice(1, -1),
+    component: encodeURIComponent,
+    form: (value) => new URLSearchParams({ v: value }).toString().slice(2),
+    query: (value) => stringifyQuery({ v: value }).slice(2),
+    base64: (value) => Buffer.from(value).toString("base64"),
+    base64url: (value) => Buffer.from(value).toString("base64url"),
+    hex: (value) => Buffer.from(value).toString("hex"),
+  };
+  fc.assert(
+    fc.property(fc.string({ unit: "grapheme", minLength: 4 }), (text) => {
+      const value = text.trim();
+      fc.pre(!isTooShort(value));
+      const variants = new Set(texts(value));
+      for (const [name, encode] of Object.entries(encoders)) {
+        if (!variants.has(encode(value)))
+          expect({ name, value, encoded: encode(value) }).toEqual("a variant");
+      }
+      expect(variants.has(value)).toBe(true);
+    }),
+    { numRuns: 1000 },
   );
 });
 

@@ -377,6 +377,14 @@ describe("the scrubber", () => {
     expect(text(scrubber.push(Buffer.from("!")))).toBe("can[mcp-run:B]d!");
   });
 
+  test("lets go what it holds when the set has forgotten the secret, whatever has taken its place", () => {
+    let source = fixedNeedles(named("canary-old-value"));
+    const scrubber = new Scrubber({ matcher: () => source.matcher() });
+    expect(text(scrubber.push(Buffer.from("canary-")))).toBe("");
+    source = fixedNeedles(named("1234567old-value"));
+    expect(text(scrubber.push(Buffer.from("old-")))).toBe("canary-old-");
+  });
+
   test("masks what it holds at the end by the set as it is then", () => {
     const set = setOf({ A: "canary-old-value" });
     const scrubber = new Scrubber(set);
