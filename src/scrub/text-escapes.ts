@@ -50,7 +50,10 @@ function unicodeEscape(unit: string, letters: "lower" | "upper"): string {
 const URL_RULES: readonly { readonly keeps: string; readonly blank?: string }[] = [
   { keeps: "-._~" }, // RFC 3986 section 2.3, unreserved
   { keeps: "-._~!'()*" }, // encodeURIComponent
-  { keeps: "-._~/" }, // a path, as Python's quote() and Go's PathEscape leave it
+  { keeps: "-._~/" }, // Python's quote()
+  { keeps: "-._~$&+=:@" }, // a path segment, as Go writes it
+  { keeps: "-._~$&+,/:;=@" }, // a path, as Go writes it
+  { keeps: "-._~$&+,;=" }, // user name and password, as Go writes them
   { keeps: "-._~!'()*;,/?:@&=+$#" }, // encodeURI
   { keeps: "-._~!$&'()*+,%" }, // user name and password of a WHATWG URL
   { keeps: "-._*", blank: "+" }, // application/x-www-form-urlencoded
@@ -99,7 +102,9 @@ const SHELL_RULES: readonly Replace[] = [
   (text) => text.replaceAll("'", "''"), // SQL, YAML, PowerShell
   (text) => text.replaceAll('"', '""'), // CSV
   (text) => text.replace(/[\\"$`]/g, "\\$&"), // inside double quotes
-  (text) => text.replace(/[^\w@%+=:,./\-\u0080-\uffff]/g, "\\$&"), // bare words, as `printf %q` writes them
+  (text) => text.replace(/[\s\\'"|&;()<>!{}*[?\]^$`,]|^[#~]|(?<=[:=])~/g, "\\$&"), // bash's `printf %q`
+  (text) => text.replace(/[^\w@%+=:,./\-\u0080-\uffff]/g, "\\$&"), // zsh's ${(q)}
+  (text) => text.replace(/[^\w@+:,./\-\u0080-\uffff]/g, "\\$&"), // Ruby's Shellwords.escape
   (text) => jsonLike(text).replaceAll("'", "\\'"), // $'…', Python's and JavaScript's single quotes
 ];
 

@@ -65,6 +65,15 @@ describe("the variants of a password with every kind of special character", () =
     expect(texts(password)).toContain(wanted);
   });
 
+  test.each([
+    ["Go's url.UserPassword", "0s~OU;Ef%3A%29,%2F%21"],
+    ["Go's url.PathEscape", "0s~OU%3BEf:%29%2C%2F%21"],
+    ["Python's quote", "0s~OU%3BEf%3A%29%2C/%21"],
+    ["bash's printf %q", "0s~OU\\;Ef:\\)\\,/\\!"],
+  ])("hold what %s makes of further characters", (_encoder, wanted) => {
+    expect(texts("0s~OU;Ef:),/!")).toContain(wanted);
+  });
+
   test("hold the password of a URL that was set through the URL class", () => {
     const url = new URL("https://host");
     url.password = password;
