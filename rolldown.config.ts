@@ -10,6 +10,8 @@ export default defineConfig({
   input: { main: "src/main.ts", "keychain-helper": "providers/keychain/helper.ts" },
   platform: "node",
   external: [/^node:/, "@napi-rs/keyring"],
+  // The package's ES modules: its CommonJS build, which Node would take, can't be shaken and loads 4 ms slower.
+  resolve: { alias: { yaml: join(import.meta.dirname, "node_modules/yaml/browser/index.js") } },
   output: {
     dir: "dist",
     format: "cjs",

@@ -1,8 +1,16 @@
 #!/usr/bin/env node
 /** The bin: argv in, exit code out. */
-import { runCli } from "./cli.ts";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { useCodeCache } from "./code-cache.ts";
+import { mcpRunPaths } from "./paths.ts";
 
-runCli(process.argv.slice(2)).then(({ exitCode, outputAbandoned }) => {
-  process.exitCode = exitCode;
-  if (outputAbandoned) process.exit();
-});
+const { cache } = mcpRunPaths(process.env, process.platform, homedir());
+useCodeCache(join(cache, "code"), __dirname, process.getuid?.());
+
+import("./cli.ts")
+  .then(({ runCli }) => runCli(process.argv.slice(2)))
+  .then(({ exitCode, outputAbandoned }) => {
+    process.exitCode = exitCode;
+    if (outputAbandoned) process.exit();
+  });
