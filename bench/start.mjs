@@ -85,7 +85,8 @@ function timed(argv) {
 /** VmHWM of the parent of the program that runs under exec; Linux only. */
 function peakMemoryMiB() {
   if (process.platform !== "linux") return "not measured on this system";
-  const script = 'process.stdout.write(require("fs").readFileSync(`/proc/${process.ppid}/status`, "utf8"))';
+  const script =
+    'process.stdout.write(require("fs").readFileSync("/proc/" + process.ppid + "/status", "utf8"))';
   const peaks = Array.from({ length: 5 }, () => {
     const status = run([process.execPath, MCP_RUN, "exec", "bench", "--", process.execPath, "-e", script]);
     return Number(/VmHWM:\s+(\d+) kB/.exec(status)[1]) / 1024;

@@ -100,6 +100,7 @@ export class Installation {
   }
 
   remove(): void {
-    rmSync(this.home, { recursive: true, force: true });
+    // An mcp-run whose client has already turned away may still be writing on its way out.
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
