@@ -39,7 +39,7 @@ export async function getSecret(
   options: { reveal?: boolean },
 ): Promise<number> {
   const ref = parsedRef(refText);
-  return withPool(context, `read ${refText}`, async (pool, signal) => {
+  return withPool(context, `read ${refText}`, ref.provider, async (pool, signal) => {
     const { value, version } = await pool.read(ref, signal);
     if (options.reveal) {
       context.stdout.write(context.stdout.isTTY ? `${value.reveal()}\n` : value.reveal());
@@ -127,7 +127,8 @@ export async function generateSecret(
 function parsedRef(text: string): Ref {
   const parsed = parseRef(text);
   if (parsed.ok) return parsed.ref;
-  throw new McpRunError("usage", `Cannot use "${text}" as a ref: ${parsed.reason}`, { hint: "local:NAME" });
+  // Not repeated: who forgets the prompt may have typed the value itself.
+  throw new McpRunError("usage", `Cannot use this as a ref: ${parsed.reason}`, { hint: "local:NAME" });
 }
 
 /** A ref that names a whole entry: what is written is always the whole value. */

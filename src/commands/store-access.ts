@@ -23,7 +23,7 @@ export function withStore(
   ref: Ref,
   work: StoreWork,
 ): Promise<number> {
-  return withPool(context, action, async (pool, signal) => {
+  return withPool(context, action, ref.provider, async (pool, signal) => {
     const { kind, provider } = await pool.open(ref.provider);
     if (!isSecretStore(provider)) {
       throw new McpRunError("usage", `Cannot ${action}: mcp-run can't write to ${ref.provider}`, {
@@ -43,7 +43,7 @@ export function withWholeStore(
   name: string,
   work: (store: SecretStore<object>, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  return withPool(context, action, async (pool, signal) => {
+  return withPool(context, action, name, async (pool, signal) => {
     const { provider } = await pool.open(name);
     if (isSecretStore(provider)) return work(provider, signal);
     throw new McpRunError("usage", `Cannot ${action}: mcp-run can't list ${name}`, {
@@ -58,7 +58,7 @@ export function withRecipients(
   name: string,
   work: (store: RecipientStore, signal: AbortSignal) => Promise<void>,
 ): Promise<number> {
-  return withPool(context, action, async (pool, signal) => {
+  return withPool(context, action, name, async (pool, signal) => {
     const { provider } = await pool.open(name);
     if (!isRecipientStore(provider)) {
       throw new McpRunError("usage", `Cannot ${action}: ${name} has no recipients`, {
@@ -73,10 +73,11 @@ export function withRecipients(
 export function withPool(
   context: CommandContext,
   action: string,
+  provider: string,
   work: (pool: ProviderPool, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   return interruptible(context, async (signal) => {
-    const entries = await loadProviderEntries(profileRequest(context));
+    const entries = await loadProviderEntries(profileRequest(context), [provider]);
     const environment = new RecordingEnvironment(context.env);
     const pool = new ProviderPool(context.kinds, entries, providerContext(context, environment));
     try {

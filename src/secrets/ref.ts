@@ -16,7 +16,7 @@ export function parseRef(text: string): ParsedRef {
   const colon = text.indexOf(":");
   if (colon < 0) return refuse("it has no colon; a ref is written provider:path#key");
   const provider = text.slice(0, colon);
-  if (!PROVIDER_NAME.test(provider)) return refuse(`"${provider}" is not a provider's name`);
+  if (!PROVIDER_NAME.test(provider)) return refuse("what stands before the colon is not a provider's name");
   const [rawPath, rawField] = splitUnescaped(text.slice(colon + 1), "#", 2);
   const path = unescaped(rawPath ?? "", "#");
   if (path === "") return refuse("it has no path after the colon");

@@ -20,8 +20,8 @@ describe("parseRef", () => {
 
   it.each([
     ["github-token", "it has no colon; a ref is written provider:path#key"],
-    [":x", '"" is not a provider\'s name'],
-    ["a b:x", '"a b" is not a provider\'s name'],
+    [":x", "what stands before the colon is not a provider's name"],
+    ["a b:x", "what stands before the colon is not a provider's name"],
     ["local:", "it has no path after the colon"],
     ["local:#key", "it has no path after the colon"],
     ["local: x", "its path begins or ends with a blank"],
