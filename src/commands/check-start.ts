@@ -11,6 +11,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import type { CheckedStart, Finding } from "./check-result.ts";
 import type { CommandContext } from "./context.ts";
 import { prepare } from "./prepare.ts";
+import { serverLimits, surroundings } from "./serving.ts";
 
 /** Ms after which the least patient of the known clients gives up on a server that starts. */
 const CLIENT_PATIENCE_MS = 30_000;
@@ -22,7 +23,7 @@ export async function tryStart(
   profile: Profile,
   findings: Finding[],
 ): Promise<CheckedStart | undefined> {
-  const { clock, printer, platform, uid, paths } = context;
+  const { clock } = context;
   const needles = new NeedleSet();
   const [toServer, fromServer, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   let chatter = "";
@@ -37,14 +38,8 @@ export async function tryStart(
     stdout: new LineSink(fromServer),
     stderr,
     needles,
-    maxLineBytes: profile.maxLineBytes,
-    stopGraceMs: profile.stopGraceMs,
-    platform,
-    uid,
-    runFolder: paths.run,
-    clock,
-    emit: printer.emit,
-    onSignal: context.onSignal,
+    ...serverLimits(profile),
+    ...surroundings(context),
   }).finally(() => fromServer.end());
 
   const greeting = shakeHands(toServer, fromServer, {

@@ -10,6 +10,7 @@ import { describeError } from "../ui/printer.ts";
 import type { CommandContext } from "./context.ts";
 import { announceStart, type Prepared, type Program, prepare } from "./prepare.ts";
 import { profileRequest } from "./profile-request.ts";
+import { serverLimits, surroundings } from "./serving.ts";
 
 /** @param override what stands after `--`: another server, with the same profile around it */
 export async function run(
@@ -48,8 +49,7 @@ async function serveProfile(
   stdout: LineSink,
   needles: NeedleSet,
 ): Promise<Served> {
-  const { clock, printer, platform, uid, paths } = context;
-  const startedAt = clock.monotonic();
+  const startedAt = context.clock.monotonic();
   const { profile } = await loadProfile(name, profileRequest(context));
   let prepared: Prepared | undefined;
   return serve({
@@ -62,14 +62,8 @@ async function serveProfile(
     stdout,
     stderr: context.stderr,
     needles,
-    maxLineBytes: profile.maxLineBytes,
-    stopGraceMs: profile.stopGraceMs,
-    platform,
-    uid,
-    runFolder: paths.run,
-    clock,
-    emit: printer.emit,
-    onSignal: context.onSignal,
+    ...serverLimits(profile),
+    ...surroundings(context),
   });
 }
 

@@ -2,7 +2,8 @@
  * One whole line as it came in: its bytes may lie in several buffers, which are joined only if somebody
  * asks for them. Valid for as long as it is wanted; the bytes must not be changed.
  */
-import { type Envelope, readEnvelopeOf } from "./envelope.ts";
+import type { Envelope } from "./envelope.ts";
+import { readEnvelopeOf } from "./read-envelope.ts";
 
 export class Line {
   readonly #head: readonly Buffer[];

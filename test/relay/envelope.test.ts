@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Envelope, readEnvelope, readEnvelopeOf } from "../../src/relay/envelope.ts";
+import type { Envelope } from "../../src/relay/envelope.ts";
 import { MAX_TOKEN_BYTES } from "../../src/relay/envelope-scanner.ts";
+import { readEnvelope, readEnvelopeOf } from "../../src/relay/read-envelope.ts";
 
 const OPAQUE: Envelope = { type: "opaque" };
 
