@@ -6,7 +6,7 @@
 import { isUtf8 } from "node:buffer";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
+import * as z from "zod/mini";
 import { type McpRunErrorOptions, ProviderError, type ProviderFailure } from "../src/errors.ts";
 import type { ProgramOutcome, ProgramOutput } from "../src/secrets/program.ts";
 import type { FetchedSecret, ProviderContext, ProviderKind } from "../src/secrets/provider.ts";
@@ -24,28 +24,34 @@ const MAX_TIMEOUT_MS = 5 * 60_000;
 /** A bare name is looked up in PATH; a relative path would be taken from who knows which folder. */
 const PROGRAM = /^(?:[^/\\]+|(?:~[/\\]|[/\\]|[A-Za-z]:[/\\]).*)$/s;
 
-const word = z.string().refine((text) => !text.includes("\0"), "a word of a command can't hold a NUL byte");
+const word = z
+  .string()
+  .check(z.refine((text) => !text.includes("\0"), "a word of a command can't hold a NUL byte"));
 
 const refSchema = z.strictObject({
   path: z.string(),
   command: z.tuple(
     [
-      word.refine(
-        (program) => PROGRAM.test(program),
-        "the program needs a bare name, an absolute path or one that begins with ~/",
+      word.check(
+        z.refine(
+          (program) => PROGRAM.test(program),
+          "the program needs a bare name, an absolute path or one that begins with ~/",
+        ),
       ),
     ],
     word,
   ),
-  timeout: z
-    .string()
-    .refine((text) => {
-      const ms = milliseconds(text);
-      return ms > 0 && ms <= MAX_TIMEOUT_MS;
-    }, "a timeout looks like 500ms, 10s or 2m, and is at most 5m")
-    .default("10s"),
+  timeout: z._default(
+    z.string().check(
+      z.refine((text) => {
+        const ms = milliseconds(text);
+        return ms > 0 && ms <= MAX_TIMEOUT_MS;
+      }, "a timeout looks like 500ms, 10s or 2m, and is at most 5m"),
+    ),
+    "10s",
+  ),
   /** Drops one newline at the end; on unless switched off. */
-  trim: z.boolean().default(true),
+  trim: z._default(z.boolean(), true),
 });
 
 type CommandRef = z.infer<typeof refSchema>;

@@ -2,13 +2,13 @@
  * `env:NAME`: a secret that was in mcp-run's own environment to begin with (CI systems). The server gets it
  * under the name of the secret; NAME itself is taken out of what the server inherits.
  */
-import * as z from "zod";
+import * as z from "zod/mini";
 import { ProviderError } from "../src/errors.ts";
 import type { FetchedSecret, ProviderKind } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
 
 const refSchema = z.strictObject({
-  path: z.string().refine((name) => /^[^=\0]+$/.test(name), "a variable's name has no = in it"),
+  path: z.string().check(z.refine((name) => /^[^=\0]+$/.test(name), "a variable's name has no = in it")),
 });
 
 type EnvRef = z.infer<typeof refSchema>;

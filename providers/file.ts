@@ -7,7 +7,7 @@ import { isUtf8 } from "node:buffer";
 import { constants } from "node:fs";
 import { type FileHandle, open, realpath } from "node:fs/promises";
 import { posix, win32 } from "node:path";
-import * as z from "zod";
+import * as z from "zod/mini";
 import { untilAborted } from "../src/clock.ts";
 import { ProviderError, systemErrorCode } from "../src/errors.ts";
 import type { FetchedSecret, ProviderContext, ProviderKind } from "../src/secrets/provider.ts";
@@ -24,11 +24,13 @@ const PROJECTED_FOLDER = /\/\.\.\d{4}_\d\d_\d\d_/;
 const ABSOLUTE_PATH = /^(?:~?[/\\]|[A-Za-z]:[/\\])/;
 
 const refSchema = z.strictObject({
-  path: z.string().refine((path) => ABSOLUTE_PATH.test(path), "the path must be absolute, or begin with ~/"),
+  path: z
+    .string()
+    .check(z.refine((path) => ABSOLUTE_PATH.test(path), "the path must be absolute, or begin with ~/")),
   /** Drops one newline at the end; on unless switched off. */
-  trim: z.boolean().default(true),
+  trim: z._default(z.boolean(), true),
   /** Accepts a file that others on this machine can read. */
-  allowWorldReadable: z.boolean().default(false),
+  allowWorldReadable: z._default(z.boolean(), false),
 });
 
 type FileRef = z.infer<typeof refSchema>;

@@ -3,7 +3,7 @@
  * The native library runs in a helper process, so that an unlock dialog nobody answers can be given up. Items
  * are the same that the platform's own tools write and read.
  */
-import * as z from "zod";
+import * as z from "zod/mini";
 import { ProviderError } from "../src/errors.ts";
 import type {
   FetchedSecret,
@@ -25,25 +25,25 @@ const PROBE_MS = 4_000;
 /** CRED_MAX_CREDENTIAL_BLOB_SIZE of Windows; the library stores UTF-16. */
 const WINDOWS_BYTES = 2_560;
 
-const name = z
-  .string()
-  .min(1)
-  .regex(/^[^\0]*$/);
+const name = z.string().check(z.minLength(1), z.regex(/^[^\0]*$/));
 
 const refSchema = z.strictObject({
   path: z
     .string()
-    .refine(
-      (path) => parseItemPath(path) !== undefined,
-      "write keychain:SERVICE or keychain:SERVICE/ACCOUNT",
+    .check(
+      z.refine(
+        (path) => parseItemPath(path) !== undefined,
+        "write keychain:SERVICE or keychain:SERVICE/ACCOUNT",
+      ),
     ),
   /** Linux: the attributes of an item that another program has made. */
-  attributes: z
-    .record(name, name)
-    .refine((attributes) => Object.keys(attributes).length > 0, "attributes: names at least one")
-    .optional(),
+  attributes: z.optional(
+    z
+      .record(name, name)
+      .check(z.refine((attributes) => Object.keys(attributes).length > 0, "attributes: names at least one")),
+  ),
   /** Windows: the target name of a credential that another program has made. */
-  target: name.optional(),
+  target: z.optional(name),
 });
 
 type KeychainRef = z.infer<typeof refSchema> & KeychainItem;

@@ -2,15 +2,15 @@
  * A complete store that lives as long as its kind: what tests use that are not about a backend, and the
  * shortest example of one. A test can make it slow or let it fail.
  */
-import * as z from "zod";
+import * as z from "zod/mini";
 import { untilAborted } from "../src/clock.ts";
 import { ProviderError } from "../src/errors.ts";
 import type { ProviderContext, ProviderKind, SecretStore } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
 
 const refSchema = z.strictObject({
-  path: z.string().min(1),
-  version: z.string().optional(),
+  path: z.string().check(z.minLength(1)),
+  version: z.optional(z.string()),
 });
 
 type MemoryRef = z.infer<typeof refSchema>;

@@ -1,5 +1,5 @@
 /** The JSON Schema of profile files, for editors; made from the schemas that check them. */
-import * as z from "zod";
+import * as z from "zod/mini";
 import type { ProviderKind } from "../secrets/provider.ts";
 import {
   bodySchema,
@@ -147,7 +147,7 @@ function withType(name: string, settings: JsonSchema): JsonSchema {
   };
 }
 
-function propertiesOf(schema: z.ZodType, descriptions: Readonly<Record<string, string>>): Properties {
+function propertiesOf(schema: z.ZodMiniType, descriptions: Readonly<Record<string, string>>): Properties {
   const { properties = {} } = jsonSchemaOf(schema);
   return Object.fromEntries(
     Object.entries(properties).map(([key, property]) => {
@@ -158,7 +158,7 @@ function propertiesOf(schema: z.ZodType, descriptions: Readonly<Record<string, s
 }
 
 /** What a person writes, so the input side; what JSON Schema can't say (a refinement) is left out. */
-function jsonSchemaOf(schema: z.ZodType): JsonSchema {
+function jsonSchemaOf(schema: z.ZodMiniType): JsonSchema {
   return z.toJSONSchema(schema, { io: "input", target: "draft-7", unrepresentable: "any" }) as JsonSchema;
 }
 

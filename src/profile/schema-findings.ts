@@ -1,10 +1,10 @@
 /** Turns what zod reports into findings that a person can act on. Values are never quoted. */
-import type * as z from "zod";
+import type * as z from "zod/mini";
 import { nearest } from "../nearest.ts";
 import type { DocumentPath, Finding } from "./findings.ts";
 import { LATER_VALUES } from "./schema.ts";
 import { keysAt } from "./schema-keys.ts";
-import { formatMessage, isQuantity, nameOf, plain, quantityMessage, wanted } from "./wording.ts";
+import { formatMessage, isQuantity, nameOf, quantityMessage, sentence, wanted } from "./wording.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -12,7 +12,7 @@ export interface IssueContext {
   /** The value that was checked. */
   readonly value: unknown;
   /** The schema that it was checked against; for the keys that would be right. */
-  readonly schema: z.ZodType;
+  readonly schema: z.ZodMiniType;
   /** Where that value stands in the document. */
   readonly base: DocumentPath;
   /** Keys that may stand at the top of the value, where they are not those of the schema. */
@@ -82,16 +82,16 @@ function findingsOf(issue: Issue, path: DocumentPath, context: IssueContext): re
       ];
     }
     case "invalid_format":
-      return [{ place: { path: place }, ...formatMessage(name, issue.message, issue.format, place) }];
+      return [{ place: { path: place }, ...formatMessage(name, issue.message, place) }];
     case "too_small":
       return [
         {
           place: { path: place },
-          message: issue.minimum === 1 ? `${name} must not be empty` : `${name}: ${plain(issue.message)}`,
+          message: issue.minimum === 1 ? `${name} must not be empty` : sentence(name, issue.message),
         },
       ];
     default:
-      return [{ place: { path: place }, message: `${name}: ${plain(issue.message)}` }];
+      return [{ place: { path: place }, message: sentence(name, issue.message) }];
   }
 }
 

@@ -1,9 +1,9 @@
 /** Walks a zod schema to learn which keys it would take at some place, so that a slip can be named. */
-import type * as z from "zod";
+import type * as z from "zod/mini";
 import type { DocumentPath } from "./findings.ts";
 
 /** The keys that the schema knows at a path, so that a slip can be named. */
-export function keysAt(schema: z.ZodType, path: DocumentPath): readonly string[] {
+export function keysAt(schema: z.ZodMiniType, path: DocumentPath): readonly string[] {
   let here: readonly z.core.$ZodType[] = [schema as z.core.$ZodType];
   for (const step of path) here = here.flatMap((inner) => stepInto(inner, step));
   const own = here.flatMap(branches).flatMap((inner) => Object.entries(shapeOf(inner)));

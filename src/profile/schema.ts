@@ -3,65 +3,62 @@
  * must exist) is checked where it is used. A key of a later version is here from the start as `later`, so
  * that it is refused by name instead of being ignored. Descriptions are in schema-descriptions.ts.
  */
-import * as z from "zod";
+import * as z from "zod/mini";
 import { DURATION, SIZE } from "./quantities.ts";
 
 export const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 export const PROVIDER_NAME = /^[A-Za-z][A-Za-z0-9_-]*$/;
 
 /** Refused with «not yet supported». */
-const later = z.never().optional();
+const later = z.optional(z.never());
 
 const text = z.string();
+const nonEmpty = z.string().check(z.minLength(1));
 const flag = z.boolean();
-const envName = z.string().regex(ENV_NAME);
+const envName = z.string().check(z.regex(ENV_NAME));
 /** Numbers and booleans are taken as they are written, so that `PORT: 8080` needs no quotes. */
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
 const scalars = z.array(scalar);
-const duration = z.string().regex(DURATION);
-const size = z.string().regex(SIZE);
+const duration = z.string().check(z.regex(DURATION));
+const size = z.string().check(z.regex(SIZE));
 
 /** The keys of the long form that are ours; all others belong to the provider. */
-export const longSecretSchema = z
-  .object({
-    from: text.optional(),
-    template: text.optional(),
-    command: z.array(scalar).min(1).optional(),
-    version: scalar.optional(),
-    optional: flag.optional(),
-    deliver: z.enum(["env", "file", "none"]).optional(),
-    scrub: flag.optional(),
-    maxAge: later,
-    rotate: later,
-    kind: later,
-  })
-  .catchall(z.unknown());
+export const longSecretSchema = z.looseObject({
+  from: z.optional(text),
+  template: z.optional(text),
+  command: z.optional(z.array(scalar).check(z.minLength(1))),
+  version: z.optional(scalar),
+  optional: z.optional(flag),
+  deliver: z.optional(z.enum(["env", "file", "none"])),
+  scrub: z.optional(flag),
+  maxAge: later,
+  rotate: later,
+  kind: later,
+});
 
-export const secretsFromSchema = z
-  .object({
-    from: text,
-    version: scalar.optional(),
-    prefix: envName.optional(),
-    only: z.array(text.min(1)).min(1).optional(),
-    optional: flag.optional(),
-  })
-  .catchall(z.unknown());
+export const secretsFromSchema = z.looseObject({
+  from: text,
+  version: z.optional(scalar),
+  prefix: z.optional(envName),
+  only: z.optional(z.array(nonEmpty).check(z.minLength(1))),
+  optional: z.optional(flag),
+});
 
 const bodyShape = {
-  description: text.optional(),
-  command: text.min(1).optional(),
-  args: scalars.optional(),
-  cwd: text.min(1).optional(),
-  env: z.record(envName, scalar).optional(),
-  inheritEnv: z.union([z.enum(["none", "all"]), z.array(text.min(1))]).optional(),
-  secrets: z.record(envName, z.union([text, longSecretSchema])).optional(),
-  secretsFrom: z.array(secretsFromSchema).optional(),
-  secretsInArgs: z.array(envName).optional(),
-  stopGrace: duration.optional(),
-  fetchTimeout: duration.optional(),
-  maxLine: size.optional(),
-  scrub: z.strictObject({ stdout: z.literal("off").optional() }).optional(),
-  onCrash: z.literal("exit").optional(),
+  description: z.optional(text),
+  command: z.optional(nonEmpty),
+  args: z.optional(scalars),
+  cwd: z.optional(nonEmpty),
+  env: z.optional(z.record(envName, scalar)),
+  inheritEnv: z.optional(z.union([z.enum(["none", "all"]), z.array(nonEmpty)])),
+  secrets: z.optional(z.record(envName, z.union([text, longSecretSchema]))),
+  secretsFrom: z.optional(z.array(secretsFromSchema)),
+  secretsInArgs: z.optional(z.array(envName)),
+  stopGrace: z.optional(duration),
+  fetchTimeout: z.optional(duration),
+  maxLine: z.optional(size),
+  scrub: z.optional(z.strictObject({ stdout: z.optional(z.literal("off")) })),
+  onCrash: z.optional(z.literal("exit")),
   refresh: later,
   probe: later,
   cache: later,
@@ -72,14 +69,14 @@ const bodyShape = {
 /** One profile, and what `defaults` may hold. */
 export const bodySchema = z.strictObject(bodyShape);
 
-export const providerEntrySchema = z.object({ type: text.min(1) }).catchall(z.unknown());
-const providersSchema = z.record(z.string().regex(PROVIDER_NAME), providerEntrySchema);
+export const providerEntrySchema = z.looseObject({ type: nonEmpty });
+const providersSchema = z.record(z.string().check(z.regex(PROVIDER_NAME)), providerEntrySchema);
 
 /** A file with `profiles:`; each profile is looked at on its own. */
 export const fileSchema = z.strictObject({
   version: z.literal(1),
-  providers: providersSchema.optional(),
-  defaults: z.unknown().optional(),
+  providers: z.optional(providersSchema),
+  defaults: z.optional(z.unknown()),
   profiles: z.record(text, z.unknown()),
   fleet: later,
   audit: later,
@@ -87,8 +84,8 @@ export const fileSchema = z.strictObject({
 
 /** A file that is one profile, without its body's keys. */
 export const oneProfileFileSchema = z.strictObject({
-  version: z.literal(1).optional(),
-  providers: providersSchema.optional(),
+  version: z.optional(z.literal(1)),
+  providers: z.optional(providersSchema),
   fleet: later,
 });
 

@@ -4,15 +4,13 @@ import type { DocumentPath } from "./findings.ts";
 export function formatMessage(
   name: string,
   message: string,
-  format: string,
   place: DocumentPath,
 ): { message: string; hint?: string } {
   if (isQuantity(place)) return quantityMessage(name, place);
   const key = place.at(-1);
   if (place.at(-2) === "secretsInArgs" || key === "prefix")
     return { message: `${name} can't be (the beginning of) a variable's name` };
-  const isZodsOwn = format === "regex" && message.startsWith("Invalid string");
-  return { message: isZodsOwn ? `${name} is not of the right form` : `${name}: ${plain(message)}` };
+  return { message: sentence(name, message) };
 }
 
 export function isQuantity(place: DocumentPath): boolean {
@@ -63,7 +61,11 @@ export function kindOfValue(value: unknown): string {
   return WORDS[typeof value] ?? typeof value;
 }
 
-/** Zod's own sentence, in the form of ours. */
-export function plain(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
+/** Zod's message where the schema has no words for a rule of its own. */
+const NO_WORDS = "Invalid input";
+
+/** What a schema says of a wrong value, in the form of ours. */
+export function sentence(name: string, message: string): string {
+  if (message === NO_WORDS) return `${name} is not of the right form`;
+  return `${name}: ${message.charAt(0).toLowerCase()}${message.slice(1)}`;
 }

@@ -2,7 +2,7 @@
  * The contract between mcp-run and a backend. The least a backend must do is `fetch` and `close`;
  * everything else is an interface of its own that a backend takes on when it can keep its promise.
  */
-import type { ZodType } from "zod";
+import type { ZodMiniType } from "zod/mini";
 import type { Clock } from "../clock.ts";
 import type { ProviderError } from "../errors.ts";
 import type { Emit } from "../events.ts";
@@ -126,9 +126,9 @@ export interface ProviderKind<Config = unknown, Ref extends object = object> {
   /** Ms that it may take where a person may have to unlock something; without it the profile's fetch timeout holds. */
   readonly patienceMs?: number;
   /** The settings under `providers:`, without `type`. Strict: unknown keys are errors. */
-  readonly configSchema: ZodType<Config>;
+  readonly configSchema: ZodMiniType<Config>;
   /** A RefRequest, narrowed to what this backend understands. Strict. */
-  readonly refSchema: ZodType<Ref>;
+  readonly refSchema: ZodMiniType<Ref>;
   open(config: Config, context: ProviderContext): Promise<Provider<Ref>>;
 }
 

@@ -1,5 +1,5 @@
 /** A backend that does what the test says: values, failures, delays on the test's clock, and a log of its calls. */
-import * as z from "zod";
+import * as z from "zod/mini";
 import type { Clock } from "../../src/clock.ts";
 import { ProviderError, type ProviderFailure } from "../../src/errors.ts";
 import type { FetchedSecret, ProviderKind, ProviderKinds } from "../../src/secrets/provider.ts";
@@ -31,7 +31,7 @@ export function scriptedBackend(script: Script): ScriptedBackend {
     name: script.name,
     worksWithoutSettings: true,
     configSchema: z.object({}),
-    refSchema: z.strictObject({ path: z.string(), version: z.string().optional() }) as never,
+    refSchema: z.strictObject({ path: z.string(), version: z.optional(z.string()) }) as never,
     calls,
     closed: 0,
     async open(_config, context) {

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, onTestFinished } from "vitest";
-import * as z from "zod";
+import * as z from "zod/mini";
 import { commandKind } from "../../providers/command.ts";
 import { createMemoryKind } from "../../providers/memory.ts";
 import { type ErrorCode, McpRunError } from "../../src/errors.ts";
@@ -18,19 +18,19 @@ export const safeKind: ProviderKind = {
   name: "safe",
   worksWithoutSettings: false,
   configSchema: z.strictObject({
-    address: z.url(),
-    region: z.string().optional(),
-    auth: z
-      .discriminatedUnion("method", [
+    address: z.url("Invalid URL"),
+    region: z.optional(z.string()),
+    auth: z.optional(
+      z.discriminatedUnion("method", [
         z.strictObject({ method: z.literal("token"), token: z.string() }),
         z.strictObject({ method: z.literal("approle"), roleId: z.string(), secretId: z.string() }),
-      ])
-      .optional(),
+      ]),
+    ),
   }),
   refSchema: z.strictObject({
-    path: z.string().regex(/^[\w/-]+$/, "a path is made of words and slashes"),
-    version: z.string().optional(),
-    mount: z.string().optional(),
+    path: z.string().check(z.regex(/^[\w/-]+$/, "a path is made of words and slashes")),
+    version: z.optional(z.string()),
+    mount: z.optional(z.string()),
   }),
 };
 
