@@ -19,7 +19,7 @@ export function pickField(document: Secret, field: readonly string[]): Secret | 
         `"${field.slice(0, depth).join(".")}" is not an object, so it has no field "${step}"`,
       );
     }
-    if (!Object.hasOwn(value, step)) return missingField(value, step);
+    if (!Object.hasOwn(value, step)) return missingField(Object.keys(value), step);
     value = value[step];
   }
   return asSecret(value, field.join("."));
@@ -62,8 +62,8 @@ function asSecret(value: unknown, name: string): Secret | ProviderError {
   return new Secret(JSON.stringify(value));
 }
 
-function missingField(record: Record<string, unknown>, name: string): ProviderError {
-  const names = Object.keys(record);
+/** @param names the fields that are there instead; the first twenty are shown */
+export function missingField(names: readonly string[], name: string): ProviderError {
   const shown = names.slice(0, MOST_NAMES_SHOWN).map((key) => JSON.stringify(key));
   const rest = names.length - shown.length;
   const list =

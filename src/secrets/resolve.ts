@@ -5,7 +5,7 @@
  */
 import { type ErrorCode, McpRunError, ProviderError } from "../errors.ts";
 import { fetchAll } from "./fetch-all.ts";
-import { allFields, pickField } from "./field.ts";
+import { allFields, missingField, pickField } from "./field.ts";
 import { fillTemplates } from "./fill-templates.ts";
 import type { FetchedSecret } from "./provider.ts";
 import { type Answer, noAnswerOr, ProviderPool } from "./provider-pool.ts";
@@ -48,12 +48,11 @@ async function resolveWith(
     if (spec.source.type !== "ref") continue;
     const { ref } = spec.source;
     const answer = noAnswerOr(documents.get(ref));
-    const value = answer instanceof ProviderError ? answer : fieldOf(answer.value, ref);
-    const checked = value instanceof ProviderError || !value.isEmpty ? value : emptyValue();
-    if (!(checked instanceof ProviderError)) {
-      resolved.set(spec.name, resolvedFrom(spec, checked, ref.text, answer as FetchedSecret));
-    } else if (!(spec.optional && checked.failure === "missing")) {
-      failures.push({ name: spec.name, from: ref.text, error: checked });
+    const value = unlessEmpty(answer instanceof ProviderError ? answer : fieldOf(answer.value, ref));
+    if (!(value instanceof ProviderError)) {
+      resolved.set(spec.name, resolvedFrom(spec, value, ref.text, answer as FetchedSecret));
+    } else if (!(spec.optional && value.failure === "missing")) {
+      failures.push({ name: spec.name, from: ref.text, error: value });
     }
   }
 
@@ -83,9 +82,11 @@ function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecre
       yield { name: `${spec.prefix}*`, from, error: fields };
     return;
   }
+  // A field that is named is wanted; of the others those are taken that have a value.
+  const mayBeAbsent = spec.optional || spec.only === undefined;
   for (const key of spec.only ?? fields.keys()) {
     const name = spec.prefix + key;
-    const value = fields.get(key) ?? new ProviderError("missing", `there is no field "${key}"`);
+    const value = unlessEmpty(fields.get(key) ?? missingField([...fields.keys()], key));
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
       yield {
         name,
@@ -94,15 +95,15 @@ function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecre
           hint: "only: with the fields that the server needs",
         }),
       };
-    } else if (value instanceof ProviderError) {
-      yield { name, from, error: value };
-    } else if (!value.isEmpty) {
+    } else if (!(value instanceof ProviderError)) {
       yield resolvedFrom(
         { name, deliver: "env", scrub: true },
         value,
         `${from}#${key}`,
         answer as FetchedSecret,
       );
+    } else if (!(mayBeAbsent && value.failure === "missing")) {
+      yield { name, from, error: value };
     }
   }
 }
@@ -116,25 +117,26 @@ const CODES_BY_WEIGHT: readonly ErrorCode[] = [
 ];
 
 function refusal(failures: readonly SecretFailure[]): McpRunError {
-  const [first, ...others] = failures.map((failure) => failureOf(failure, "Cannot read secret"));
+  const errors = failures.map(failureOf);
+  const [first, ...others] = errors;
   if (first && others.length === 0) return first;
-  const all = failures.map((failure) => failureOf(failure, "Cannot read secret"));
   const code =
-    CODES_BY_WEIGHT.find((candidate) => all.some((error) => error.code === candidate)) ?? "secret-invalid";
-  return new McpRunError(code, `Cannot read ${all.length} secrets, so the server was not started`, {
-    details: all.map((error) => (error.hint ? `${error.message}. Try ${error.hint}.` : `${error.message}.`)),
+    CODES_BY_WEIGHT.find((candidate) => errors.some((error) => error.code === candidate)) ?? "secret-invalid";
+  return new McpRunError(code, `Cannot read ${errors.length} secrets, so the server was not started`, {
+    details: errors.map(({ message, hint }) => (hint ? `${message}. Try ${hint}.` : `${message}.`)),
   });
 }
 
-function failureOf({ name, from, error }: SecretFailure, action: string): McpRunError {
-  const what = from === "template" ? `${name} from its template` : name ? `${name} from ${from}` : from;
-  return new McpRunError(error.code, `${action} ${what}: ${error.reason}`, {
+function failureOf({ name, from, error }: SecretFailure): McpRunError {
+  const where = from === "template" ? "its template" : from;
+  return new McpRunError(error.code, `Cannot read secret ${name} from ${where}: ${error.reason}`, {
     ...(error.hint && { hint: error.hint }),
     details: error.details,
   });
 }
 
-function emptyValue(): ProviderError {
+function unlessEmpty(value: Secret | ProviderError): Secret | ProviderError {
+  if (value instanceof ProviderError || !value.isEmpty) return value;
   return new ProviderError("missing", "the value is empty", {
     hint: "storing a value there, or optional: true",
   });

@@ -276,9 +276,44 @@ describe("secretsFrom", () => {
     );
 
     expect(failures.map(({ name, error }) => [name, error.reason])).toEqual([
-      ["gone", 'there is no field "gone"'],
+      ["gone", 'there is no field "gone" (it has "a-b")'],
       ["a-b", '"a-b" can\'t be the name of a variable'],
     ]);
+  });
+});
+
+describe("a field of secretsFrom without a value", () => {
+  const document = scriptedBackend({ name: "aws", values: { app: '{"A":"canary-a","E":"","N":null}' } });
+  const from = { ref: ref("aws:app"), prefix: "" };
+
+  it("is left out where nobody named it", async () => {
+    const resolved = await resolveSecrets(
+      request([document], { secretsFrom: [{ ...from, prefix: "APP_", optional: false }] }),
+    );
+
+    expect(valuesOf(resolved)).toEqual({ APP_A: "canary-a" });
+  });
+
+  it("is refused where `only` names it, so that the server never starts without it", async () => {
+    const { failures } = await tryResolveSecrets(
+      request([document], {
+        secretsFrom: [{ ...from, only: ["A", "E", "N", "gone"], optional: false }],
+      }),
+    );
+
+    expect(failures.map(({ name, error }) => [name, error.reason])).toEqual([
+      ["E", "the value is empty"],
+      ["N", 'field "N" is null'],
+      ["gone", 'there is no field "gone" (it has "A", "E", "N")'],
+    ]);
+  });
+
+  it("is left out where `only` names it and the entry is optional", async () => {
+    const resolved = await resolveSecrets(
+      request([document], { secretsFrom: [{ ...from, only: ["A", "E", "N", "gone"], optional: true }] }),
+    );
+
+    expect(valuesOf(resolved)).toEqual({ A: "canary-a" });
   });
 });
 
