@@ -74,9 +74,10 @@ export function withoutRecipient(text: string, publicKey: string): string {
   }
 }
 
-/** The text with one key in place of another, under the same label. */
-export function withReplacedRecipient(text: string, oldKey: string, newKey: string): string {
-  return text.replaceAll(oldKey, newKey);
+/** The text with one key in place of all of these, under the label of the first that it holds. */
+export function withReplacedRecipients(text: string, oldKeys: readonly string[], newKey: string): string {
+  const [first, ...others] = oldKeys.filter((key) => text.includes(key));
+  return first === undefined ? text : others.reduce(withoutRecipient, text).replaceAll(first, newKey);
 }
 
 function refuseIfWritableByOthers(path: string, file: FileContent, context: ProviderContext): void {

@@ -16,7 +16,7 @@ import {
   readPinned,
   withoutRecipient,
   withRecipient,
-  withReplacedRecipient,
+  withReplacedRecipients,
 } from "./recipients.ts";
 
 const MAX_LABEL_LENGTH = 100;
@@ -100,11 +100,13 @@ export async function rekey(
     const pinned = await pinnedForWrite(search, current?.header, signal);
     const source = await ownIdentity(search, signal);
     if (!source) throw new Error("a rekey without an identity");
+    // Also the former ones: a rekey that broke off has left one of them in the list.
+    const former = source.identities.map(recipientOf);
     const own = recipientOf(await renewIdentity(search, source, signal));
-    const keys = new Set([...pinned.keys].map((key) => (key === pinned.own ? own : key)));
+    const others = [...pinned.keys].filter((key) => !former.includes(key));
     return {
-      ...sealed(current, keys, { mustRotate: entryNames(current) }),
-      afterwards: () => savePinned(search, withReplacedRecipient(pinned.text, pinned.own, own)),
+      ...sealed(current, [own, ...others], { mustRotate: entryNames(current) }),
+      afterwards: () => savePinned(search, withReplacedRecipients(pinned.text, former, own)),
     };
   });
 }

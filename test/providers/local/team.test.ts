@@ -342,10 +342,11 @@ describe("rekey", () => {
   });
 
   test("that broke off after the new identity was kept leaves everything readable, and can be repeated", async () => {
-    const { store, places } = await openStore();
+    const { store, places } = await openStore({ loginName: "ada" });
     await put(store, "entry", "canary-1");
     const before = await readFile(places.store);
     const pinned = await readFile(places.recipientsFile);
+    const oldIdentity = firstIdentity(await readFile(places.identityFile, "utf8"));
     await store.rekey(signal);
     await writeFile(places.store, before);
     await writeFile(places.recipientsFile, pinned);
@@ -355,6 +356,8 @@ describe("rekey", () => {
 
     expect(await read(store, "entry")).toBe("canary-1");
     expect(await opens(places.store, firstIdentity(await readFile(places.identityFile, "utf8")))).toBe(true);
+    expect(await opens(places.store, oldIdentity)).toBe(false);
+    expect(await store.recipients()).toMatchObject([{ label: "ada", own: true }]);
   });
 
   test.each([
