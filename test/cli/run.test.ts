@@ -19,8 +19,10 @@ beforeEach(() => {
   mcpRun = new Installation();
 });
 
-afterEach(() => {
-  killAll(pids);
+afterEach(async () => {
+  // A client that was refused turns away at once; its mcp-run still writes its code cache on the way out.
+  const leaving = [...pids];
+  await until("every mcp-run has ended", () => !leaving.some(isAlive), 5000).catch(() => killAll(leaving));
   pids.clear();
   mcpRun.remove();
 });
@@ -41,11 +43,21 @@ function connection(args: readonly string[] = ["p"], env: Record<string, string>
     env: { ...mcpRun.env, ...env },
     stderr: "pipe",
   });
+  remember(transport);
   let log = "";
   transport.stderr?.on("data", (chunk) => {
     log += chunk;
   });
   return { transport, client: new Client({ name: "test", version: "1.0.0" }), log: () => log };
+}
+
+/** Notes the pid when the client starts its mcp-run; a client that fails forgets it. */
+function remember(transport: { readonly pid: number | null; start(): Promise<void> }): void {
+  const start = transport.start.bind(transport);
+  transport.start = async () => {
+    await start();
+    if (transport.pid !== null) pids.add(transport.pid);
+  };
 }
 
 function launch(args: readonly string[]): ChildProcessWithoutNullStreams {
@@ -115,6 +127,7 @@ describe("mcp-run PROFILE", () => {
       env: mcpRun.env,
       stderr: "ignore",
     });
+    remember(transport);
     const client = new ModernClient(
       { name: "test", version: "1.0.0" },
       { versionNegotiation: { mode: "auto" } },
@@ -165,6 +178,7 @@ describe("a start that fails", () => {
       env: mcpRun.env,
       stderr: "ignore",
     });
+    remember(transport);
     const client = new ModernClient({ name: "test", version: "1.0.0" });
 
     await expect(client.connect(transport)).rejects.toThrow("no-such-server");

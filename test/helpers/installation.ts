@@ -100,7 +100,6 @@ export class Installation {
   }
 
   remove(): void {
-    // An mcp-run whose client has already turned away may still be writing on its way out.
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    rmSync(this.home, { recursive: true, force: true });
   }
 }

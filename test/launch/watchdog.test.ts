@@ -33,9 +33,10 @@ describe.skipIf(process.platform === "win32")("a launcher that is killed with SI
 
 describe.skipIf(process.platform === "win32")("a launcher that ends as it should", () => {
   it("takes its watchdog with it, which kills nobody", async () => {
-    const program = ["/bin/sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"] as const;
+    const program = ["/bin/sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!; read -r go_on"] as const;
     const launcher = startLauncher(requestFor("exec", program));
     const watchdog = await watchdogOf(launcher);
+    launcher.process.stdin?.end("go on\n");
 
     expect(await launcher.ended).toEqual([0, null]);
 
