@@ -1,6 +1,7 @@
 /**
  * Keeps what V8 has compiled between two starts: about a third of a start is compiling the same bundle again.
  * Node 22.1 and later do this themselves; for Node 20 each bundled file's code is kept here in a file of its own.
+ * A file's cache holds the functions that the first start has used, so every command has caches of its own.
  * The cache is code, so its folder must be ours alone; whatever is wrong with it, the start goes on without.
  */
 import { createHash } from "node:crypto";
@@ -28,13 +29,14 @@ interface ModuleLoader {
 /**
  * From here on, files in `bundle` are compiled from the cache in `folder`, and missing ones are added to it.
  *
+ * @param command which part of the cache is used: one word for the starts that run the same code
  * @param uid of the user; undefined on Windows
  */
-export function useCodeCache(folder: string, bundle: string, uid: number | undefined): void {
+export function useCodeCache(folder: string, command: string, bundle: string, uid: number | undefined): void {
   const loader = Module as unknown as ModuleLoader;
   if (!isOurs(folder, uid)) return;
-  if (loader.enableCompileCache) loader.enableCompileCache(folder);
-  else hookInto(loader, join(folder, `${process.version}-${process.arch}`), bundle);
+  if (loader.enableCompileCache) loader.enableCompileCache(join(folder, command));
+  else hookInto(loader, join(folder, `${process.version}-${process.arch}`, command), bundle);
 }
 
 function hookInto(loader: ModuleLoader, folder: string, bundle: string): void {
@@ -56,7 +58,10 @@ function hookInto(loader: ModuleLoader, folder: string, bundle: string): void {
   };
   const write = () => writeCache(folder, compiled.splice(0));
   setTimeout(write, WRITE_AFTER_MS).unref();
-  process.on("exit", write);
+  process.on("exit", (exitCode) => {
+    // One that failed has hardly used what the others will.
+    if (exitCode === 0) write();
+  });
 }
 
 /** V8 trusts the data that it is given, so a damaged file must not reach it: its digest stands before the data. */

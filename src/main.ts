@@ -4,9 +4,12 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { useCodeCache } from "./code-cache.ts";
 import { mcpRunPaths } from "./paths.ts";
+import { RESERVED_PROFILE_NAMES } from "./profile/reserved-names.ts";
 
 const { cache } = mcpRunPaths(process.env, process.platform, homedir());
-useCodeCache(join(cache, "code"), __dirname, process.getuid?.());
+// Without a command, or with options before it, it is nearly always a server that is started.
+const command = RESERVED_PROFILE_NAMES.find((name) => name === process.argv[2]) ?? "run";
+useCodeCache(join(cache, "code"), command, __dirname, process.getuid?.());
 
 import("./cli.ts")
   .then(({ runCli }) => runCli(process.argv.slice(2)))

@@ -1,8 +1,11 @@
 /** The cache of compiled code: it fills itself, is used, and never stands in the way of a start. */
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation } from "./helpers/installation.ts";
+
+/** Without a command it is a server that is started. */
+const COMMANDS = ["run", "schema"];
 
 let mcpRun: Installation;
 
@@ -29,6 +32,23 @@ describe("the code cache", () => {
     expect(again.status).toBe(0);
     expect(before.mode & 0o077).toBe(0);
     expect(statSync(first as string).mtimeMs).toBe(before.mtimeMs);
+  });
+
+  it("is kept apart for each command, which uses other functions of the same files", () => {
+    mcpRun.run(["schema"]);
+    mcpRun.run(["--version"]);
+
+    const folders = cachedFiles().flatMap((file) =>
+      file.split(sep).filter((name) => COMMANDS.includes(name)),
+    );
+    expect([...new Set(folders)].sort()).toEqual(COMMANDS);
+  });
+
+  it.runIf(!usesNodesOwn())("is not filled by a start that failed, which has used little", () => {
+    const failed = mcpRun.run(["exec", "nowhere", "--", "true"]);
+
+    expect(failed.status).toBe(66);
+    expect(cachedFiles()).toEqual([]);
   });
 
   it("is not used when it is damaged: the start goes on, and the file is mended", () => {
