@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { defineConfig, type Plugin } from "rolldown";
 
 /**
- * One CommonJS core (it loads faster than ESM on Node 20), and a lazy chunk for every `import()`:
- * each command and each backend is read from disk only when it is used.
+ * CommonJS (it loads faster than ESM on Node 20), and a lazy chunk for every `import()`: each command and each
+ * backend is read from disk only when it is used. What every start of a server reads is in few files.
  */
 export default defineConfig({
   input: { main: "src/main.ts", "keychain-helper": "providers/keychain/helper.ts" },
@@ -19,6 +19,15 @@ export default defineConfig({
     chunkFileNames: "chunks/[name]-[hash].cjs",
     cleanDir: true,
     minify: true,
+    // Each takes what it imports along, unless one before has it: the start of a server opens these and main.cjs.
+    codeSplitting: {
+      groups: [
+        { name: "main", test: /\/src\/main\.ts$/, priority: 4 },
+        { name: "cli", test: /\/src\/cli\.ts$/, priority: 3 },
+        { name: "start", test: /\/src\/commands\/(run|exec)\.ts$/, priority: 2 },
+        { name: "local", test: /\/providers\/local\.ts$/, priority: 1 },
+      ],
+    },
   },
   plugins: [thirdPartyNotices()],
 });
