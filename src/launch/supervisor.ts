@@ -80,7 +80,7 @@ export interface Served {
   readonly ledger: RequestLedger;
   /** Bytes of a last line of the server without a newline; they were dropped. */
   readonly tornBytes: number;
-  /** False if the client did not read everything in time. Then only the end of our process frees its streams. */
+  /** False if stdout or stderr was not read in time. Then only the end of our process frees these streams. */
   readonly flushed: boolean;
 }
 
@@ -172,10 +172,12 @@ export class Supervisor {
     await fromClient;
     const { tornBytes } = await fromServer;
     noise.end();
-    await Promise.race([Promise.all(relays.map((relay) => relay.done)), aborted(this.#lastBytes.signal)]);
+    const written = Promise.all(relays.map((relay) => relay.done)).then(() => true);
+    const givenUp = aborted(this.#lastBytes.signal).then(() => false);
+    const stderrFlushed = await Promise.race([written, givenUp]);
     timer.cancel();
     if (tornBytes > 0) this.#warn(`the server's last line had no end: ${tornBytes} bytes were dropped`);
-    const flushed = stdout.isFlushed || stdout.isClosed;
+    const flushed = stderrFlushed && (stdout.isFlushed || stdout.isClosed);
     return { status, exitCode: exitCodeOf(status), ledger: this.#ledger, tornBytes, flushed };
   }
 

@@ -129,6 +129,17 @@ describe("a served server", () => {
 
     expect(await client.served).toMatchObject({ exitCode: 0, flushed: false });
   });
+
+  it("that has ended is not waited for by a log that nobody reads either", async () => {
+    const clock = new VirtualClock();
+    const stderr = new PassThrough({ highWaterMark: 1 });
+    const client = serving(planFor([`complain:${"x".repeat(90_000)}`]), { stderr, clock });
+    await until("it has ended", () => clock.pending > 0);
+
+    await clock.advance(5000);
+
+    expect(await client.served).toMatchObject({ exitCode: 0, flushed: false });
+  });
 });
 
 describe("stopping a served server", () => {
