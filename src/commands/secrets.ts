@@ -17,8 +17,8 @@ export async function setSecret(context: CommandContext, refText: string): Promi
   const ref = storeRef(refText);
   return withStore(context, `store ${refText}`, ref, async (store, item, signal) => {
     const value = context.stdin.isTTY
-      ? await promptHidden(`Value for ${refText} (not shown): `, context.stdin, context.stderr)
-      : await readPiped(context.stdin);
+      ? await promptHidden(`Value for ${refText} (not shown): `, context.stdin, context.stderr, signal)
+      : await readPiped(context.stdin, signal);
     if (value.isEmpty) {
       throw new McpRunError("usage", `Cannot store ${refText}: the value is empty`, {
         hint: `mcp-run secrets rm ${refText} to remove it`,

@@ -8,11 +8,19 @@ import { Secret } from "../secrets/secret.ts";
 /** Longest value that is read from a pipe, in bytes; the stores' own bounds are smaller. */
 const MAX_INPUT_BYTES = 4 * 1024 * 1024;
 
-/** Asks on the terminal without an echo. Throws McpRunError `interrupted` on Ctrl-C or Ctrl-D. */
-export function promptHidden(question: string, input: Readable, terminal: Writable): Promise<Secret> {
+/**
+ * Asks on the terminal without an echo. Throws McpRunError `interrupted` on Ctrl-C or Ctrl-D, and the signal's
+ * reason when that is aborted.
+ */
+export function promptHidden(
+  question: string,
+  input: Readable,
+  terminal: Writable,
+  signal: AbortSignal,
+): Promise<Secret> {
   terminal.write(question);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input, output: silent, terminal: true, historySize: 0 });
+  const lines = createInterface({ input, output: silent, terminal: true, historySize: 0, signal });
   return new Promise((resolve, reject) => {
     lines.once("line", (line) => {
       resolve(new Secret(line));
@@ -21,15 +29,20 @@ export function promptHidden(question: string, input: Readable, terminal: Writab
     lines.once("SIGINT", () => lines.close());
     lines.once("close", () => {
       terminal.write("\n");
-      reject(new McpRunError("interrupted", "Cannot go on: nothing was entered"));
+      reject(signal.reason ?? new McpRunError("interrupted", "Cannot go on: nothing was entered"));
     });
   });
 }
 
-/** Reads all of a pipe as UTF-8; one trailing newline is dropped. Throws McpRunError for too much or not UTF-8. */
-export async function readPiped(input: Readable): Promise<Secret> {
+/**
+ * Reads all of a pipe as UTF-8; one trailing newline is dropped. Throws McpRunError for too much or not UTF-8, and
+ * the signal's reason when that is aborted: whoever writes to the pipe may never end it.
+ */
+export async function readPiped(input: Readable, signal: AbortSignal): Promise<Secret> {
+  signal.throwIfAborted();
   const chunks: Buffer[] = [];
   let size = 0;
+  signal.addEventListener("abort", () => input.destroy(signal.reason), { once: true });
   for await (const chunk of input) {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
     size += bytes.length;

@@ -2,6 +2,8 @@ import { PassThrough, Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { promptHidden, readPiped } from "../../src/ui/prompt.ts";
 
+const signal = new AbortController().signal;
+
 describe("readPiped", () => {
   it.each([
     ["canary-x\n", "canary-x"],
@@ -11,18 +13,29 @@ describe("readPiped", () => {
     [" two\nlines ", " two\nlines "],
     ["", ""],
   ])("drops one trailing newline of %j", async (input, expected) => {
-    expect((await readPiped(Readable.from([Buffer.from(input)]))).reveal()).toBe(expected);
+    expect((await readPiped(Readable.from([Buffer.from(input)]), signal)).reveal()).toBe(expected);
   });
 
   it("keeps a character that a chunk cuts in two", async () => {
     const [a, b] = [Buffer.from("é").subarray(0, 1), Buffer.from("é").subarray(1)];
-    expect((await readPiped(Readable.from([a, b]))).reveal()).toBe("é");
+    expect((await readPiped(Readable.from([a, b]), signal)).reveal()).toBe("é");
   });
 
   it("refuses bytes that are not UTF-8, and more than it can hold", async () => {
-    await expect(readPiped(Readable.from([Buffer.from([0xff])]))).rejects.toThrow("it is not UTF-8");
+    await expect(readPiped(Readable.from([Buffer.from([0xff])]), signal)).rejects.toThrow("it is not UTF-8");
     const big = Array.from({ length: 5 }, () => Buffer.alloc(1024 * 1024, "a"));
-    await expect(readPiped(Readable.from(big))).rejects.toThrow("it is longer than");
+    await expect(readPiped(Readable.from(big), signal)).rejects.toThrow("it is longer than");
+  });
+
+  it("gives up when it is aborted, though the pipe stays open", async () => {
+    const abort = new AbortController();
+    const input = new PassThrough();
+    const reading = readPiped(input, abort.signal);
+
+    abort.abort(new Error("stopped"));
+
+    await expect(reading).rejects.toThrow("stopped");
+    expect(input.destroyed).toBe(true);
   });
 });
 
@@ -30,7 +43,7 @@ describe("promptHidden", () => {
   it("does not echo what is typed", async () => {
     const input = new PassThrough();
     const terminal = new PassThrough();
-    const answer = promptHidden("Value: ", input, terminal);
+    const answer = promptHidden("Value: ", input, terminal, signal);
 
     input.write("canary-typed\r");
 
@@ -40,10 +53,19 @@ describe("promptHidden", () => {
 
   it.each(["\u0003", "\u0004"])("ends without a value on control character %j", async (key) => {
     const input = new PassThrough();
-    const answer = promptHidden("Value: ", input, new PassThrough());
+    const answer = promptHidden("Value: ", input, new PassThrough(), signal);
 
     input.write(key);
 
     await expect(answer).rejects.toThrow("nothing was entered");
+  });
+
+  it("ends without a value when it is aborted", async () => {
+    const abort = new AbortController();
+    const answer = promptHidden("Value: ", new PassThrough(), new PassThrough(), abort.signal);
+
+    abort.abort(new Error("stopped"));
+
+    await expect(answer).rejects.toThrow("stopped");
   });
 });
