@@ -8,6 +8,7 @@ import type { Profile } from "../profile/profile.ts";
 import { shakeHands } from "../relay/handshake.ts";
 import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
+import { scrubText } from "../scrub/scrub-stream.ts";
 import type { CheckedStart, Finding } from "./check-result.ts";
 import type { CommandContext } from "./context.ts";
 import { prepare } from "./prepare.ts";
@@ -27,7 +28,7 @@ export async function tryStart(
   const needles = new NeedleSet();
   const [toServer, fromServer, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   let chatter = "";
-  stderr.on("data", (chunk) => {
+  stderr.setEncoding("utf8").on("data", (chunk: string) => {
     chatter = (chatter + chunk).slice(-4096);
   });
   const reduced = { ...context, env: environmentOfClient(context, profile, findings) };
@@ -53,9 +54,12 @@ export async function tryStart(
   toServer.end();
   const [ended] = await Promise.allSettled([served]);
   if (ended?.status === "rejected") throw ended.reason;
+  // What a server says of itself may hold what it was given.
+  const hidden = (text: string) => scrubText(text, needles);
   if (greeted?.status === "fulfilled") {
     const { hello, ms } = greeted.value;
-    return { ...hello, ms };
+    const [server, protocolVersion] = [hidden(hello.server), hidden(hello.protocolVersion)];
+    return { ...hello, server, protocolVersion, ms };
   }
   const error = greeted?.reason;
   if (!(error instanceof McpRunError)) throw error;
@@ -64,7 +68,7 @@ export async function tryStart(
   const lastLines = chatter.trimEnd().split("\n").slice(-LAST_LINES);
   findings.push({
     severity: "error",
-    message: error.message,
+    message: hidden(error.message),
     ...(error.hint && { hint: error.hint }),
     code: error.code,
     details: chatter === "" ? [] : [`${exit} last lines on stderr were:`, ...lastLines],
