@@ -1,10 +1,9 @@
 /** `mcp-run exec PROFILE -- CMD`: any program, once, with the profile's secrets. */
 import { execute } from "../launch/execute.ts";
-import { loadProfile } from "../profile/load.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import type { CommandContext } from "./context.ts";
+import { loadForStart } from "./load-for-start.ts";
 import { announceStart, type Prepared, prepare } from "./prepare.ts";
-import { profileRequest } from "./profile-request.ts";
 
 export async function exec(
   context: CommandContext,
@@ -14,7 +13,7 @@ export async function exec(
 ): Promise<number> {
   const { clock, printer, platform } = context;
   const startedAt = clock.monotonic();
-  const { profile } = await loadProfile(name, profileRequest(context));
+  const profile = await loadForStart(context, name);
   const needles = new NeedleSet();
   let prepared: Prepared | undefined;
   const executed = await execute({

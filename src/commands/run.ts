@@ -1,15 +1,14 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
 import { exitCodeFor, InterruptedError } from "../errors.ts";
 import { type Served, serve } from "../launch/supervisor.ts";
-import { loadProfile } from "../profile/load.ts";
 import { answerFailedStart, answerUnanswered } from "../relay/failed-start.ts";
 import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import type { CommandContext } from "./context.ts";
+import { loadForStart } from "./load-for-start.ts";
 import { announceStart, type Prepared, type Program, prepare } from "./prepare.ts";
-import { profileRequest } from "./profile-request.ts";
 import { serverLimits, surroundings } from "./serving.ts";
 
 /** @param override what stands after `--`: another server, with the same profile around it */
@@ -50,7 +49,7 @@ async function serveProfile(
   needles: NeedleSet,
 ): Promise<Served> {
   const startedAt = context.clock.monotonic();
-  const { profile } = await loadProfile(name, profileRequest(context));
+  const profile = await loadForStart(context, name);
   let prepared: Prepared | undefined;
   return serve({
     prepare: async (signal) => {

@@ -157,15 +157,16 @@ describe("mcp-run exec", () => {
     expect(mcpRun.filesWith(SECRET)).toEqual([]);
   });
 
-  it("fills templates, and puts a secret into arguments only where the profile says so, with a warning", () => {
+  it("puts a secret into arguments only where the profile says so, with a warning", () => {
     mcpRun.profile(
       "p",
-      'command: node\nargs: ["-e", "process.stdout.write(String(process.argv[1].length))", "{{TOKEN}}"]\n' +
-        "secretsInArgs: [TOKEN]\nsecrets: { TOKEN: local:token, URL: { template: 'x://{{TOKEN|uri}}@h' } }\n",
+      'command: node\nargs: ["-e", "console.log(JSON.stringify({ jsonrpc: 1 + 1, method: process.argv[1] }))", "{{TOKEN}}"]\n' +
+        "secretsInArgs: [TOKEN]\nsecrets: { TOKEN: local:token }\n",
     );
 
     const served = mcpRun.run(["p"]);
 
+    expect(JSON.parse(served.stdout)).toMatchObject({ method: SECRET });
     expect(served.stderr).toContain("ps shows the value of TOKEN");
     expect(served.stderr).not.toContain(SECRET);
   });
