@@ -103,7 +103,8 @@ async function commandTree(argv: readonly string[], runner: Runner): Promise<Com
     .exitOverride()
     .configureOutput({
       writeOut: (text) => withoutReader(process.stdout).write(text),
-      writeErr: (text) => writeStderr(usageError(text)),
+      // The rest is the help of a command that needs another word.
+      writeErr: (text) => writeStderr(text.startsWith("error: ") ? usageError(text) : text),
     })
     .showSuggestionAfterError()
     .addHelpText(
@@ -195,7 +196,6 @@ async function commandTree(argv: readonly string[], runner: Runner): Promise<Com
       does((_options: object) => async (context) => (await import("./commands/schema.ts")).schema(context)),
     );
 
-  for (const command of [program, ...program.commands]) command.exitOverride();
   return program;
 }
 

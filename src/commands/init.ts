@@ -3,12 +3,10 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import { nearest } from "../nearest.ts";
-import { RESERVED_PROFILE_NAMES } from "../profile/reserved-names.ts";
+import { PROFILE_NAME, RESERVED_PROFILE_NAMES } from "../profile/reserved-names.ts";
 import { formatTable } from "../ui/table.ts";
 import { clientSnippet } from "./client-snippet.ts";
 import type { CommandContext } from "./context.ts";
-
-const PROFILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 export async function init(
   context: CommandContext,
@@ -29,17 +27,24 @@ export async function init(
     });
   }
   const name = options.name ?? template;
-  if (!PROFILE_NAME.test(name) || RESERVED_PROFILE_NAMES.includes(name)) {
-    throw new McpRunError(
-      "usage",
-      `Cannot name a profile "${name}": ${RESERVED_PROFILE_NAMES.includes(name) ? "it is a command" : "it is not made of letters, digits, dots, dashes and underscores"}`,
-      { hint: "--name with another one" },
-    );
+  const objection = objectionTo(name);
+  if (objection !== undefined) {
+    throw new McpRunError("usage", `Cannot name a profile "${name}": ${objection}`, {
+      hint: "--name with another one",
+    });
   }
   const file = join(context.paths.config, "profiles", `${name}.yaml`);
   await writeNewFile(file, text);
   context.stdout.write(nextSteps(context, name, file, text));
   return 0;
+}
+
+/** Undefined for a name that `loadProfile` will take. */
+function objectionTo(name: string): string | undefined {
+  if (RESERVED_PROFILE_NAMES.includes(name)) return "it is a command";
+  if (/\.ya?ml$/.test(name)) return "it would be taken for the path of a file";
+  if (PROFILE_NAME.test(name)) return undefined;
+  return "it is not made of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first";
 }
 
 async function readTemplates(packageRoot: string): Promise<ReadonlyMap<string, string>> {

@@ -1,10 +1,12 @@
 /** The commands around a start: what they print, and that they lead on to the next step. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RESERVED_PROFILE_NAMES } from "../../src/profile/reserved-names.ts";
 import { Installation, MAIN, ROOT } from "../helpers/installation.ts";
+import { until } from "../helpers/processes.ts";
 
 let mcpRun: Installation;
 
@@ -88,6 +90,14 @@ describe("mcp-run init", () => {
     expect(mcpRun.run(["init", "github", "--name", "check"]).stderr).toContain("it is a command");
     expect(mcpRun.run(["init", "github", "--name", "work"])).toMatchObject({ status: 0 });
   });
+
+  it.each(["a/b", "team.yaml", "x".repeat(65)])("takes no name that no profile can have: %s", (name) => {
+    const ran = mcpRun.run(["init", "github", "--name", name]);
+
+    expect(ran).toMatchObject({ status: 64, stdout: "" });
+    expect(ran.stderr).toMatch(/^mcp-run: Cannot name a profile .*Try --name with another one\.\n$/);
+    expect(mcpRun.has("config")).toBe(false);
+  });
 });
 
 describe("mcp-run check", () => {
@@ -122,6 +132,30 @@ describe("mcp-run check", () => {
     expect(ran.stdout).toContain("no way: [mcp-run:T]");
     expect(ran.stdout).toContain("exit code 9");
     expect(ran.status).toBe(69);
+  });
+
+  it.each([
+    [
+      "its name",
+      "result: { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: process.env.T } }",
+    ],
+    ["its refusal", "error: { code: -32000, message: 'bad key ' + process.env.T }"],
+  ])("--start shows no secret that the server puts into %s", (_, answer) => {
+    const server = `
+      require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+        const { id } = JSON.parse(line);
+        if (id !== undefined) console.log(JSON.stringify({ jsonrpc: "2.0", id, ${answer} }));
+      });`;
+    mcpRun.profile("p", `command: node\nargs: ["-e", ${JSON.stringify(server)}]\nsecrets: { T: local:t }\n`);
+    mcpRun.set("local:t", "canary-check-value");
+
+    const text = mcpRun.run(["check", "--start", "p"]);
+    const json = mcpRun.run(["check", "--start", "--json", "p"]);
+
+    for (const { stdout } of [text, json]) {
+      expect(stdout).toContain("[mcp-run:T]");
+      expect(stdout).not.toContain("canary-");
+    }
   });
 
   it("names each secret with what to do, and as JSON the same without a value", () => {
@@ -186,6 +220,28 @@ describe("mcp-run schema", () => {
 });
 
 describe("mcp-run secrets", () => {
+  it("alone shows its help", () => {
+    const ran = mcpRun.run(["secrets"]);
+
+    expect(ran.status).toBe(64);
+    expect(ran.stderr).toMatch(/^Usage: mcp-run secrets /);
+    expect(ran.stderr).toContain("\n  mcp-run secrets set local:github-token\n");
+  });
+
+  it.runIf(process.platform === "linux").each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "set that waits for a value is ended by %s",
+    async (signal) => {
+      const waiting = spawn(process.execPath, [MAIN, "secrets", "set", "local:t"], { env: mcpRun.env });
+      const status = new Promise((resolve) => waiting.once("exit", resolve));
+      await until("it listens for signals", () => catchesSignals(waiting.pid as number));
+
+      waiting.kill(signal);
+
+      expect(await status).toBe(128 + constants.signals[signal]);
+      expect(mcpRun.has("data/local.age")).toBe(false);
+    },
+  );
+
   it("keeps, shows only with --reveal, lists, generates and removes", () => {
     mcpRun.set("local:a/b", "canary-kept\nsecond line");
 
@@ -237,3 +293,9 @@ describe("mcp-run secrets", () => {
     expect(ran.stderr + ran.stdout).not.toContain(secretKey);
   });
 });
+
+/** By /proc/PID/status, where the caught signals are bits. Node itself catches TERM and INT, and not HUP. */
+function catchesSignals(pid: number): boolean {
+  const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
+  return (BigInt(`0x${caught}`) & (1n << BigInt(constants.signals.SIGHUP - 1))) !== 0n;
+}
