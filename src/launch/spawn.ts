@@ -6,6 +6,7 @@
 import type { Readable, Writable } from "node:stream";
 import { execa } from "execa";
 import { McpRunError } from "../errors.ts";
+import { silently } from "../secrets/silent-spawn.ts";
 import { checkSecretNames } from "./dangerous-names.ts";
 import type { Environment } from "./environment.ts";
 import { type ExitStatus, exitStatusOf } from "./exit-status.ts";
@@ -58,21 +59,23 @@ export async function spawnProgram(plan: LaunchPlan, options: SpawnOptions): Pro
   checkPlatformLimits({ command, args, env, secretNames, platform });
   const pathExt = platform === "win32" ? env.PATHEXT : undefined;
   const file = findCommand({ command, cwd, searchPath, platform, ...(pathExt && { pathExt }) });
-  const subprocess = execa(file, args, {
-    argv0: command,
-    cwd,
-    env,
-    extendEnv: false,
-    shell: false,
-    stdio: [...stdio],
-    buffer: false,
-    reject: false,
-    cleanup: false,
-    windowsHide: true,
-    detached: platform !== "win32" && ownGroup,
-    // Not by NODE_DEBUG=execa either: it would print the arguments.
-    verbose: "none",
-  });
+  const subprocess = silently(() =>
+    execa(file, args, {
+      argv0: command,
+      cwd,
+      env,
+      extendEnv: false,
+      shell: false,
+      stdio: [...stdio],
+      buffer: false,
+      reject: false,
+      cleanup: false,
+      windowsHide: true,
+      detached: platform !== "win32" && ownGroup,
+      // Not by NODE_DEBUG=execa either: it would print the arguments.
+      verbose: "none",
+    }),
+  );
   const { pid } = subprocess;
   if (pid === undefined) throw spawnFailure(command, (await subprocess).code);
   return {

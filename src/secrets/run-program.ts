@@ -7,6 +7,7 @@ import type { Readable } from "node:stream";
 import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { systemErrorCode } from "../errors.ts";
 import type { ProgramOutcome, ProgramRequest, ProgramRunner } from "./program.ts";
+import { silently } from "./silent-spawn.ts";
 
 /** Bytes of stderr that are kept, from its end. */
 const STDERR_BYTES = 64 * 1024;
@@ -23,19 +24,21 @@ export function createProgramRunner(clock: Clock): ProgramRunner {
     request.signal.throwIfAborted();
     if (request.argv.some((word) => word.includes("\0"))) return { type: "not-started", code: "EINVAL" };
     const [file, ...args] = request.argv;
-    const program = execa(file, args, {
-      env: request.env,
-      extendEnv: false,
-      ...(request.cwd !== undefined && { cwd: request.cwd }),
-      ...(request.input === undefined ? { stdin: "ignore" } : { input: request.input }),
-      detached: process.platform !== "win32",
-      cleanup: false,
-      buffer: false,
-      encoding: "buffer",
-      reject: false,
-      // Its default follows NODE_DEBUG, which would print arguments and output.
-      verbose: "none",
-    });
+    const program = silently(() =>
+      execa(file, args, {
+        env: request.env,
+        extendEnv: false,
+        ...(request.cwd !== undefined && { cwd: request.cwd }),
+        ...(request.input === undefined ? { stdin: "ignore" } : { input: request.input }),
+        detached: process.platform !== "win32",
+        cleanup: false,
+        buffer: false,
+        encoding: "buffer",
+        reject: false,
+        // Its default follows NODE_DEBUG, which would print arguments and output.
+        verbose: "none",
+      }),
+    );
     if (program.pid === undefined) return { type: "not-started", code: (await program).code ?? "UNKNOWN" };
     return new Promise<ProgramOutcome>((resolve, reject) => {
       watch(program, request, clock, resolve, reject);

@@ -101,6 +101,19 @@ describe("exec", () => {
     expect(await once(launcher, "close")).toEqual([0, null]);
     expect([out(), err()]).toEqual(["", ""]);
   });
+
+  it("keeps arguments and secrets out of what Node prints when it is told to show processes", async () => {
+    const secrets = { TOKEN: `${CANARY}-env` };
+    const request = JSON.stringify(requestFor("exec", shell(`: ${CANARY}`), { secrets }));
+    const env = { ...process.env, NODE_DEBUG: "child_process" };
+
+    const launcher = spawn(process.execPath, [RUNNER, request], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const err = collected(launcher.stderr);
+
+    expect(await once(launcher, "close")).toEqual([0, null]);
+    expect(err()).toContain("CHILD_PROCESS");
+    expect(err()).not.toContain(CANARY);
+  });
 });
 
 describe.skipIf(process.platform === "win32")("a signal to exec", () => {
