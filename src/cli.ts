@@ -3,7 +3,7 @@
  * Commands and backends are loaded when they are used, so that a start reads only what it needs.
  */
 import { realpathSync } from "node:fs";
-import { homedir, userInfo } from "node:os";
+import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { isatty } from "node:tty";
 import { Command, CommanderError, Option } from "commander";
@@ -12,7 +12,7 @@ import { systemClock } from "./clock.ts";
 import type { CommandContext } from "./commands/context.ts";
 import { type Action, examples } from "./commands/tree.ts";
 import { EXIT_CODES, exitCodeFor } from "./errors.ts";
-import { mcpRunPaths } from "./paths.ts";
+import { homeDirectory, mcpRunPaths } from "./paths.ts";
 import type { ProviderKind, ProviderKinds } from "./secrets/provider.ts";
 import {
   createPrinter,
@@ -212,7 +212,7 @@ function usageError(text: string): string {
 }
 
 function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () => void): CommandContext {
-  const home = homedir();
+  const home = homeDirectory(process.env, process.platform, () => userInfo().homedir);
   const scriptPath = realpathSync(process.argv[1] ?? ".");
   return {
     env: process.env,
@@ -225,7 +225,7 @@ function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () 
     platform: process.platform,
     uid: process.getuid?.(),
     gid: process.getgid?.(),
-    loginName: () => userInfo().username,
+    loginName,
     clock: systemClock,
     // Getters: merely touching process.stdin would make a pipe non-blocking for a program that inherits it.
     get stdin() {
@@ -247,6 +247,15 @@ function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () 
     },
     onSignal,
   };
+}
+
+/** As the system writes it: a user without an account, as containers have them, goes by its number. */
+function loginName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.getuid?.());
+  }
 }
 
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /** The bin: argv in, exit code out. */
-import { homedir } from "node:os";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { useCodeCache } from "./code-cache.ts";
-import { mcpRunPaths } from "./paths.ts";
+import { homeDirectory, mcpRunPaths } from "./paths.ts";
 import { RESERVED_PROFILE_NAMES } from "./profile/reserved-names.ts";
 
-const { cache } = mcpRunPaths(process.env, process.platform, homedir());
+const home = homeDirectory(process.env, process.platform, () => userInfo().homedir);
+const { cache } = mcpRunPaths(process.env, process.platform, home);
 // Without a command, or with options before it, it is nearly always a server that is started.
 const command = RESERVED_PROFILE_NAMES.find((name) => name === process.argv[2]) ?? "run";
 useCodeCache(join(cache, "code"), command, __dirname, process.getuid?.());

@@ -16,17 +16,41 @@ export interface Paths {
 }
 
 /**
- * @param env needs HOME (posix) or APPDATA and LOCALAPPDATA (Windows); MCP_RUN_HOME moves everything
- * @param home what to use where the environment has no HOME: the account's home directory
+ * The user's home: HOME where it names a place, else the account's. A relative or empty HOME would lead to
+ * the working directory, which may be a cloned repository. An account that has none (a container's user
+ * without an entry in /etc/passwd) gets the root folder, as from login(1).
+ *
+ * @param homeOfAccount may throw
+ */
+export function homeDirectory(
+  env: Readonly<Record<string, string | undefined>>,
+  platform: NodeJS.Platform,
+  homeOfAccount: () => string,
+): string {
+  const { isAbsolute } = platform === "win32" ? win32 : posix;
+  const home = platform === "win32" ? env.USERPROFILE : env.HOME;
+  if (home && isAbsolute(home)) return home;
+  try {
+    return homeOfAccount();
+  } catch {
+    // It has none.
+    return platform === "win32" ? "C:\\" : "/";
+  }
+}
+
+/**
+ * @param env needs APPDATA and LOCALAPPDATA on Windows; MCP_RUN_HOME moves everything
+ * @param home see homeDirectory
  */
 export function mcpRunPaths(
   env: Readonly<Record<string, string | undefined>>,
   platform: NodeJS.Platform,
   home: string,
 ): Paths {
-  const { join } = platform === "win32" ? win32 : posix;
-  const moved = env.MCP_RUN_HOME;
-  if (moved) {
+  const { join, resolve } = platform === "win32" ? win32 : posix;
+  if (env.MCP_RUN_HOME) {
+    // Absolute, since a server with a working directory of its own is told of places below it.
+    const moved = resolve(env.MCP_RUN_HOME);
     const state = join(moved, "state");
     return {
       config: join(moved, "config"),
@@ -48,13 +72,12 @@ export function mcpRunPaths(
       run: join(state, "run"),
     };
   }
-  const base = env.HOME || home;
-  const state = join(base, ".local", "state", "mcp-run");
+  const state = join(home, ".local", "state", "mcp-run");
   return {
-    config: join(base, ".config", "mcp-run"),
-    data: join(base, ".local", "share", "mcp-run"),
+    config: join(home, ".config", "mcp-run"),
+    data: join(home, ".local", "share", "mcp-run"),
     state,
-    cache: join(base, ".cache", "mcp-run"),
+    cache: join(home, ".cache", "mcp-run"),
     run: join(state, "run"),
   };
 }
