@@ -1,5 +1,6 @@
-// The MCP project's test server behind a careless start: it prints its secret to stderr in three ways first.
+// The MCP project's test server behind a careless start: it prints its pid to stderr first, and its secret in three ways.
 const token = process.env.DEMO_TOKEN ?? "";
+process.stderr.write(`pid: ${process.pid}\n`);
 process.stderr.write(`plain: ${token}\n`);
 process.stderr.write(`base64: ${Buffer.from(`user:${token}`).toString("base64")}\n`);
 process.stderr.write(`cut: ${token.slice(0, 7)}`);

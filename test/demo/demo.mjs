@@ -74,6 +74,7 @@ async function serve() {
   });
   const client = new Client({ name: "mcp-run-demo", version: "1.0.0" });
   await client.connect(transport);
+  const { pid } = transport;
   try {
     const { tools } = await client.listTools();
     see(
@@ -83,7 +84,7 @@ async function serve() {
     const { content } = await client.callTool({ name: "get-env", arguments: {} });
     see(content[0].text.includes(token), "the server has the secret in its environment");
     see(!content[0].text.includes("MCP_RUN_HOME"), "the server has none of mcp-run's own variables");
-    seeNoSecretInLauncher(transport.pid);
+    seeNoSecretInLauncher(pid);
     await until(() => chatter.includes("end of chatter"), CHATTER_MS);
     see(
       chatter.includes("plain: [mcp-run:DEMO_TOKEN]\n"),
@@ -98,7 +99,19 @@ async function serve() {
   } finally {
     await client.close();
   }
-  see(!existsSync(`/proc/${transport.pid}`), "nothing is left running");
+  const pids = [pid, Number(/^pid: (\d+)$/m.exec(chatter)?.[1])];
+  see(
+    pids.every((one) => one > 0 && !isRunning(one)),
+    "nothing is left running",
+  );
+}
+
+function isRunning(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** Where the system shows the argv and environment of a process (Linux), look at the launcher's. */
