@@ -42,6 +42,8 @@ export async function tryStart(
     ...serverLimits(profile),
     ...surroundings(context),
   }).finally(() => fromServer.end());
+  // Listened to from the start: it may fail before the handshake does.
+  const ending = Promise.allSettled([served]);
 
   const greeting = shakeHands(toServer, fromServer, {
     clock,
@@ -52,28 +54,31 @@ export async function tryStart(
     greeting.then((hello) => ({ hello, ms: clock.monotonic() - startedAt })),
   ]);
   toServer.end();
-  const [ended] = await Promise.allSettled([served]);
-  if (ended?.status === "rejected") throw ended.reason;
+  const [ended] = await ending;
+  if (ended.status === "rejected") throw ended.reason;
   // What a server says of itself may hold what it was given.
   const hidden = (text: string) => scrubText(text, needles);
-  if (greeted?.status === "fulfilled") {
+  if (greeted.status === "fulfilled") {
     const { hello, ms } = greeted.value;
     const [server, protocolVersion] = [hidden(hello.server), hidden(hello.protocolVersion)];
     return { ...hello, server, protocolVersion, ms };
   }
-  const error = greeted?.reason;
+  const error = greeted.reason;
   if (!(error instanceof McpRunError)) throw error;
-  const exit =
-    ended?.status === "fulfilled" ? `the server ended with exit code ${ended.value.exitCode}; its` : "its";
-  const lastLines = chatter.trimEnd().split("\n").slice(-LAST_LINES);
   findings.push({
     severity: "error",
     message: hidden(error.message),
     ...(error.hint && { hint: error.hint }),
     code: error.code,
-    details: chatter === "" ? [] : [`${exit} last lines on stderr were:`, ...lastLines],
+    details: lastWords(chatter, ended.value.exitCode),
   });
   return undefined;
+}
+
+function lastWords(chatter: string, exitCode: number): readonly string[] {
+  const end = `the server ended with exit code ${exitCode}`;
+  if (chatter === "") return [`${end} and said nothing on stderr`];
+  return [`${end}; its last lines on stderr were:`, ...chatter.trimEnd().split("\n").slice(-LAST_LINES)];
 }
 
 /** What an MCP client hands on by itself, our own settings, and what its config has to set for this profile. */
