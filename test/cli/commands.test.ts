@@ -134,6 +134,24 @@ describe("mcp-run check", () => {
     expect(ran.status).toBe(69);
   });
 
+  it("--start gives the exit code of a server that ends without a word", () => {
+    mcpRun.profile("p", 'command: node\nargs: ["-e", "process.exit(9)"]\n');
+
+    const ran = mcpRun.run(["check", "--start", "p"]);
+
+    expect(ran.stdout).toContain("the server ended with exit code 9 and said nothing on stderr");
+    expect(ran).toMatchObject({ status: 69, stderr: "" });
+  });
+
+  it("--start says of a command that is not there what a start would say", () => {
+    mcpRun.profile("p", "command: no-such-server\n");
+
+    const ran = mcpRun.run(["check", "--start", "p"]);
+
+    expect(ran.stdout).toContain("Cannot start no-such-server: it is in no folder of PATH");
+    expect(ran).toMatchObject({ status: 127, stderr: "" });
+  });
+
   it.each([
     [
       "its name",
