@@ -2,6 +2,7 @@
 /** The bin: argv in, exit code out. */
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { isatty } from "node:tty";
 import { useCodeCache } from "./code-cache.ts";
 import { homeDirectory, mcpRunPaths } from "./paths.ts";
 import { RESERVED_PROFILE_NAMES } from "./profile/reserved-names.ts";
@@ -12,9 +13,13 @@ const { cache } = mcpRunPaths(process.env, process.platform, home);
 const command = RESERVED_PROFILE_NAMES.find((name) => name === process.argv[2]) ?? "run";
 useCodeCache(join(cache, "code"), command, __dirname, process.getuid?.());
 
+const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+
 import("./cli.ts")
   .then(({ runCli }) => runCli(process.argv.slice(2)))
   .then(({ exitCode, outputAbandoned }) => {
     process.exitCode = exitCode;
+    // Node can't restore a terminal that has gone, and would abort with a core dump of our memory.
+    if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP");
     if (outputAbandoned) process.exit();
   });
