@@ -66,16 +66,26 @@ export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
       );
     };
   });
-  try {
-    await program.parseAsync(argv, { from: "user" });
-  } catch (error) {
+  const fail = (error: unknown) => {
     if (error instanceof CommanderError) exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
     else {
       printer.printError(error);
       exitCode = exitCodeFor(error);
     }
-  }
+  };
+  await Promise.race([
+    program.parseAsync(argv, { from: "user" }).catch(fail),
+    uncaught().then((error) => {
+      fail(error);
+      outputAbandoned = true;
+    }),
+  ]);
   return { exitCode, outputAbandoned };
+}
+
+/** Resolves with what was thrown where nobody waits for it: a bug, but one that must not print a secret. */
+function uncaught(): Promise<unknown> {
+  return new Promise((resolve) => process.on("uncaughtException", resolve));
 }
 
 type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
