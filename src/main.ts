@@ -20,6 +20,9 @@ import("./cli.ts")
   .then(({ exitCode, outputAbandoned }) => {
     process.exitCode = exitCode;
     // Node can't restore a terminal that has gone, and would abort with a core dump of our memory.
-    if (terminals.some((fd) => !isatty(fd))) process.kill(process.pid, "SIGHUP");
+    if (terminals.some((fd) => !isatty(fd))) {
+      process.removeAllListeners("SIGHUP");
+      process.kill(process.pid, "SIGHUP");
+    }
     if (outputAbandoned) process.exit();
   });
