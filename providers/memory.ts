@@ -105,5 +105,3 @@ export function createMemoryKind(
     if (failure) throw failure;
   }
 }
-
-export const memoryKind: MemoryKind = createMemoryKind();

@@ -117,6 +117,7 @@ const TROUBLES: readonly (readonly [RegExp, Trouble])[] = [
   [/^Couldn't access platform storage/i, "locked"],
 ];
 
+/** What kind of trouble the library's error is; an error of an unknown kind is `failed`, with its words as detail. */
 export function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : "";
   const trouble = TROUBLES.find(([words]) => words.test(message))?.[1] ?? "failed";

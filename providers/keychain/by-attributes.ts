@@ -10,6 +10,11 @@ import { troubleError, waitedInVain } from "./trouble.ts";
 
 const MAX_BYTES = 1024 * 1024;
 
+/**
+ * Missing, absent and locked are answers, not throws.
+ *
+ * @param timeoutMs for a person to unlock the keychain
+ */
 export async function readByAttributes(
   attributes: Readonly<Record<string, string>>,
   { runProgram }: ProviderContext,

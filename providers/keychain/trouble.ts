@@ -60,6 +60,7 @@ const WORDS: Readonly<Record<Trouble, Words>> = {
   },
 };
 
+/** What the resolver reports of it: reason, failure and hint, with the library's own words where they say more. */
 export function troubleError({ trouble, detail }: Omit<Failure, "type">): ProviderError {
   const { failure, reason, hint, withDetail } = WORDS[trouble];
   return new ProviderError(failure, withDetail && detail ? `${reason} (${detail})` : reason, { hint });

@@ -7,9 +7,9 @@
 import { randomBytes } from "node:crypto";
 import { ProviderError } from "../../src/errors.ts";
 
-export const KEPT_VERSIONS = 5;
+const KEPT_VERSIONS = 5;
 /** The size of one value in UTF-8, and of the whole document. */
-export const MAX_VALUE_BYTES = 2 ** 20;
+const MAX_VALUE_BYTES = 2 ** 20;
 export const MAX_DOCUMENT_BYTES = 16 * 2 ** 20;
 
 const FORMAT = "mcp-run store";

@@ -26,6 +26,7 @@ export interface Places {
   readonly isStorePrivate: boolean;
 }
 
+/** The places of one store; nothing is looked at or made. */
 export function placesOf(settings: LocalSettings, { name, paths }: ProviderContext): Places {
   const store = settings.file === undefined ? join(paths.data, `${name}.age`) : absolute(settings.file);
   // Two homes on one machine (MCP_RUN_HOME) share a keychain, but not an identity.

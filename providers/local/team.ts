@@ -21,6 +21,7 @@ import {
 
 const MAX_LABEL_LENGTH = 100;
 
+/** The pinned keys, and our own even if the list does not name it. Throws ProviderError. */
 export async function listRecipients(
   search: IdentitySearch,
   signal: AbortSignal,

@@ -31,6 +31,7 @@ const CODES_BY_WEIGHT: readonly ErrorCode[] = [
   "command-not-executable",
 ];
 
+/** Returns the exit code of the worst finding; 0 with warnings only. Throws McpRunError if there is nothing to check. */
 export async function check(
   context: CommandContext,
   names: readonly string[],

@@ -5,6 +5,7 @@ import type { CommandContext } from "./context.ts";
 import { loadForStart } from "./load-for-start.ts";
 import { announceStart, type Prepared, prepare } from "./prepare.ts";
 
+/** Returns the program's exit code. Throws McpRunError if it could not be started. */
 export async function exec(
   context: CommandContext,
   name: string,

@@ -11,7 +11,11 @@ import { loadForStart } from "./load-for-start.ts";
 import { announceStart, type Prepared, type Program, prepare } from "./prepare.ts";
 import { serverLimits, surroundings } from "./serving.ts";
 
-/** @param override what stands after `--`: another server, with the same profile around it */
+/**
+ * Returns the exit code; a failure is printed, and told to the client.
+ *
+ * @param override what stands after `--`: another server, with the same profile around it
+ */
 export async function run(
   context: CommandContext,
   name: string,
@@ -66,6 +70,6 @@ async function serveProfile(
   });
 }
 
-export function programOf([command, ...args]: readonly string[]): Program | undefined {
+function programOf([command, ...args]: readonly string[]): Program | undefined {
   return command === undefined ? undefined : { command, args };
 }

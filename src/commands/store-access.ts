@@ -52,6 +52,7 @@ export function withWholeStore(
   });
 }
 
+/** Who can read a store, rather than what it holds. Throws McpRunError `usage` for a provider without recipients. */
 export function withRecipients(
   context: CommandContext,
   action: string,
@@ -70,6 +71,10 @@ export function withRecipients(
   });
 }
 
+/**
+ * Any provider of the profile file; `work` is aborted by a signal. What providers report becomes «Cannot ACTION: …»,
+ * with the exit code that belongs to it.
+ */
 export function withPool(
   context: CommandContext,
   action: string,

@@ -10,6 +10,7 @@ export type Does = <Args extends unknown[]>(
   start: (...args: Args) => Action,
 ) => (...args: [...Args, Command]) => Promise<void>;
 
+/** The part of a help text below the options. */
 export function examples(lines: readonly string[]): string {
   return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
 }

@@ -116,6 +116,7 @@ function pathWith(nodeFolder: string, path: string | undefined, platform: NodeJS
   return rest === "" ? nodeFolder : `${nodeFolder}${delimiter}${rest}`;
 }
 
+/** The names that a server inherits without a word in its profile. */
 export function defaultNames(platform: NodeJS.Platform): readonly string[] {
   return DEFAULT_INHERITED[platform === "win32" ? "win32" : "posix"];
 }

@@ -38,7 +38,7 @@ export const LAST_BYTES_MS = 5000;
 /** Start-up chatter on stdout that is kept while stderr is blocked. */
 const MOST_NOISE_BYTES = 1_048_576;
 
-export type SupervisorState =
+type SupervisorState =
   | { readonly id: "fetching" }
   | { readonly id: "starting"; readonly number: number }
   | { readonly id: "serving"; readonly number: number; readonly generation: Generation }
@@ -92,7 +92,7 @@ export function serve(options: ServeOptions): Promise<Served> {
   return new Supervisor(options).run();
 }
 
-export class Supervisor {
+class Supervisor {
   readonly #options: ServeOptions;
   readonly #ledger: RequestLedger;
   readonly #interrupted = new AbortController();
@@ -105,10 +105,6 @@ export class Supervisor {
   constructor(options: ServeOptions) {
     this.#options = options;
     this.#ledger = new RequestLedger({ onIdle: () => this.#tell({ type: "idle" }) });
-  }
-
-  get state(): SupervisorState {
-    return this.#state;
   }
 
   async run(): Promise<Served> {

@@ -32,6 +32,7 @@ const WITHHELD_NAMES: ReadonlySet<string> = new Set([
   "MSI_SECRET",
 ]);
 
+/** On Windows whatever its case. */
 export function isCredentialName(name: string, platform: NodeJS.Platform): boolean {
   const known = platform === "win32" ? name.toUpperCase() : name;
   return WITHHELD_NAMES.has(known) || WITHHELD_PREFIXES.some((prefix) => known.startsWith(prefix));

@@ -12,6 +12,7 @@ export function explicitFile({ configFile, env, cwd, home }: ProfileRequest): st
   return named === undefined ? undefined : absolute(named, cwd, home);
 }
 
+/** The file that somebody has named. Throws McpRunError `profile-not-found` if it is not there. */
 export async function readExplicit(path: string, request: ProfileRequest): Promise<ProfileFile> {
   const file = await readProfileFile(path, "any", request);
   if (file) return file;

@@ -182,7 +182,7 @@ function reportUnknown(
 }
 
 /** The same structure with every text replaced. */
-export function mapTexts(
+function mapTexts(
   value: unknown,
   path: DocumentPath,
   replace: (text: string, path: DocumentPath) => string,

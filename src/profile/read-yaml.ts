@@ -18,9 +18,9 @@ import {
 import type { Finding } from "./findings.ts";
 import { keyText, YamlDocument } from "./yaml-document.ts";
 
-export const MOST_DEPTH = 32;
-export const MOST_TOKENS = 200_000;
-export const MOST_VALUES = 50_000;
+const MOST_DEPTH = 32;
+const MOST_TOKENS = 200_000;
+const MOST_VALUES = 50_000;
 
 /** The tags of YAML's core schema; any other makes a value that no profile has a use for. */
 const CORE_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$/;

@@ -76,6 +76,7 @@ export class YamlDocument {
   }
 }
 
+/** A key as it is written, so that `1:` and `true:` are names; undefined for a key that is no scalar. */
 export function keyText(key: Node | null): string | undefined {
   if (!isScalar(key)) return undefined;
   return key.source ?? String(key.value);

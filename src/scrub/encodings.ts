@@ -6,7 +6,7 @@
 import { jsonForms, mainTextForms, markupForms, percentForms, shellForms } from "./text-escapes.ts";
 
 /** Shorter values (in characters, blanks around them not counted) are not scrubbed. */
-export const SHORTEST_VALUE = 4;
+const SHORTEST_VALUE = 4;
 
 /** A user name inside a URL is taken for a token only from this length on: `postgres` stays readable. */
 const SHORTEST_URL_USER = 16;
@@ -20,6 +20,7 @@ const LONGEST_IN_FULL = 65_536;
 /** Text of which no encoder but base64 and hex changes a character. */
 const PLAIN_TEXT = /^[A-Za-z0-9_.-]*$/;
 
+/** True if hiding the value would make every log unreadable. */
 export function isTooShort(value: string): boolean {
   const text = value.trim();
   return text.length < SHORTEST_VALUE * 2 && [...text].length < SHORTEST_VALUE;

@@ -7,7 +7,7 @@ export interface Needle {
 }
 
 /** The search reads 4 bytes at a time. */
-export const SHORTEST_NEEDLE = 4;
+const SHORTEST_NEEDLE = 4;
 
 export class NeedleTable {
   readonly count: number;

@@ -56,6 +56,7 @@ export function templateNames(parts: readonly TemplatePart[]): readonly string[]
   return [...new Set(parts.flatMap((part) => (typeof part === "string" ? [] : [part.name])))];
 }
 
+/** @param lookUp gives the plain value of every name that `templateNames` lists */
 export function renderTemplate(parts: readonly TemplatePart[], lookUp: (name: string) => string): string {
   return parts
     .map((part) => {

@@ -25,6 +25,7 @@ export interface PrinterOptions {
   readonly format: LogFormat;
 }
 
+/** Prints what is at least as severe as `level`; each line or object is one call of `write`. */
 export function createPrinter({ write, level, format }: PrinterOptions): Printer {
   let scrub = (text: string) => text;
   const isShown = (wanted: LogLevel) => LOG_LEVELS.indexOf(wanted) <= LOG_LEVELS.indexOf(level);

@@ -18,6 +18,7 @@ export function sealForRecipients(recipients: Iterable<string>): Seal {
   };
 }
 
+/** The passphrase as its UTF-8, as age's own tool takes it. */
 export function sealWithPassphrase(passphrase: string): Seal {
   return async (plaintext) => {
     const { Encrypter } = await import("age-encryption");
