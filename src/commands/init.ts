@@ -1,5 +1,5 @@
 /** `mcp-run init [TEMPLATE]`: start from a ready-made profile. */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import { nearest } from "../nearest.ts";
@@ -66,7 +66,15 @@ function descriptionOf(text: string): string {
 async function writeNewFile(file: string, text: string): Promise<void> {
   try {
     await mkdir(join(file, ".."), { recursive: true, mode: 0o700 });
-    await writeFile(file, text, { mode: 0o600, flag: "wx" });
+    const created = await open(file, "wx", 0o600);
+    try {
+      await created.writeFile(text);
+    } catch (error) {
+      await rm(file);
+      throw error;
+    } finally {
+      await created.close();
+    }
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "EEXIST") {

@@ -91,6 +91,17 @@ describe("mcp-run init", () => {
     expect(mcpRun.run(["init", "github", "--name", "work"])).toMatchObject({ status: 0 });
   });
 
+  it.runIf(process.platform === "linux")("leaves nothing behind where there is no room for the file", () => {
+    mcpRun.write("config/profiles/other.yaml", "command: node\n");
+    const limited = `ulimit -f 0; exec "${process.execPath}" "${MAIN}" init github`;
+
+    const ran = spawnSync("/bin/sh", ["-c", limited], { env: mcpRun.env, encoding: "utf8" });
+
+    expect(ran.stderr).toMatch(/^mcp-run: Cannot write .*github\.yaml: EFBIG\. Try /);
+    expect(ran).toMatchObject({ status: 77, stdout: "" });
+    expect(mcpRun.has("config/profiles/github.yaml")).toBe(false);
+  });
+
   it.each(["a/b", "team.yaml", "x".repeat(65)])("takes no name that no profile can have: %s", (name) => {
     const ran = mcpRun.run(["init", "github", "--name", name]);
 
