@@ -165,8 +165,8 @@ function failure(
 ): ProviderError {
   // What was printed in bulk can't be looked for in good time; then nothing is quoted.
   const isShort = outcome.stdout.length <= MAX_SCRUBBED_BYTES;
-  const known = context.knownSecrets().map((secret) => secret.reveal());
-  const said = isShort ? lastLines(outcome.stderr, [outcome.stdout.toString(), ...known]) : [];
+  const printed = new Secret(outcome.stdout.toString().trim());
+  const said = isShort ? lastLines(outcome.stderr, (text) => context.quotable(text, [printed])) : [];
   const quote = said.filter((line) => line !== "").join(" | ");
   return new ProviderError(kind, quote === "" ? reason : `${reason}: ${quote}`, options);
 }

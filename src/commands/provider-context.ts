@@ -9,6 +9,7 @@ import {
 } from "../secrets/provider.ts";
 import type { SharedContext } from "../secrets/provider-pool.ts";
 import type { CommandContext } from "./context.ts";
+import { quotable } from "./quotable.ts";
 
 /** How long a machine may take to say whether it has a keychain at all. */
 const USABLE_MS = 5_000;
@@ -27,6 +28,7 @@ export function providerContext(context: CommandContext, env: EnvironmentReader)
       return context.loginName();
     },
     emit: context.printer.emit,
+    quotable,
     runProgram: async (request) => (await import("../secrets/run-program.ts")).runProgram(request),
     keychain() {
       keychain ??= openKeychain(context, shared);
@@ -46,7 +48,6 @@ async function openKeychain(
     ...shared,
     name: "keychain",
     resolveRef: () => Promise.reject(new Error("the keychain needs no other secret")),
-    knownSecrets: () => [],
   });
   if (!isKeychain(provider)) throw new Error("the keychain provider is no keychain");
   return (await provider.isUsable(AbortSignal.timeout(USABLE_MS))) ? provider : undefined;

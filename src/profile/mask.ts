@@ -29,11 +29,11 @@ export function maskedRanges(line: string): readonly Range[] {
   return ranges.sort((a, b) => a.start - b.start);
 }
 
-/** The text with its credentials replaced by stars; for messages that quote a file. */
-export function masked(text: string): string {
+/** The text with its credentials replaced by stars; for messages that quote a file or a program. */
+export function masked(text: string, ranges: readonly Range[] = findCredentials(text)): string {
   let shown = "";
   let at = 0;
-  for (const { start, end } of findCredentials(text)) {
+  for (const { start, end } of ranges) {
     if (end <= at) continue;
     shown += `${text.slice(at, Math.max(at, start))}${STARS}`;
     at = end;

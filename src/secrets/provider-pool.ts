@@ -23,7 +23,7 @@ export interface OpenProvider {
 }
 
 /** What a provider gets, apart from its own name and the way to other providers. */
-export type SharedContext = Omit<ProviderContext, "name" | "resolveRef" | "knownSecrets">;
+export type SharedContext = Omit<ProviderContext, "name" | "resolveRef">;
 
 /** What a backend said of one ref. */
 export type Answer = FetchedSecret | ProviderError;
@@ -159,7 +159,7 @@ export class ProviderPool {
       ...this.#shared,
       name,
       resolveRef: (text, signal) => this.#resolveFor(name, text, signal),
-      knownSecrets: () => this.#known,
+      quotable: (text, values) => this.#shared.quotable(text, [...this.#known, ...values]),
     };
     const provider = await kind.open(config.data, context);
     return { kind, provider };

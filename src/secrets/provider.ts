@@ -87,8 +87,11 @@ export interface ProviderContext {
   resolveRef(ref: string, signal: AbortSignal): Promise<Secret>;
   /** The OS keychain, where this machine has a usable one; undefined where it has none. */
   keychain(): Promise<SecretStore<KeychainItem> | undefined>;
-  /** Values that are known by now and must not stand in anything a provider quotes, such as a program's stderr. */
-  knownSecrets(): readonly Secret[];
+  /**
+   * What another program said, made fit to stand in an error: without `values` and every value known by now,
+   * in any usual encoding, and without what looks like a credential.
+   */
+  quotable(text: string, values: readonly Secret[]): string;
 }
 
 /** The keychain provider: a store that this machine may lack although a session bus or a library is there. */

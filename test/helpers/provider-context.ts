@@ -3,6 +3,7 @@
  * there is no keychain unless one is handed in, and programs can't be run unless a runner is handed in.
  */
 import { systemClock } from "../../src/clock.ts";
+import { quotable } from "../../src/commands/quotable.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { McpRunEvent } from "../../src/events.ts";
 import { mcpRunPaths } from "../../src/paths.ts";
@@ -52,7 +53,7 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
       return new Secret(value);
     },
     keychain: async () => keychain,
-    knownSecrets: () => [],
+    quotable,
     ...rest,
     events,
   };

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { commandKind } from "../../providers/command.ts";
+import { quotable } from "../../src/commands/quotable.ts";
 import type { ProgramRequest } from "../../src/secrets/program.ts";
 import type { FetchedSecret } from "../../src/secrets/provider.ts";
 import { createProgramRunner, runProgram } from "../../src/secrets/run-program.ts";
@@ -264,17 +265,47 @@ canary/second "line"'
 
     const answer = await read(shell(script));
 
-    expect(answer).toMatchObject({ reason: expect.stringMatching(/^sh exited with code 1: got \[hidden\]/) });
+    expect(answer).toMatchObject({
+      reason: expect.stringMatching(/^sh exited with code 1: got \[mcp-run:hidden\]/),
+    });
     expect(printed(answer)).not.toContain("canary");
   });
 
   it("holds no secret that was known before", async () => {
-    const within = context({ knownSecrets: () => [new Secret("canary-token"), new Secret("e")] });
+    const known = [new Secret("canary-token"), new Secret("e")];
+    const within = context({ quotable: (text, values) => quotable(text, [...known, ...values]) });
 
     const answer = await read(shell("echo 'bad token canary-token here' >&2; exit 1"), {}, within);
 
-    expect(answer).toMatchObject({ reason: "sh exited with code 1: bad token [hidden] here" });
+    expect(answer).toMatchObject({ reason: "sh exited with code 1: bad token [mcp-run:hidden] here" });
   });
+
+  it.each([
+    ["in base64", "printf %s $value | base64"],
+    ["in hex", "printf %s $value | od -An -v -tx1 | tr -d ' \\n'"],
+    ["cut off at the end", "printf %.20s $value"],
+  ])("holds nothing that it printed as its secret %s", async (_how, leak) => {
+    const answer = await read(shell(`value=canary-7f3a91c2d4e8b6; echo $value; ${leak} >&2; exit 1`));
+
+    expect(answer).toMatchObject({ reason: "sh exited with code 1: [mcp-run:hidden]" });
+  });
+
+  it("holds no field of the JSON document that it printed", async () => {
+    const script = `echo '{"a":[{"token":"canary-json"}]}'; echo 'refused: canary-json' >&2; exit 1`;
+
+    const answer = await read(shell(script));
+
+    expect(answer).toMatchObject({ reason: "sh exited with code 1: refused: [mcp-run:hidden]" });
+  });
+
+  it.each(["password=canary-s3cret", "--token canary-s3cret", "using ghp_canary123456"])(
+    "holds nothing that looks like a credential, though only stderr had it: %s",
+    async (said) => {
+      const answer = await read(shell(`echo '${said}' >&2; exit 1`));
+
+      expect(answer).toMatchObject({ reason: expect.stringMatching(/ \S+[ =]\*{8}$/) });
+    },
+  );
 
   it("is nothing when it printed more than could be looked for", async () => {
     const script = "head -c 70000 /dev/zero | tr '\\0' x; echo 'canary' >&2; exit 1";
