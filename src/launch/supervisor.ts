@@ -218,7 +218,10 @@ class Supervisor {
     // A server that has closed its stdin: read on, for the sake of the ledger, and of the end of ours.
     if (end.type === "sink-closed") end = await pumpLines(stdin, nowhere(), options);
     stdin.off("end", ended);
-    if (end.type === "source-ended") ended();
+    if (end.type !== "source-ended") return;
+    if (end.tornBytes > 0)
+      this.#warn(`the client's last line had no end: ${end.tornBytes} bytes were dropped`);
+    ended();
   }
 
   #scrubbed(source: Readable): ByteRelay {

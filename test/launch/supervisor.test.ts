@@ -70,6 +70,19 @@ describe("a served server", () => {
     });
   });
 
+  it("is spared the last line of a client that did not end it, and that is said", async () => {
+    const client = serving(planFor(["answer", "stay"]));
+
+    client.stdin.end(`${HELLO}{"id":`);
+
+    await client.served;
+    expect(client.out()).toBe('{"jsonrpc":"2.0","id":1,"result":{}}\n');
+    expect(client.events).toContainEqual({
+      type: "warning",
+      message: "the client's last line had no end: 6 bytes were dropped",
+    });
+  });
+
   it("gets an error in place of a line of the client that is too long", async () => {
     const client = serving(planFor(["answer", "stay"]), { maxLineBytes: 100 });
 
