@@ -26,10 +26,7 @@ export async function run(
   const needles = new NeedleSet();
   try {
     const served = await serveProfile(context, name, programOf(override), stdout, needles);
-    if (!served.ledger.hasAnswered) {
-      const reason = `Cannot serve ${name}: the server ended with exit code ${served.exitCode} before it answered`;
-      answerUnanswered(served.ledger, stdout, reason);
-    }
+    if (!served.ledger.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
   } catch (error) {
@@ -43,6 +40,19 @@ export async function run(
     // An open stdin would keep us alive for as long as the client.
     context.stdin.destroy();
   }
+}
+
+/** A server that died before its first answer: the client is told why, also one that had not asked yet. */
+async function explainSilence(
+  { stdin, clock }: CommandContext,
+  name: string,
+  served: Served,
+  stdout: LineSink,
+): Promise<void> {
+  const reason = `Cannot serve ${name}: the server ended with exit code ${served.exitCode} before it answered`;
+  const answered = answerUnanswered(served.ledger, stdout, reason);
+  if (answered > 0 || !served.endedByItself || stdin.isTTY) return;
+  await answerFailedStart(stdin, stdout, reason, { clock });
 }
 
 async function serveProfile(

@@ -76,6 +76,8 @@ export interface Served {
   readonly status: ExitStatus;
   /** The exit code that mcp-run owes its caller. */
   readonly exitCode: number;
+  /** False if a signal, the end of the client's input or the loss of its ear had been told before. */
+  readonly endedByItself: boolean;
   /** What the client asked and who answered: `hasAnswered` is false if the server died before its first answer. */
   readonly ledger: RequestLedger;
   /** Bytes of a last line of the server without a newline; they were dropped. */
@@ -158,6 +160,7 @@ class Supervisor {
     const fromClient = this.#relayClient(toServer);
 
     const status = await generation.ended;
+    const endedByItself = this.#state.id === "serving";
     this.#state = { id: "stopped", status };
     this.#clientDone.abort();
     this.#lastBytes.signal.addEventListener("abort", () => {
@@ -174,7 +177,7 @@ class Supervisor {
     timer.cancel();
     if (tornBytes > 0) this.#warn(`the server's last line had no end: ${tornBytes} bytes were dropped`);
     const flushed = stderrFlushed && (stdout.isFlushed || stdout.isClosed);
-    return { status, exitCode: exitCodeOf(status), ledger: this.#ledger, tornBytes, flushed };
+    return { status, exitCode: exitCodeOf(status), endedByItself, ledger: this.#ledger, tornBytes, flushed };
   }
 
   async #relayServer(generation: Generation, toServer: LineSink, noise: Writable): Promise<PumpEnd> {

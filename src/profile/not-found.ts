@@ -7,6 +7,7 @@ import { MAIN_FILE, mainFile, profilesFolder, unlessRefused } from "./places.ts"
 import type { ProfileFile } from "./profile-file.ts";
 import { readProfileFile } from "./profile-file.ts";
 import type { ProfileRequest } from "./request.ts";
+import { COMMANDS } from "./reserved-names.ts";
 
 const MOST_NEAR = 3;
 const LONGEST_NAME = 64;
@@ -18,7 +19,10 @@ export async function notFound(
   request: ProfileRequest,
 ): Promise<McpRunError> {
   const names = await profileNames(request);
-  const near = nearestFew(name, names, MOST_NEAR);
+  const near = [
+    ...nearestFew(name, names, MOST_NEAR).map((profile) => `\`${profile}\``),
+    ...nearestFew(name, COMMANDS, 1).map((command) => `\`mcp-run ${command}\``),
+  ];
   const hint = (await hintFromWorkingDirectory(name, file, request)) ?? hintFor(near, names);
   return new McpRunError(
     "profile-not-found",
@@ -38,7 +42,7 @@ function state(file: ProfileFile | undefined, names: readonly string[], request:
 }
 
 function hintFor(near: readonly string[], names: readonly string[]): string {
-  if (near.length > 0) return near.map((name) => `\`${name}\``).join(" or ");
+  if (near.length > 0) return near.join(" or ");
   if (names.length > 0) return `one of ${names.slice(0, 20).join(", ")}`;
   return "`mcp-run init`, which writes a profile to begin with";
 }

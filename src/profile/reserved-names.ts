@@ -1,19 +1,16 @@
-/** The words of the command line: `mcp-run check` must never be a question of which one is meant. */
+/** What stands where a profile's name could stand. */
+export const COMMANDS: readonly string[] = ["run", "exec", "check", "secrets", "init", "schema", "help"];
+
+/** `mcp-run check` must never be a question of which one is meant: also for the commands of later versions. */
 export const RESERVED_PROFILE_NAMES: readonly string[] = [
-  "run",
-  "exec",
-  "check",
+  ...COMMANDS,
   "rotate",
   "status",
-  "secrets",
-  "init",
   "import",
   "login",
   "logout",
   "audit",
-  "schema",
   "completion",
-  "help",
 ];
 
 /** What a profile may be called: nothing that could be taken for a path or an option. */

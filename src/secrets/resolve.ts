@@ -60,13 +60,24 @@ async function resolveWith(
     const answer = noAnswerOr(documents.get(spec.ref));
     for (const outcome of spread(spec, answer)) {
       if ("error" in outcome) failures.push(outcome);
-      else if (!request.secrets.some(({ name }) => name === outcome.name))
-        resolved.set(outcome.name, outcome);
+      else if (request.secrets.some(({ name }) => name === outcome.name)) continue;
+      else if (resolved.has(outcome.name)) failures.push(twice(outcome, resolved));
+      else resolved.set(outcome.name, outcome);
     }
   }
 
   fillTemplates(request.secrets, resolved, failures);
   return { secrets: [...resolved.values()], failures };
+}
+
+/** Which of two documents should win can't be guessed. */
+function twice({ name, from }: ResolvedSecret, resolved: ReadonlyMap<string, ResolvedSecret>): SecretFailure {
+  const reason = `${resolved.get(name)?.from} gives the same name`;
+  return {
+    name,
+    from,
+    error: new ProviderError("invalid", reason, { hint: "a `prefix` for one of the two" }),
+  };
 }
 
 function fieldOf(document: Secret, ref: Ref): Secret | ProviderError {

@@ -14,6 +14,8 @@ const CONTEXT7 = join(ROOT, "node_modules/@upstash/context7-mcp/dist/index.js");
 
 let mcpRun: Installation;
 const pids = new Set<number>();
+/** What each launched mcp-run has said on stderr. */
+const said = new Map<number, string>();
 
 beforeEach(() => {
   mcpRun = new Installation();
@@ -63,7 +65,9 @@ function remember(transport: { readonly pid: number | null; start(): Promise<voi
 function launch(args: readonly string[]): ChildProcessWithoutNullStreams {
   const launcher = spawn(process.execPath, [MAIN, ...args], { env: mcpRun.env, cwd: mcpRun.home });
   if (launcher.pid) pids.add(launcher.pid);
-  launcher.stderr.resume();
+  launcher.stderr.on("data", (chunk) => {
+    said.set(launcher.pid as number, `${said.get(launcher.pid as number) ?? ""}${chunk}`);
+  });
   return launcher;
 }
 
@@ -199,6 +203,22 @@ describe("a start that fails", () => {
     );
   });
 
+  it("is told also when the server was gone before the client's first request", async () => {
+    everything();
+    const launcher = launch(["p", "--", process.execPath, "-e", "process.exit(3)"]);
+    const answer = firstLine(launcher.stdout);
+    const end = exited(launcher);
+    await until("the server has come and gone", () => serverHasGone(launcher.pid as number));
+
+    launcher.stdin.write('{"jsonrpc":"2.0","id":7,"method":"initialize","params":{}}\n');
+
+    expect(JSON.parse(await answer)).toMatchObject({
+      id: 7,
+      error: { code: -32603, message: expect.stringContaining("exit code 3") },
+    });
+    expect(await end).toEqual({ code: 3, signal: null });
+  });
+
   it("does not make a person at the shell wait: an empty stdin ends it at once", () => {
     mcpRun.profile("p", "command: node\nsecrets: { T: local:gone }\n");
 
@@ -267,8 +287,16 @@ describe("the end", () => {
   });
 });
 
+function serverHasGone(pid: number): boolean {
+  return (said.get(pid) ?? "").includes("generation 1 started") && !hasChild(pid, "process.exit(3)");
+}
+
 /** True once the launcher has a child, which is then the program that fetches. */
 function mcpRunFetches(pid: number): boolean {
+  return hasChild(pid, "fetching");
+}
+
+function hasChild(pid: number, word: string): boolean {
   const { stdout } = spawnSync("ps", ["-A", "-o", "ppid=,args="], { encoding: "utf8" });
-  return stdout.split("\n").some((line) => line.trim().startsWith(`${pid} `) && line.includes("fetching"));
+  return stdout.split("\n").some((line) => line.trim().startsWith(`${pid} `) && line.includes(word));
 }

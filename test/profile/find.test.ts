@@ -86,6 +86,9 @@ describe("a profile by name", () => {
     expect((await expectCode(loadProfile("github-wrok", request), "profile-not-found")).hint).toMatch(
       /^`github-work`/,
     );
+    expect((await expectCode(loadProfile("chekc", request), "profile-not-found")).hint).toBe(
+      "`mcp-run check`",
+    );
     expect((await expectCode(loadProfile("zzzzzz", request), "profile-not-found")).hint).toBe(
       "one of github, gitlab, postgres, github-work",
     );

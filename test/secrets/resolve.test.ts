@@ -317,6 +317,22 @@ describe("a field of secretsFrom without a value", () => {
   });
 });
 
+describe("two documents with a field of one name", () => {
+  it("are refused, since nobody could say which of them wins", async () => {
+    const backend = scriptedBackend({
+      name: "aws",
+      values: { a: '{"X":"canary-1"}', b: '{"X":"canary-2"}' },
+    });
+    const entry = (text: string) => ({ ref: ref(text), prefix: "", optional: false });
+
+    const error = await failure(
+      resolveSecrets(request([backend], { secretsFrom: [entry("aws:a"), entry("aws:b")] })),
+    );
+
+    expect(error.message).toBe("Cannot read secret X from aws:b#X: aws:a#X gives the same name");
+  });
+});
+
 describe("templates", () => {
   const backend = scriptedBackend({ name: "vault", values: { pw: "p@ss w/rd" } });
 
