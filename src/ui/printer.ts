@@ -34,7 +34,8 @@ export function createPrinter({ write, level, format }: PrinterOptions): Printer
     const text =
       format === "json"
         ? JSON.stringify({ level: severity, ...fields })
-        : `mcp-run: ${lines.map(escapeControl).join("\n  ")}`;
+        : // Before it is escaped, since nobody would recognize it afterwards, and as a whole below.
+          `mcp-run: ${lines.map((line) => escapeControl(scrub(line))).join("\n  ")}`;
     write(`${scrub(text)}\n`);
   };
 

@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../src/errors.ts";
-import { createPrinter, type LogFormat, type LogLevel } from "../../src/ui/printer.ts";
+import { NeedleSet } from "../../src/scrub/needle-set.ts";
+import { scrubText } from "../../src/scrub/scrub-stream.ts";
+import { Secret } from "../../src/secrets/secret.ts";
+import { createPrinter, LOG_FORMATS, type LogFormat, type LogLevel } from "../../src/ui/printer.ts";
 
 function printed(level: LogLevel = "info", format: LogFormat = "text") {
   let text = "";
@@ -33,6 +36,17 @@ describe("the printer", () => {
     expect(text()).toBe(
       "mcp-run: github: generation 1 started in 52 ms with TOKEN (vault:mcp/github#token), B (local:b)\n",
     );
+  });
+
+  it.each(LOG_FORMATS)("hides a secret that holds control characters, as %s", (format) => {
+    const { printer, text } = printed("info", format);
+    const needles = new NeedleSet();
+    needles.add("TOKEN", new Secret("canary\u001b[0m\u202e1234"));
+    printer.scrubWith((line) => scrubText(line, needles));
+
+    printer.emit({ type: "notice", message: "got canary\u001b[0m\u202e1234" });
+
+    expect(text()).toContain("got [mcp-run:TOKEN]");
   });
 
   it("prints an error as action, state and mend, its details below it", () => {
