@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The bin: argv in, exit code out. */
+import { existsSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { isatty } from "node:tty";
@@ -11,7 +12,10 @@ const home = homeDirectory(process.env, process.platform, () => userInfo().homed
 const { cache } = mcpRunPaths(process.env, process.platform, home);
 // Without a command, or with options before it, it is nearly always a server that is started.
 const command = RESERVED_PROFILE_NAMES.find((name) => name === process.argv[2]) ?? "run";
-useCodeCache(join(cache, "code"), command, __dirname, process.getuid?.());
+// An account may have a home that does not exist; making it is not for us.
+if (process.env.MCP_RUN_HOME || existsSync(home)) {
+  useCodeCache(join(cache, "code"), command, __dirname, process.getuid?.());
+}
 
 const terminals = [0, 1, 2].filter((fd) => isatty(fd));
 

@@ -1,5 +1,5 @@
 /** The cache of compiled code: it fills itself, is used, and never stands in the way of a start. */
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation } from "./helpers/installation.ts";
@@ -82,6 +82,15 @@ describe("the code cache", () => {
     mcpRun.write("cache", "a file in its place");
 
     expect(mcpRun.run(["--version"])).toMatchObject({ status: 0, stderr: "" });
+  });
+
+  it("does not make a home that is not there", () => {
+    const home = join(mcpRun.home, "nobody");
+
+    const ran = mcpRun.run(["--version"], { env: { HOME: home, MCP_RUN_HOME: undefined } });
+
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    expect(existsSync(home)).toBe(false);
   });
 
   it("holds no secret", () => {
