@@ -11,6 +11,7 @@ import { type McpRunErrorOptions, ProviderError, type ProviderFailure } from "..
 import type { ProgramOutcome, ProgramOutput } from "../src/secrets/program.ts";
 import type { FetchedSecret, ProviderContext, ProviderKind } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
+import { shellWord } from "../src/shell-word.ts";
 import { lastLines } from "./command/last-lines.ts";
 
 const MAX_OUTPUT_BYTES = 1024 * 1024;
@@ -178,7 +179,9 @@ function notStarted(program: string, code: string): ProviderError {
     });
   }
   if (code === "EACCES") {
-    return new ProviderError("denied", `${program} is not executable`, { hint: `chmod +x ${program}` });
+    return new ProviderError("denied", `${program} is not executable`, {
+      hint: `chmod +x ${shellWord(program)}`,
+    });
   }
   return new ProviderError("unavailable", `${program} could not be started (${code})`);
 }

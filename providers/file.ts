@@ -12,6 +12,7 @@ import { untilAborted } from "../src/clock.ts";
 import { ProviderError, systemErrorCode } from "../src/errors.ts";
 import type { FetchedSecret, ProviderContext, ProviderKind } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
+import { shellWord } from "../src/shell-word.ts";
 
 const MAX_BYTES = 1024 * 1024;
 
@@ -71,7 +72,7 @@ async function read(ref: FileRef, context: ProviderContext): Promise<FetchedSecr
         : whoElseReads(Number(stats.mode), Number(stats.uid), Number(stats.gid));
     if (unsafe) {
       return new ProviderError("denied", `${path} can be read by ${unsafe}`, {
-        hint: `chmod 600 ${quoted(path)}, or allowWorldReadable: true at this secret`,
+        hint: `chmod 600 ${shellWord(path)}, or allowWorldReadable: true at this secret`,
       });
     }
     const bytes = await readBounded(file);
@@ -146,7 +147,7 @@ function failureOf(error: unknown, path: string): ProviderError {
     case "EACCES":
     case "EPERM":
       return new ProviderError("denied", `${path} can't be opened (${code})`, {
-        hint: `ls -l ${quoted(path)} to see who may read it`,
+        hint: `ls -l ${shellWord(path)} to see who may read it`,
       });
     case "EISDIR":
     case "ENXIO":
@@ -156,9 +157,4 @@ function failureOf(error: unknown, path: string): ProviderError {
     default:
       return new ProviderError("unavailable", `${path} can't be read (${code})`);
   }
-}
-
-/** For a shell, so that a hint can be pasted. */
-function quoted(path: string): string {
-  return /^[\w./~-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -1,4 +1,5 @@
 /** The end of what a program says on stderr, made fit to be quoted in an error. */
+import { escapeControl } from "../../src/escape.ts";
 
 const LINES = 5;
 const LINE_CHARACTERS = 200;
@@ -12,11 +13,7 @@ export function lastLines(text: string, quotable: (text: string) => string): rea
     .slice(-LINES);
   return quotable(lines.join("\n"))
     .split("\n")
-    .map((line) => escaped(line.length > LINE_CHARACTERS ? `${line.slice(0, LINE_CHARACTERS)}…` : line));
-}
-
-function escaped(line: string): string {
-  return line.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) =>
-    character === "\t" ? " " : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+    .map((line) =>
+      escapeControl(line.length > LINE_CHARACTERS ? `${line.slice(0, LINE_CHARACTERS)}…` : line, " "),
+    );
 }

@@ -1,5 +1,6 @@
 /** Failures with a file, as ProviderErrors that name its path and what to do. */
 import { ProviderError, systemErrorCode } from "../../src/errors.ts";
+import { shellWord } from "../../src/shell-word.ts";
 
 /** @param error of a file operation
  * @param verb what was tried, such as "read" or "written" in «FILE can't be …» */
@@ -12,7 +13,7 @@ export function fileError(error: unknown, verb: string, path: string): ProviderE
     case "EACCES":
     case "EPERM":
       return new ProviderError("denied", `${what}: permission denied (${code})`, {
-        hint: `ls -ld ${path}, to see whose it is`,
+        hint: `ls -ld ${shellWord(path)}, to see whose it is`,
       });
     case "EROFS":
       return new ProviderError("denied", `${what}: the file system is read-only (${code})`, {

@@ -4,6 +4,7 @@
  */
 import { ProviderError } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
+import { shellWord } from "../../src/shell-word.ts";
 import { type Identity, parseIdentities } from "./age/keys.ts";
 import type { LocalSettings, Places } from "./places.ts";
 import { readFileBounded } from "./read-file.ts";
@@ -78,7 +79,7 @@ function readIdentityFile(path: string, context: ProviderContext): string | unde
   if (context.platform !== "win32" && (content.mode & 0o077) !== 0) {
     const mode = content.mode.toString(8).padStart(4, "0");
     throw new ProviderError("denied", `others can read the identity file ${path} (mode ${mode})`, {
-      hint: `chmod 600 ${path}`,
+      hint: `chmod 600 ${shellWord(path)}`,
     });
   }
   return content.bytes.toString();

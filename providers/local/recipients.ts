@@ -4,6 +4,7 @@
  */
 import { ProviderError } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
+import { shellWord } from "../../src/shell-word.ts";
 import { parseRecipient } from "./age/keys.ts";
 import { type FileContent, readFileBounded } from "./read-file.ts";
 
@@ -90,7 +91,7 @@ function refuseIfWritableByOthers(path: string, file: FileContent, context: Prov
   const isGroupWritable = (file.mode & 0o020) !== 0 && file.gid !== context.uid;
   if (isGroupWritable || (file.mode & 0o002) !== 0) {
     throw new ProviderError("denied", `others can write the list of recipients ${path}`, {
-      hint: `chmod go-w ${path}, after a look at what it lists`,
+      hint: `chmod go-w ${shellWord(path)}, after a look at what it lists`,
     });
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../src/clock.ts";
 import { ProviderError, systemErrorCode } from "../../src/errors.ts";
+import { shellWord } from "../../src/shell-word.ts";
 import { fileError } from "./file-error.ts";
 
 /** Ms that a writer waits for another. */
@@ -51,7 +52,7 @@ async function acquire(path: string, clock: Clock, signal: AbortSignal): Promise
     }
     if (clock.monotonic() >= until) {
       throw new ProviderError("unavailable", `another mcp-run has held ${lockPath} for 10 s`, {
-        hint: `again, or rmdir ${lockPath} if no other mcp-run is running`,
+        hint: `again, or rmdir ${shellWord(lockPath)} if no other mcp-run is running`,
       });
     }
     await new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 /** What `mcp-run check` has found out about one profile, and how it looks to people. */
 import type { ErrorCode } from "../errors.ts";
-import { escapeControl } from "../ui/escape.ts";
+import { escapeControl } from "../escape.ts";
 
 export interface Finding {
   readonly severity: "error" | "warning";
@@ -54,7 +54,7 @@ export function formatResult(result: CheckResult): string {
   for (const finding of result.findings) {
     lines.push(...formatFinding(finding, finding.severity === "error" ? `${mark(false)} ` : "! "));
   }
-  return `${lines.map(escapeControl).join("\n")}\n`;
+  return `${lines.map((line) => escapeControl(line)).join("\n")}\n`;
 }
 
 function formatFinding({ message, hint, details = [] }: Finding, start: string): readonly string[] {

@@ -8,9 +8,10 @@ import type { CommandContext } from "./context.ts";
 export function clientSnippet(
   { nodePath, scriptPath }: Pick<CommandContext, "nodePath" | "scriptPath">,
   profile: string,
+  globalOptions: readonly string[] = [],
 ): string {
   return JSON.stringify(
-    { mcpServers: { [profile]: { command: nodePath, args: [scriptPath, profile] } } },
+    { mcpServers: { [profile]: { command: nodePath, args: [scriptPath, ...globalOptions, profile] } } },
     null,
     2,
   );

@@ -1,4 +1,6 @@
 /** Bare `mcp-run`: what to do next on this machine. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { listProfiles } from "../profile/load.ts";
 import { formatTable } from "../ui/table.ts";
 import { clientSnippet } from "./client-snippet.ts";
@@ -6,8 +8,11 @@ import type { CommandContext } from "./context.ts";
 import { profileRequest } from "./profile-request.ts";
 
 export async function welcome(context: CommandContext): Promise<number> {
-  const profiles = await listProfiles(profileRequest(context));
+  const request = profileRequest(context);
+  const profiles = await listProfiles(request);
   const [first] = profiles;
+  // What is shown has to find the same profile again, from whatever folder the client starts it in.
+  const options = request.configFile === undefined ? [] : ["--config", resolve(context.cwd, request.configFile)];
   const lines = first
     ? [
         "Profiles on this machine:",

@@ -5,6 +5,7 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { basename, isAbsolute, posix, resolve, win32 } from "node:path";
 import { McpRunError } from "../errors.ts";
+import { shellWord } from "../shell-word.ts";
 
 export interface CommandSearch {
   /** As the profile has it: a name, or a path with a separator in it. */
@@ -31,7 +32,7 @@ function checkCwd({ command, cwd }: CommandSearch): void {
   if (folder?.isDirectory()) return;
   const state = folder ? "is not a directory" : "does not exist";
   throw new McpRunError("command-not-executable", `Cannot start ${command}: its cwd ${cwd} ${state}`, {
-    hint: folder ? "`cwd:` with a directory" : `mkdir -p ${shellQuoted(cwd)}, or another \`cwd:\``,
+    hint: folder ? "`cwd:` with a directory" : `mkdir -p ${shellWord(cwd)}, or another \`cwd:\``,
   });
 }
 
@@ -98,7 +99,7 @@ function notExecutable(command: string, file: string, problem: "directory" | "mo
     });
   }
   return new McpRunError("command-not-executable", `Cannot start ${command}: ${file} is not executable`, {
-    hint: `chmod +x ${shellQuoted(file)}`,
+    hint: `chmod +x ${shellWord(file)}`,
   });
 }
 
@@ -131,7 +132,7 @@ function checkInterpreter(file: string, { command, searchPath, cwd }: CommandSea
   };
   if (interpreter.endsWith("\r")) {
     const message = `Cannot start ${command}: the first line of ${file} ends like a Windows line`;
-    throw new McpRunError("command-not-found", message, { hint: `sed -i 's/\\r$//' ${shellQuoted(file)}` });
+    throw new McpRunError("command-not-found", message, { hint: `sed -i 's/\\r$//' ${shellWord(file)}` });
   }
   if (!statSync(resolve(cwd, interpreter), { throwIfNoEntry: false })) {
     fail(interpreter, `installing ${basename(interpreter)}, or mending the file's first line`);
@@ -159,8 +160,4 @@ function firstBytes(file: string): string {
   } finally {
     closeSync(descriptor);
   }
-}
-
-function shellQuoted(text: string): string {
-  return /^[\w./~+@:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -5,6 +5,7 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
+import { shellWord } from "../shell-word.ts";
 import { livingProcess } from "./process-table.ts";
 
 /** `PID-START-random`; START in letters and digits only. */
@@ -20,11 +21,11 @@ export function makeOwnFolder(base: string, platform: NodeJS.Platform, uid: numb
   try {
     mkdirSync(base, { recursive: true, mode: 0o700 });
     const found = lstatSync(base);
-    if (!found.isDirectory()) throw fail("it is not a directory", `rm ${base}`);
+    if (!found.isDirectory()) throw fail("it is not a directory", `rm ${shellWord(base)}`);
     if (uid !== undefined && found.uid !== uid)
-      throw fail("it belongs to another user", `sudo rm -r ${base}`);
+      throw fail("it belongs to another user", `sudo rm -r ${shellWord(base)}`);
     if (uid !== undefined && (found.mode & 0o022) !== 0)
-      throw fail("others can write to it", `chmod 700 ${base}`);
+      throw fail("others can write to it", `chmod 700 ${shellWord(base)}`);
     return mkdtempSync(join(base, `${process.pid}-${startWord(process.pid, platform)}-`));
   } catch (error) {
     if (error instanceof McpRunError) throw error;

@@ -3,6 +3,8 @@
  * position, each once. Values that could be secrets are shown as stars, control characters escaped, and of
  * a long line only what is around the caret.
  */
+
+import { escapeControl } from "../escape.ts";
 import type { Finding } from "./findings.ts";
 import { masked, maskedRanges, type Range, STARS } from "./mask.ts";
 import type { Span, YamlDocument } from "./yaml-document.ts";
@@ -42,9 +44,9 @@ export function renderDiagnostics(
   const lines = sorted
     .slice(0, MOST_SHOWN)
     .flatMap(({ finding, span }) => [
-      `${escaped(file)}:${source.position(span.start)}: ${messageOf(finding)}`,
+      `${escapeControl(file, "\\t")}:${source.position(span.start)}: ${messageOf(finding)}`,
       ...source.excerpt(span),
-      ...(finding.hint ? [`  Try ${escaped(masked(finding.hint))}`] : []),
+      ...(finding.hint ? [`  Try ${escapeControl(masked(finding.hint), "\\t")}`] : []),
     ]);
   if (sorted.length > MOST_SHOWN) lines.push(`and ${sorted.length - MOST_SHOWN} more`);
   return { count: sorted.length, lines };
@@ -58,8 +60,8 @@ export function renderBriefly(
 ): readonly string[] {
   const source = new SourceText(positions.source, []);
   return located(findings, positions).map(({ finding, span }) => {
-    const hint = finding.hint ? `. Try ${escaped(masked(finding.hint))}` : "";
-    return `${escaped(file)}:${source.position(span.start)}: ${messageOf(finding)}${hint}`;
+    const hint = finding.hint ? `. Try ${escapeControl(masked(finding.hint), "\\t")}` : "";
+    return `${escapeControl(file, "\\t")}:${source.position(span.start)}: ${messageOf(finding)}${hint}`;
   });
 }
 
@@ -78,7 +80,7 @@ function located(
 }
 
 function messageOf({ message }: Finding): string {
-  const text = escaped(masked(message));
+  const text = escapeControl(masked(message), "\\t");
   return text.length > LONGEST_MESSAGE ? `${text.slice(0, LONGEST_MESSAGE)}…` : text;
 }
 
@@ -163,17 +165,8 @@ function displayed(
     if (at === start) from = isHidden[at] && !isStartOfMask ? shown.length - STARS.length : shown.length;
     if (at === end) to = shown.length;
     if (isStartOfMask) shown += STARS;
-    else if (!isHidden[at]) shown += escaped(line[at] as string, " ");
+    else if (!isHidden[at]) shown += escapeControl(line[at] as string, " ");
   }
   const length = shown.length;
   return { shown: at < line.length ? `${shown}…` : shown, from: from ?? length, to: to ?? length };
-}
-
-/** Shows control characters, and those that reorder or break a line, instead of obeying them. */
-function escaped(text: string, tab = "\\t"): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) => {
-    if (character === "\t") return tab;
-    if (character === "\n") return "\\n";
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
 }

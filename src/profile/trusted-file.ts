@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
+import { shellWord } from "../shell-word.ts";
 import type { ProfileRequest } from "./request.ts";
 
 export const MOST_BYTES = 2 ** 20;
@@ -56,7 +57,7 @@ function open(path: string): number | undefined {
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     if (code === "EACCES" || code === "EPERM") {
       throw new McpRunError("access-denied", `Cannot load ${path}: permission denied`, {
-        hint: `chmod u+r ${quoted(path)}, and chmod u+x for the folders above it`,
+        hint: `chmod u+r ${shellWord(path)}, and chmod u+x for the folders above it`,
       });
     }
     throw cannotLoad(path, code);
@@ -115,7 +116,7 @@ function inspect(what: string, path: string, stats: Stats, { uid, gid }: Trust, 
     const sudo = uid === 0 ? "" : "sudo ";
     problems.push({
       state: `${what} belongs to another user (uid ${stats.uid})`,
-      mend: `${sudo}chown ${uid} ${quoted(path)}`,
+      mend: `${sudo}chown ${uid} ${shellWord(path)}`,
     });
   }
   if (stats.isDirectory() && stats.mode & STICKY) return;
@@ -129,7 +130,7 @@ function inspect(what: string, path: string, stats: Stats, { uid, gid }: Trust, 
 function writable(what: string, path: string, mode: number, change: string): Problem {
   return {
     state: `${what} can be changed by other users (mode ${(mode & 0o7777).toString(8).padStart(4, "0")})`,
-    mend: `chmod ${change} ${quoted(path)}`,
+    mend: `chmod ${change} ${shellWord(path)}`,
   };
 }
 
@@ -144,9 +145,4 @@ function ancestorsOf(folders: ReadonlySet<string>): ReadonlySet<string> {
   }
   for (const folder of folders) ancestors.delete(folder);
   return ancestors;
-}
-
-/** As a shell would take it. */
-function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -3,8 +3,8 @@
  * control characters escaped; or one JSON object a line for machines.
  */
 import { McpRunError } from "../errors.ts";
+import { escapeControl } from "../escape.ts";
 import type { Emit, McpRunEvent } from "../events.ts";
-import { escapeControl } from "./escape.ts";
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

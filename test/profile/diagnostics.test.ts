@@ -57,7 +57,7 @@ mcp-run.yaml:10:32: unknown key \`optionl\`, did you mean \`optional\`?
       'version: 1\nprofiles:\n  p: { command: npx, "a\u009b31m\u202e\\e[1m": 1, \t"x": 1 }\n',
     );
 
-    expect(text).toBe(`mcp-run.yaml:3:22: unknown key \`a\\u009b31m\\u202e\\u001b[1m\`
+    expect(text).toBe(`mcp-run.yaml:3:22: unknown key \`a\\u009b31m\\u202e\\e[1m\`
     3 |   p: { command: npx, "a\\u009b31m\\u202e\\e[1m": 1,  "x": 1 }
       |                      ^^^^^^^^^^^^^^^^^^^^^^^
   Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`

@@ -317,7 +317,7 @@ canary/second "line"'
     const answer = await read(shell("printf 'red \\033[31m bell \\007 back \\rover\\n' >&2; exit 1"));
 
     expect(answer).toMatchObject({
-      reason: "sh exited with code 1: red \\u001b[31m bell \\u0007 back \\u000dover",
+      reason: "sh exited with code 1: red \\e[31m bell \\u0007 back \\rover",
     });
   });
 

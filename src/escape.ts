@@ -1,12 +1,12 @@
 /**
  * Shows the control characters of a line instead of obeying them (a terminal must not be steered by what a
- * server or a backend says), and those that reorder or break a line. A tab is left alone.
+ * server or a backend says), and those that reorder or break a line. A tab is left alone, or shown as `tab`.
  */
-export function escapeControl(line: string): string {
+export function escapeControl(line: string, tab = "\t"): string {
   return line.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (character) => {
     switch (character) {
       case "\t":
-        return character;
+        return tab;
       case "\n":
         return "\\n";
       case "\r":
