@@ -88,10 +88,10 @@ function uncaught(): Promise<unknown> {
   return new Promise((resolve) => process.on("uncaughtException", resolve));
 }
 
-type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
+export type Runner = (flags: GlobalFlags, action: Action) => () => Promise<void>;
 
 /** Every verb with its flags, arguments and help; docs and completion follow it. */
-async function commandTree(argv: readonly string[], runner: Runner): Promise<Command> {
+export async function commandTree(argv: readonly string[], runner: Runner): Promise<Command> {
   const program = new Command("mcp-run");
   /** Wraps a command's action: `start` is called with what commander parsed. */
   const does =
