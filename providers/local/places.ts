@@ -1,7 +1,7 @@
 /** Where one store's files are: the ciphertext apart from the keys, everything named after the provider. */
 import { createHash } from "node:crypto";
-import { homedir } from "node:os";
 import { join, relative } from "node:path";
+import { ProviderError } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
 
 /** The settings under `providers:`; design.md section 4. */
@@ -27,8 +27,11 @@ export interface Places {
 }
 
 /** The places of one store; nothing is looked at or made. */
-export function placesOf(settings: LocalSettings, { name, paths }: ProviderContext): Places {
-  const store = settings.file === undefined ? join(paths.data, `${name}.age`) : absolute(settings.file);
+/** Throws ProviderError `invalid` for a `~/` without a home. */
+export function placesOf(settings: LocalSettings, context: ProviderContext): Places {
+  const { name, paths } = context;
+  const store =
+    settings.file === undefined ? join(paths.data, `${name}.age`) : absolute(settings.file, context);
   // Two homes on one machine (MCP_RUN_HOME) share a keychain, but not an identity.
   const home = createHash("sha256").update(paths.config).digest("hex").slice(0, 8);
   return {
@@ -38,11 +41,16 @@ export function placesOf(settings: LocalSettings, { name, paths }: ProviderConte
     recipientsFile:
       settings.recipients === undefined
         ? join(paths.config, `${name}.recipients`)
-        : absolute(settings.recipients),
+        : absolute(settings.recipients, context),
     isStorePrivate: !relative(paths.data, store).startsWith(".."),
   };
 }
 
-function absolute(path: string): string {
-  return path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
+function absolute(path: string, { env, platform }: ProviderContext): string {
+  if (!path.startsWith("~/")) return path;
+  const home = platform === "win32" ? env.all().USERPROFILE : env.all().HOME;
+  if (home) return join(home, path.slice(2));
+  throw new ProviderError("invalid", `${path} begins with ~/, and HOME is not set`, {
+    hint: "an absolute path",
+  });
 }

@@ -282,9 +282,11 @@ describe.runIf(isPosix)("the file", () => {
   });
 
   test("in ~/ is the user's own", async () => {
-    const { places } = await openStore({ settings: { file: "~/team/secrets.age" } });
-    const home = execFileSync(process.execPath, ["-p", "os.homedir()"], { encoding: "utf8" }).trim();
+    const settings = { file: "~/team/secrets.age" };
 
-    expect(places.store).toBe(join(home, "team/secrets.age"));
+    const { places } = await openStore({ settings, env: { HOME: "/home/somebody" }, platform: "linux" });
+
+    expect(places.store).toBe("/home/somebody/team/secrets.age");
+    await expect(openStore({ settings, env: {}, platform: "linux" })).rejects.toThrow("HOME is not set");
   });
 });
