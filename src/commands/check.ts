@@ -1,4 +1,5 @@
 /** `mcp-run check`: everything that a start needs, tried out and reported, without printing a secret. */
+import { parse } from "node:path";
 import { type ErrorCode, EXIT_CODES, InterruptedError, McpRunError } from "../errors.ts";
 import { adviseOnContainer } from "../launch/container-advice.ts";
 import { listProfiles, loadProfile } from "../profile/load.ts";
@@ -135,11 +136,22 @@ function shortValues({ secrets }: Resolution): Finding[] {
     }));
 }
 
-function adviceFor({ command, args, secrets }: Profile): readonly Finding[] {
-  const delivered = secrets.filter(({ deliver }) => deliver === "env").map(({ name }) => name);
-  return adviseOnContainer(command, args, delivered).map((advice) =>
-    advice.severity === "error" ? { ...advice, code: "profile-invalid" } : advice,
+function adviceFor(profile: Profile): readonly Finding[] {
+  const delivered = profile.secrets.filter(({ deliver }) => deliver === "env").map(({ name }) => name);
+  const onContainer = adviseOnContainer(profile.command, profile.args, delivered).map(
+    (advice): Finding => (advice.severity === "error" ? { ...advice, code: "profile-invalid" } : advice),
   );
+  return [...onContainer, ...adviseOnPackageRunner(profile)];
+}
+
+/** They run what the folder offers that they are started in, and coding clients start servers in a cloned repository. */
+const PACKAGE_RUNNERS = ["npx", "npm", "pnpm", "pnpx", "yarn", "bunx"];
+
+function adviseOnPackageRunner({ command, cwd }: Profile): readonly Finding[] {
+  const program = parse(command).name;
+  if (cwd !== undefined || !PACKAGE_RUNNERS.includes(program)) return [];
+  const message = `${program} obeys the .npmrc and node_modules of the folder that the client is in, which could be a stranger's repository`;
+  return [{ severity: "warning", message, hint: "`cwd: ~/` in the profile" }];
 }
 
 function asFinding({ hint, code, details }: McpRunError, message: string): Finding {

@@ -1,6 +1,6 @@
 /** The commands around a start: what they print, and that they lead on to the next step. */
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -111,7 +111,36 @@ describe("mcp-run init", () => {
   });
 });
 
+describe("the ready-made profiles", () => {
+  it.each([
+    ["github", /github-mcp-server .* 26 tools/],
+    ["context7", /Context7/i],
+    ["everything", /everything/],
+  ])("start the real server: %s", (template, greeting) => {
+    // npx, in the home that the profile names, finds the package that the tests have installed: no download.
+    symlinkSync(join(ROOT, "node_modules"), join(mcpRun.home, "node_modules"), "junction");
+    const [ref] = /local:[\w-]+/.exec(mcpRun.run(["init", template]).stdout) ?? [];
+    mcpRun.set(ref as string, "canary-template-value");
+
+    const ran = mcpRun.run(["check", "--start", template]);
+
+    expect(ran.stdout).toMatch(greeting);
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+  });
+});
+
 describe("mcp-run check", () => {
+  it("warns of a package runner that a repository could lead astray", () => {
+    const body = 'args: ["-y", "x@1.0.0"]\nsecrets: { T: local:t }\n';
+    mcpRun.profile("risky", `command: npx\n${body}`);
+    mcpRun.profile("safe", `command: npx\ncwd: ~/\n${body}`);
+
+    const ran = mcpRun.run(["check", "--offline"]);
+
+    expect(ran.stdout).toMatch(/risky.*\n {2}! npx obeys .*Try `cwd: ~\/` in the profile/);
+    expect(ran.stdout).not.toMatch(/safe.*\n {2}!/);
+  });
+
   const PROFILE = (server: string) =>
     `command: node\nargs: [${JSON.stringify(join(ROOT, "node_modules", server))}]\nsecrets: { T: local:t }\n`;
 
