@@ -33,14 +33,16 @@ export function placesOf(settings: LocalSettings, context: ProviderContext): Pla
   const store =
     settings.file === undefined ? join(paths.data, `${name}.age`) : absolute(settings.file, context);
   // Two homes on one machine (MCP_RUN_HOME) share a keychain, but not an identity.
-  const home = createHash("sha256").update(paths.config).digest("hex").slice(0, 8);
+  const home = digestOf(paths.config);
+  // Whom one file is encrypted to must not decide about another one, also where two profile files use one name.
+  const pinned = settings.file === undefined ? name : `${name}-${digestOf(store)}`;
   return {
     store,
     identityFile: join(paths.config, `${name}.identity`),
     keychainItem: `mcp-run/${name}-identity-${home}`,
     recipientsFile:
       settings.recipients === undefined
-        ? join(paths.config, `${name}.recipients`)
+        ? join(paths.config, `${pinned}.recipients`)
         : absolute(settings.recipients, context),
     isStorePrivate: !relative(paths.data, store).startsWith(".."),
   };
@@ -53,4 +55,8 @@ function absolute(path: string, { env, platform }: ProviderContext): string {
   throw new ProviderError("invalid", `${path} begins with ~/, and HOME is not set`, {
     hint: "an absolute path",
   });
+}
+
+function digestOf(path: string): string {
+  return createHash("sha256").update(path).digest("hex").slice(0, 8);
 }

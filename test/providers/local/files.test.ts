@@ -289,4 +289,15 @@ describe.runIf(isPosix)("the file", () => {
     expect(places.store).toBe("/home/somebody/team/secrets.age");
     await expect(openStore({ settings, env: {}, platform: "linux" })).rejects.toThrow("HOME is not set");
   });
+
+  test("in another place has recipients of its own, under whatever name", async () => {
+    const home = await temporaryDirectory();
+    const places = async (file?: string) =>
+      (await openStore({ home, ...(file !== undefined && { settings: { file } }) })).places.recipientsFile;
+
+    const all = [await places(), await places("/srv/a/secrets.age"), await places("/srv/b/secrets.age")];
+
+    expect(new Set(all).size).toBe(3);
+    expect(await places("/srv/a/secrets.age")).toBe(all[1]);
+  });
 });
