@@ -208,9 +208,10 @@ test("a value with lone surrogates has variants", () => {
 });
 
 test("a value of a megabyte has its main variants only", () => {
-  const value = deflateSync(randomBytes(900_000))
+  // Ends in a letter: random bytes may end in a blank, and a value without its blanks is a variant of its own.
+  const value = `${deflateSync(randomBytes(900_000))
     .toString("latin1")
-    .replace(/[\r\n\\]/g, "-");
+    .replace(/[\r\n\\]/g, "-")}x`;
   const variants = variantsOf(value);
   expect(variants.length).toBeLessThan(20);
   expect(variants.some((variant) => variant.equals(Buffer.from(encodeURIComponent(value.trim()))))).toBe(
