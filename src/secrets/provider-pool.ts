@@ -170,7 +170,8 @@ export class ProviderPool {
     if (!parsed.ok) {
       throw new McpRunError(
         "profile-invalid",
-        `Cannot open provider ${name}: its setting "${text}" is not a ref: ${parsed.reason}`,
+        // Not quoted: who writes the value itself where a ref belongs has written a secret.
+        `Cannot open provider ${name}: one of its settings is not a ref: ${parsed.reason}`,
       );
     }
     const needed = parsed.ref.provider;

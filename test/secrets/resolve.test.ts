@@ -409,6 +409,15 @@ describe("secret zero", () => {
     );
   });
 
+  it("does not repeat a setting that is no ref: it may be the secret itself", async () => {
+    const vault = scriptedBackend({ name: "vault", needs: ["canary-passphrase"] });
+
+    const error = await failure(resolveSecrets(request([vault], { secrets: [secret("X", "vault:x")] })));
+
+    expect(error.message).toContain("one of its settings is not a ref");
+    expect(JSON.stringify(error) + error.message + error.stack).not.toContain("canary-");
+  });
+
   it("says which ref of the settings could not be read", async () => {
     const keychain = scriptedBackend({ name: "keychain" });
     const vault = scriptedBackend({ name: "vault", needs: ["keychain:approle"] });
