@@ -153,7 +153,7 @@ class OsKeychain implements Keychain {
     const { loginName, platform } = this.#context;
     const parsed = parseItemPath(ref.path);
     if (!parsed) throw new Error("a keychain ref went past its schema");
-    const item = { service: parsed.service, account: parsed.account ?? loginName };
+    const item = { service: parsed.service, account: parsed.account ?? loginName() };
     if (platform !== "win32" || ref.target === undefined) return item;
     return { ...item, target: ref.target, accountGiven: parsed.account !== undefined };
   }
@@ -172,7 +172,7 @@ class OsKeychain implements Keychain {
     const env = await helperEnvironment(this.#context);
     const reply = await askHelper(
       this.#context,
-      request(item, itemPath(item, this.#context.loginName)),
+      request(item, itemPath(item, this.#context.loginName())),
       env,
       signal,
     );

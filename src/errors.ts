@@ -34,6 +34,24 @@ export const EXIT_CODES = {
   "command-not-found": 127,
 } as const satisfies Record<Exclude<ErrorCode, "interrupted">, number>;
 
+/** What outweighs what: first what a retry could mend, then missing rights, then mistakes in the profile. */
+const CODES_BY_WEIGHT = [
+  "internal",
+  "backend-unavailable",
+  "access-denied",
+  "profile-not-found",
+  "profile-invalid",
+  "secret-invalid",
+  "command-not-found",
+  "command-not-executable",
+] as const satisfies readonly ErrorCode[];
+
+/** The code that stands for several failures at once; undefined if none of them has a weight. */
+export function worstOf(codes: Iterable<ErrorCode | undefined>): keyof typeof EXIT_CODES | undefined {
+  const present = new Set(codes);
+  return CODES_BY_WEIGHT.find((code) => present.has(code));
+}
+
 export interface McpRunErrorOptions {
   /** One thing to do, worded so that it reads well after «Try »; no full stop at its end. */
   readonly hint?: string;

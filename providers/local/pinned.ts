@@ -39,7 +39,7 @@ export async function pinnedForWrite(
     }
     const text = withRecipient(heading(places.store), {
       publicKey: own,
-      label: printable(context.loginName),
+      label: printable(context.loginName()),
     });
     await savePinned(search, text);
     return { keys: new Set([own]), own, text };

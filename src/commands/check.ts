@@ -1,6 +1,6 @@
 /** `mcp-run check`: everything that a start needs, tried out and reported, without printing a secret. */
 import { parse } from "node:path";
-import { type ErrorCode, EXIT_CODES, InterruptedError, McpRunError } from "../errors.ts";
+import { EXIT_CODES, InterruptedError, McpRunError, worstOf } from "../errors.ts";
 import { adviseOnContainer } from "../launch/container-advice.ts";
 import { listProfiles, loadProfile } from "../profile/load.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -19,18 +19,6 @@ export interface CheckOptions {
   readonly start?: boolean;
   readonly json?: boolean;
 }
-
-/** The worst finding decides the exit code; the first of these that occurs is the worst. */
-const CODES_BY_WEIGHT: readonly ErrorCode[] = [
-  "internal",
-  "backend-unavailable",
-  "access-denied",
-  "profile-not-found",
-  "profile-invalid",
-  "secret-invalid",
-  "command-not-found",
-  "command-not-executable",
-];
 
 /** Returns the exit code of the worst finding; 0 with warnings only. Throws McpRunError if there is nothing to check. */
 export async function check(
@@ -159,12 +147,9 @@ function asFinding({ hint, code, details }: McpRunError, message: string): Findi
 }
 
 function worstExitCode(results: readonly CheckResult[]): number {
-  const codes = new Set(
-    results.flatMap(({ findings, secrets }) => [
-      ...findings.map(({ code }) => code),
-      ...secrets.map(({ failure }) => failure?.code),
-    ]),
-  );
-  const worst = CODES_BY_WEIGHT.find((code) => codes.has(code)) ?? "internal";
-  return worst === "interrupted" ? EXIT_CODES.internal : EXIT_CODES[worst];
+  const codes = results.flatMap(({ findings, secrets }) => [
+    ...findings.map(({ code }) => code),
+    ...secrets.map(({ failure }) => failure?.code),
+  ]);
+  return EXIT_CODES[worstOf(codes) ?? "internal"];
 }

@@ -24,9 +24,7 @@ export function providerContext(context: CommandContext, env: EnvironmentReader)
     uid,
     clock,
     keychainHelper: [context.nodePath, join(dirname(context.scriptPath), "keychain-helper.cjs")],
-    get loginName() {
-      return context.loginName();
-    },
+    loginName: context.loginName,
     emit: context.printer.emit,
     quotable,
     runProgram: async (request) => (await import("../secrets/run-program.ts")).runProgram(request),

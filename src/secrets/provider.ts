@@ -76,7 +76,8 @@ export interface ProviderContext {
   readonly platform: NodeJS.Platform;
   /** The user id, undefined on Windows. */
   readonly uid: number | undefined;
-  readonly loginName: string;
+  /** Asks the system at each call; throws where the account has no name. */
+  readonly loginName: () => string;
   /** The argv that starts mcp-run's own keychain helper program (providers/keychain/helper.ts). */
   readonly keychainHelper: readonly [string, ...string[]];
   readonly clock: Clock;

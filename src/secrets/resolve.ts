@@ -3,7 +3,7 @@
  * The steps, in the order of the code: group the refs by backend and fetch each document once; pick the
  * fields; spread `secretsFrom`; fill in the templates; then, if anything is missing, refuse the whole set.
  */
-import { type ErrorCode, McpRunError, ProviderError } from "../errors.ts";
+import { McpRunError, ProviderError, worstOf } from "../errors.ts";
 import { fetchAll } from "./fetch-all.ts";
 import { allFields, missingField, pickField } from "./field.ts";
 import { fillTemplates } from "./fill-templates.ts";
@@ -119,20 +119,11 @@ function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecre
   }
 }
 
-/** The worst failure decides the exit code: what a retry could mend comes first, then missing rights. */
-const CODES_BY_WEIGHT: readonly ErrorCode[] = [
-  "backend-unavailable",
-  "access-denied",
-  "profile-invalid",
-  "secret-invalid",
-];
-
 function refusal(failures: readonly SecretFailure[]): McpRunError {
   const errors = failures.map(failureOf);
   const [first, ...others] = errors;
   if (first && others.length === 0) return first;
-  const code =
-    CODES_BY_WEIGHT.find((candidate) => errors.some((error) => error.code === candidate)) ?? "secret-invalid";
+  const code = worstOf(errors.map((error) => error.code)) ?? "secret-invalid";
   return new McpRunError(code, `Cannot read ${errors.length} secrets, so the server was not started`, {
     details: errors.map(({ message, hint }) => (hint ? `${message}. Try ${hint}.` : `${message}.`)),
   });

@@ -53,6 +53,17 @@ function connection(args: readonly string[] = ["p"], env: Record<string, string>
   return { transport, client: new Client({ name: "test", version: "1.0.0" }), log: () => log };
 }
 
+function modernTransport(): ModernTransport {
+  const transport = new ModernTransport({
+    command: process.execPath,
+    args: [MAIN, "p"],
+    env: mcpRun.env,
+    stderr: "ignore",
+  });
+  remember(transport);
+  return transport;
+}
+
 /** Notes the pid when the client starts its mcp-run; a client that fails forgets it. */
 function remember(transport: { readonly pid: number | null; start(): Promise<void> }): void {
   const start = transport.start.bind(transport);
@@ -125,13 +136,7 @@ describe("mcp-run PROFILE", () => {
       `command: node\nargs: [${JSON.stringify(CONTEXT7)}]\nsecrets: { CONTEXT7_API_KEY: local:key }\n`,
     );
     mcpRun.set("local:key", "canary-context7");
-    const transport = new ModernTransport({
-      command: process.execPath,
-      args: [MAIN, "p"],
-      env: mcpRun.env,
-      stderr: "ignore",
-    });
-    remember(transport);
+    const transport = modernTransport();
     const client = new ModernClient(
       { name: "test", version: "1.0.0" },
       { versionNegotiation: { mode: "auto" } },
@@ -176,13 +181,7 @@ describe("a start that fails", () => {
   it("is told to a client of the newer protocol as well", async () => {
     mcpRun.profile("p", "command: no-such-server\nsecrets: { T: local:t }\n");
     mcpRun.set("local:t", "canary-t");
-    const transport = new ModernTransport({
-      command: process.execPath,
-      args: [MAIN, "p"],
-      env: mcpRun.env,
-      stderr: "ignore",
-    });
-    remember(transport);
+    const transport = modernTransport();
     const client = new ModernClient({ name: "test", version: "1.0.0" });
 
     await expect(client.connect(transport)).rejects.toThrow("no-such-server");

@@ -42,7 +42,7 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
     paths: mcpRunPaths({ MCP_RUN_HOME: home }, "linux", home),
     platform: process.platform,
     uid: process.getuid?.(),
-    loginName: "tester",
+    loginName: () => "tester",
     keychainHelper: ["/nonexistent/keychain-helper"],
     clock: systemClock,
     emit: (event) => events.push(event),

@@ -22,7 +22,7 @@ async function opens(file: string, identity: string): Promise<boolean> {
 
 describe("recipients", () => {
   test("our own key is pinned at the first write, under the login name", async () => {
-    const { store, places } = await openStore({ loginName: "ada" });
+    const { store, places } = await openStore({ loginName: () => "ada" });
     await put(store, "entry", "canary-1");
 
     const recipients = await store.recipients();
@@ -115,7 +115,7 @@ describe("recipients", () => {
   });
 
   test("our own key is not removed", async () => {
-    const { store } = await openStore({ loginName: "ada" });
+    const { store } = await openStore({ loginName: () => "ada" });
     await put(store, "entry", "canary-1");
 
     const refusal = await refusalOf(store.removeRecipient("ada", signal));
@@ -304,7 +304,7 @@ describe("rekey", () => {
     ["file", undefined],
     ["keychain", inMemoryKeychain()],
   ])("gives us a new identity in the %s and lists what must be rotated", async (_, keychain) => {
-    const { store, places } = await openStore({ ...(keychain && { keychain }), loginName: "ada" });
+    const { store, places } = await openStore({ ...(keychain && { keychain }), loginName: () => "ada" });
     const bob = await teammate();
     await put(store, "slack", "canary-1");
     await put(store, "github/token", "canary-2");
@@ -342,7 +342,7 @@ describe("rekey", () => {
   });
 
   test("that broke off after the new identity was kept leaves everything readable, and can be repeated", async () => {
-    const { store, places } = await openStore({ loginName: "ada" });
+    const { store, places } = await openStore({ loginName: () => "ada" });
     await put(store, "entry", "canary-1");
     const before = await readFile(places.store);
     const pinned = await readFile(places.recipientsFile);
