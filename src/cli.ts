@@ -24,11 +24,14 @@ import {
 } from "./ui/printer.ts";
 
 const LOADERS: Readonly<Record<string, () => Promise<ProviderKind>>> = {
+  "aws-secrets-manager": async () => (await import("../providers/aws.ts")).awsKind as ProviderKind,
+  "azure-key-vault": async () => (await import("../providers/azure.ts")).azureKind as ProviderKind,
   command: async () => (await import("../providers/command.ts")).commandKind as ProviderKind,
   env: async () => (await import("../providers/env.ts")).envKind as ProviderKind,
   file: async () => (await import("../providers/file.ts")).fileKind as ProviderKind,
   keychain: async () => (await import("../providers/keychain.ts")).keychainKind as ProviderKind,
   local: async () => (await import("../providers/local.ts")).localKind as ProviderKind,
+  vault: async () => (await import("../providers/vault.ts")).vaultKind as ProviderKind,
 };
 
 const KINDS: ProviderKinds = {

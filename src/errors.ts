@@ -102,13 +102,16 @@ export type ProviderFailure =
   /** No usable answer in time: connection, timeout, 5xx, locked keychain. */
   | "unavailable"
   /** What came back (or was asked) can't be used: not JSON, too large, corrupt store. */
-  | "invalid";
+  | "invalid"
+  /** Somebody else has written meanwhile, or holds the candidate; nothing was changed. */
+  | "conflict";
 
 const CODE_OF_FAILURE: Record<ProviderFailure, ErrorCode> = {
   missing: "secret-invalid",
   denied: "access-denied",
   unavailable: "backend-unavailable",
   invalid: "secret-invalid",
+  conflict: "rotation-incomplete",
 };
 
 /**

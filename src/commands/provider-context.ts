@@ -45,6 +45,7 @@ async function openKeychain(
   const provider = await kind.open(kind.configSchema.parse({}), {
     ...shared,
     name: "keychain",
+    credentialIs: () => undefined,
     resolveRef: () => Promise.reject(new Error("the keychain needs no other secret")),
   });
   if (!isKeychain(provider)) throw new Error("the keychain provider is no keychain");

@@ -96,12 +96,7 @@ export const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Provider types that a later version will have. */
-export const LATER_PROVIDER_TYPES: readonly string[] = [
-  "vault",
-  "aws-secrets-manager",
-  "azure-key-vault",
-  "oauth",
-];
+export const LATER_PROVIDER_TYPES: readonly string[] = ["oauth"];
 
 export type ProfileBody = z.output<typeof bodySchema>;
 export type LongSecret = z.output<typeof longSecretSchema>;

@@ -23,7 +23,7 @@ export interface OpenProvider {
 }
 
 /** What a provider gets, apart from its own name and the way to other providers. */
-export type SharedContext = Omit<ProviderContext, "name" | "resolveRef">;
+export type SharedContext = Omit<ProviderContext, "name" | "resolveRef" | "credentialIs">;
 
 /** What a backend said of one ref. */
 export type Answer = FetchedSecret | ProviderError;
@@ -158,6 +158,7 @@ export class ProviderPool {
     const context: ProviderContext = {
       ...this.#shared,
       name,
+      credentialIs: () => undefined,
       resolveRef: (text, signal) => this.#resolveFor(name, text, signal),
       quotable: (text, values) => this.#shared.quotable(text, [...this.#known, ...values]),
     };

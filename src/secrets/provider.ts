@@ -16,6 +16,23 @@ export interface FetchedSecret {
   readonly version?: string;
   readonly createdAt?: Date;
   readonly expiresAt?: Date;
+  /** A value that lives only as long as its lease; every ref to the same document has the same lease object. */
+  readonly lease?: Lease;
+}
+
+/** The backend's promise to keep a value alive; whoever fetched it renews it and, in the end, revokes it. */
+export interface Lease {
+  readonly term: LeaseTerm;
+  /** Asks for more time and answers what there is now, which may be less than before. Throws ProviderError. */
+  renew(signal: AbortSignal): Promise<LeaseTerm>;
+  /** Ends it; resolves when the backend has done so, not when it has noted it. Throws ProviderError. */
+  revoke(signal: AbortSignal): Promise<void>;
+}
+
+export interface LeaseTerm {
+  /** Ms from now, or from the renewal. */
+  readonly durationMs: number;
+  readonly renewable: boolean;
 }
 
 export interface Provider<Ref> {
@@ -25,7 +42,12 @@ export interface Provider<Ref> {
    * when no ref at all could be tried (then with a ProviderError).
    */
   fetch(refs: readonly Ref[], signal: AbortSignal): Promise<ReadonlyMap<Ref, FetchedSecret | ProviderError>>;
-  /** Ends leases (best effort) and closes sockets. Never rejects; may be called twice. */
+  /**
+   * The live version, had more cheaply than the value; undefined where there is no such secret. Names exactly what
+   * `fetch` would name. A backend without versions has no such method. Throws ProviderError.
+   */
+  currentVersion?(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
+  /** Ends leases and logins of its own (best effort) and closes sockets. Never rejects; may be called twice. */
   close(): Promise<void>;
 }
 
@@ -38,12 +60,71 @@ export interface StoredEntry {
 
 /** A provider whose entries a person may write with `mcp-run secrets set|list|rm|generate`. */
 export interface SecretStore<Ref> extends Provider<Ref> {
-  /** Writes a new current version and returns its name. Throws ProviderError; the old version is then intact. */
-  put(ref: Ref, value: Secret, signal: AbortSignal): Promise<{ readonly version?: string }>;
+  /**
+   * Writes a new current version and returns its name. Throws ProviderError; the old version is then intact.
+   *
+   * @param onlyIf writes only if this is the current version (undefined: only if there is none), else throws
+   *   ProviderError `conflict`; a backend that can't compare and set in one step looks before and after
+   */
+  put(
+    ref: Ref,
+    value: Secret,
+    signal: AbortSignal,
+    onlyIf?: { readonly version: string | undefined },
+  ): Promise<{ readonly version?: string }>;
   /** False if there was nothing to remove. Throws ProviderError. */
   remove(ref: Ref, signal: AbortSignal): Promise<boolean>;
   /** Entries that mcp-run can name; a backend that can't be listed throws ProviderError `invalid`. */
   list(signal: AbortSignal): Promise<readonly StoredEntry[]>;
+}
+
+/**
+ * A store in which a key can be replaced in steps that can each be taken back: the writable side of an emergency
+ * rotation. A candidate lies beside its secret, where no `fetch` of the ref sees it; it is also the lock, since
+ * there is at most one. Every method throws ProviderError; one that somebody else was faster at, `conflict`.
+ */
+export interface RotatableStore<Ref> extends SecretStore<Ref> {
+  currentVersion(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
+  /** The candidate beside the secret, whoever put it; undefined if there is none. */
+  findCandidate(ref: Ref, signal: AbortSignal): Promise<Candidate | undefined>;
+  /** Puts a candidate, created only if there is none. The same rotation may put the same value again. */
+  putCandidate(ref: Ref, value: Secret, mark: CandidateMark, signal: AbortSignal): Promise<Candidate>;
+  /** The value of this rotation's candidate; `missing` if there is none, `conflict` if it is another's. */
+  fetchCandidate(ref: Ref, rotationId: string, signal: AbortSignal): Promise<FetchedSecret>;
+  /**
+   * Makes the candidate the current version and takes it away, if the current version is still `planned`
+   * (undefined: there was none). Once more after a crash half-way: does what is left. Returns the new current version.
+   */
+  promote(
+    ref: Ref,
+    rotationId: string,
+    planned: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string }>;
+  /** Takes this rotation's candidate away, its value included; false if there is none. */
+  discard(ref: Ref, rotationId: string, signal: AbortSignal): Promise<boolean>;
+  /** Makes the value of an earlier version current again, if the current version is `planned`. Returns its new name. */
+  restore(
+    ref: Ref,
+    version: string,
+    planned: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string }>;
+  /** Nobody gets this version any more, by whatever name; never the current one. False if it was already so. */
+  retire(ref: Ref, version: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Whose candidate it is. Names only: it is kept beside the secret, where others may read it. */
+export interface CandidateMark {
+  readonly rotationId: string;
+  /** Who runs the rotation, as `user@host`. */
+  readonly operator: string;
+  readonly createdAt: Date;
+}
+
+export interface Candidate extends CandidateMark {
+  /** The backend's own name for the candidate, where it has one before it is promoted. */
+  readonly version?: string;
 }
 
 /** A store that is encrypted to a pinned set of public keys, so that a team or CI can share the file. */
@@ -84,6 +165,12 @@ export interface ProviderContext {
   readonly emit: Emit;
   /** Runs a program without a shell; the only way for a provider to start one. */
   readonly runProgram: ProgramRunner;
+  /**
+   * Says in `open` what the credential is, apart from `env.get` and `resolveRef`, which say it themselves: a token
+   * file's content, a path and its time of change. Kept only as a keyed hash: a backend that has refused one
+   * credential again and again is left alone until there is another.
+   */
+  credentialIs(text: string): void;
   /** Resolves a ref that stands in this provider's own settings (secret zero). Throws McpRunError. */
   resolveRef(ref: string, signal: AbortSignal): Promise<Secret>;
   /** The OS keychain, where this machine has a usable one; undefined where it has none. */
@@ -129,10 +216,13 @@ export interface ProviderKind<Config = unknown, Ref extends object = object> {
   readonly worksWithoutSettings: boolean;
   /** Ms that it may take where a person may have to unlock something; without it the profile's fetch timeout holds. */
   readonly patienceMs?: number;
+  /** True for a service across a network, whose values `cache:` of a profile may keep for a bad day. */
+  readonly isRemote?: boolean;
   /** The settings under `providers:`, without `type`. Strict: unknown keys are errors. */
   readonly configSchema: ZodMiniType<Config>;
   /** A RefRequest, narrowed to what this backend understands. Strict. */
   readonly refSchema: ZodMiniType<Ref>;
+  /** Reads settings and credentials. Asks no backend yet: only `fetch` and its like do. */
   open(config: Config, context: ProviderContext): Promise<Provider<Ref>>;
 }
 
@@ -145,6 +235,10 @@ export interface ProviderKinds {
 
 export function isSecretStore<Ref>(provider: Provider<Ref>): provider is SecretStore<Ref> {
   return "put" in provider && "remove" in provider && "list" in provider;
+}
+
+export function isRotatableStore<Ref>(provider: Provider<Ref>): provider is RotatableStore<Ref> {
+  return isSecretStore(provider) && "putCandidate" in provider;
 }
 
 export function isKeychain(provider: Provider<object>): provider is Keychain & Provider<object> {

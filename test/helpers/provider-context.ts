@@ -31,11 +31,14 @@ export interface TestContextOverrides extends Partial<Omit<ProviderContext, "env
 export interface TestContext extends ProviderContext {
   /** Everything that was emitted, in order. */
   readonly events: McpRunEvent[];
+  /** What the provider said of its credential, in order. */
+  readonly credentials: string[];
 }
 
 export function testContext(overrides: TestContextOverrides = {}): TestContext {
   const { home = "/nonexistent/mcp-run-test", env = {}, refs = {}, keychain, ...rest } = overrides;
   const events: McpRunEvent[] = [];
+  const credentials: string[] = [];
   return {
     name: "local",
     env: testEnvironment(env),
@@ -54,8 +57,10 @@ export function testContext(overrides: TestContextOverrides = {}): TestContext {
     },
     keychain: async () => keychain,
     quotable,
+    credentialIs: (text) => void credentials.push(text),
     ...rest,
     events,
+    credentials,
   };
 }
 
