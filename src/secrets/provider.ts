@@ -4,7 +4,7 @@
  */
 import type { ZodMiniType } from "zod/mini";
 import type { Clock } from "../clock.ts";
-import type { ProviderError } from "../errors.ts";
+import { ProviderError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { Paths } from "../paths.ts";
 import type { ProgramRunner } from "./program.ts";
@@ -247,4 +247,22 @@ export function isKeychain(provider: Provider<object>): provider is Keychain & P
 
 export function isRecipientStore<T extends object>(provider: T): provider is T & RecipientStore {
   return "rekey" in provider && "addRecipient" in provider;
+}
+
+/** The refusal of whoever wants a candidate that is another rotation's. */
+export function heldByAnother({ rotationId, operator, createdAt }: CandidateMark): ProviderError {
+  return new ProviderError(
+    "conflict",
+    `it is being rotated by ${operator} since ${createdAt.toISOString()} (rotation ${rotationId})`,
+    { hint: "again when that rotation has ended" },
+  );
+}
+
+/** The refusal of whoever has planned with a version that is no longer the current one. */
+export function changedMeanwhile(current: string | undefined, planned: string | undefined): ProviderError {
+  const is = current === undefined ? "it is not there" : `its version is ${current}`;
+  const was = planned === undefined ? "none was expected" : `${planned} was expected`;
+  return new ProviderError("conflict", `${is}, and ${was}: somebody has changed it meanwhile`, {
+    hint: "again, from what is there now",
+  });
 }

@@ -20,6 +20,10 @@ export interface ProviderHarness<Ref extends object> {
   readonly emptyIs: "kept" | "missing";
   /** A provider whose answer never comes, where the backend can be made to do that. */
   hang?(): Promise<OpenHarness<Ref>>;
+  /** What comes back of a plain entry, and what `put` is given for it: a KV store has `{"value":"…"}`. Default: itself. */
+  documentOf?(value: string): string;
+  /** Bytes of UTF-8 of the largest value that the backend takes, where that is less than 64 KiB. */
+  readonly maxValueBytes?: number;
 }
 
 export interface OpenHarness<Ref extends object> {
@@ -30,7 +34,7 @@ export interface OpenHarness<Ref extends object> {
   dispose(): Promise<void>;
 }
 
-const never = () => new AbortController().signal;
+export const never = () => new AbortController().signal;
 
 const VALUES: Readonly<Record<string, string>> = {
   plain: "canary-1b7e3f",
@@ -40,10 +44,16 @@ const VALUES: Readonly<Record<string, string>> = {
   large: `canary-${"0123456789abcdef".repeat(4096)}`,
 };
 
+const doesFit = (value: string, maxBytes = Number.POSITIVE_INFINITY) => Buffer.byteLength(value) <= maxBytes;
+
 export function describeProviderContract<Ref extends object>(
   name: string,
   harness: ProviderHarness<Ref>,
 ): void {
+  const documentOf = (value: string) => harness.documentOf?.(value) ?? value;
+  const fitting = Object.fromEntries(
+    Object.entries(VALUES).filter(([, value]) => doesFit(value, harness.maxValueBytes)),
+  );
   let open: OpenHarness<Ref> | undefined;
   const start = async (entries: Readonly<Record<string, string>>) => {
     open = await harness.open(entries);
@@ -57,17 +67,17 @@ export function describeProviderContract<Ref extends object>(
   });
 
   describe(`the contract of a provider: ${name}`, () => {
-    it.each(Object.keys(VALUES))("gives the value as it is: %s", async (key) => {
-      const { provider, ref } = await start(VALUES);
+    it.each(Object.keys(fitting))("gives the value as it is: %s", async (key) => {
+      const { provider, ref } = await start(fitting);
       const asked = ref(key);
 
       const answer = await provider.fetch([asked], never());
 
-      expect(revealed(answer.get(asked))).toBe(VALUES[key]);
+      expect(revealed(answer.get(asked))).toBe(documentOf(fitting[key] as string));
     });
 
     it("answers every ref once, by the object that was asked with", async () => {
-      const { provider, ref } = await start(VALUES);
+      const { provider, ref } = await start(fitting);
       const asked = [ref("plain"), ref("unicode"), ref("absent"), ref("lines")];
 
       const answer = await provider.fetch(asked, never());
@@ -82,7 +92,10 @@ export function describeProviderContract<Ref extends object>(
 
       const answer = await provider.fetch(asked, never());
 
-      expect(asked.map((one) => revealed(answer.get(one)))).toEqual(["canary-twice", "canary-twice"]);
+      expect(asked.map((one) => revealed(answer.get(one)))).toEqual([
+        documentOf("canary-twice"),
+        documentOf("canary-twice"),
+      ]);
       expect(answer.size).toBe(2);
     });
 
@@ -102,7 +115,7 @@ export function describeProviderContract<Ref extends object>(
 
       expect(answer.get(absent)).toBeInstanceOf(ProviderError);
       expect(answer.get(absent)).toMatchObject({ failure: "missing" });
-      expect(revealed(answer.get(there))).toBe("canary-there");
+      expect(revealed(answer.get(there))).toBe(documentOf("canary-there"));
     });
 
     it("says of an empty entry what it has promised", async () => {
@@ -111,8 +124,19 @@ export function describeProviderContract<Ref extends object>(
 
       const answer = (await provider.fetch([asked], never())).get(asked);
 
-      if (harness.emptyIs === "kept") expect(revealed(answer)).toBe("");
+      if (harness.emptyIs === "kept") expect(revealed(answer)).toBe(documentOf(""));
       else expect(answer).toMatchObject({ failure: harness.emptyIs });
+    });
+
+    it("names the live version in its change check as in a fetch", async ({ skip }) => {
+      const { provider, ref } = await start({ there: "canary-there" });
+      skip(!provider.currentVersion, "it has no change check");
+
+      const answer = (await provider.fetch([ref("there")], never())).values().next().value;
+
+      expect((answer as FetchedSecret).version).toEqual(expect.any(String));
+      expect(await provider.currentVersion?.(ref("there"), never())).toBe((answer as FetchedSecret).version);
+      expect(await provider.currentVersion?.(ref("absent"), never())).toBeUndefined();
     });
 
     it("answers 200 refs at once", async () => {
@@ -124,7 +148,9 @@ export function describeProviderContract<Ref extends object>(
 
       const answer = await provider.fetch(asked, never());
 
-      expect(asked.map((one) => revealed(answer.get(one)))).toEqual(names.map((entry) => `canary-${entry}`));
+      expect(asked.map((one) => revealed(answer.get(one)))).toEqual(
+        names.map((entry) => documentOf(`canary-${entry}`)),
+      );
     });
 
     it("rejects with the reason when it was aborted before", async () => {
@@ -154,8 +180,8 @@ export function describeProviderContract<Ref extends object>(
     });
 
     it("shows a secret in nothing that is printed", async () => {
-      const { provider, ref } = await start(VALUES);
-      const answer = await provider.fetch([...Object.keys(VALUES), "absent"].map(ref), never());
+      const { provider, ref } = await start(fitting);
+      const answer = await provider.fetch([...Object.keys(fitting), "absent"].map(ref), never());
 
       for (const thing of [provider, answer, ...answer.values()]) {
         expect(printed(thing)).not.toContain("canary");
@@ -173,6 +199,8 @@ export interface StoreHarness<Ref extends object> extends ProviderHarness<Ref> {
 export function describeStoreContract<Ref extends object>(name: string, harness: StoreHarness<Ref>): void {
   describeProviderContract(name, harness);
 
+  const documentOf = (value: string) => harness.documentOf?.(value) ?? value;
+  const secret = (value: string) => new Secret(documentOf(value));
   let open: OpenHarness<Ref> | undefined;
   const start = async (entries: Readonly<Record<string, string>>) => {
     open = await harness.open(entries);
@@ -180,8 +208,6 @@ export function describeStoreContract<Ref extends object>(name: string, harness:
     return { store: open.provider as SecretStore<Ref>, ref: open.ref };
   };
   const pathOf = (entry: string) => harness.pathOf?.(entry) ?? entry;
-  const read = async (store: SecretStore<Ref>, ref: Ref) => (await store.fetch([ref], never())).get(ref);
-
   afterEach(async () => {
     await open?.provider.close();
     await open?.dispose();
@@ -189,42 +215,51 @@ export function describeStoreContract<Ref extends object>(name: string, harness:
   });
 
   describe(`the contract of a store: ${name}`, () => {
-    it.each(Object.keys(VALUES))("gives back what was put: %s", async (key) => {
-      const { store, ref } = await start({});
+    it.each(Object.entries(VALUES))(
+      "gives back what was put, or says that it is too large: %s",
+      async (_name, value) => {
+        const { store, ref } = await start({});
 
-      await store.put(ref("new"), new Secret(VALUES[key] as string), never());
+        const outcome = await settled(store.put(ref("new"), secret(value), never()));
 
-      expect(revealed(await read(store, ref("new")))).toBe(VALUES[key]);
-    });
+        if (doesFit(value, harness.maxValueBytes)) {
+          expect(revealed(await read(store, ref("new")))).toBe(documentOf(value));
+        } else {
+          expect(outcome).toMatchObject({ failure: "invalid", reason: expect.stringMatching(/\d/) });
+          expect(printed(outcome)).not.toContain("canary");
+          expect(await read(store, ref("new"))).toMatchObject({ failure: "missing" });
+        }
+      },
+    );
 
     it("gives the new value after it was overwritten, under another version if it has versions", async () => {
       const { store, ref } = await start({});
 
-      const first = await store.put(ref("key"), new Secret("canary-old"), never());
-      const second = await store.put(ref("key"), new Secret("canary-new"), never());
+      const first = await store.put(ref("key"), secret("canary-old"), never());
+      const second = await store.put(ref("key"), secret("canary-new"), never());
 
       const found = await read(store, ref("key"));
-      expect(revealed(found)).toBe("canary-new");
+      expect(revealed(found)).toBe(documentOf("canary-new"));
       if (first.version !== undefined) expect(second.version).not.toBe(first.version);
       expect((found as FetchedSecret).version).toBe(second.version);
     });
 
     it("removes once, and only what was asked", async () => {
       const { store, ref } = await start({});
-      await store.put(ref("gone"), new Secret("canary-gone"), never());
-      await store.put(ref("stays"), new Secret("canary-stays"), never());
+      await store.put(ref("gone"), secret("canary-gone"), never());
+      await store.put(ref("stays"), secret("canary-stays"), never());
 
       expect(await store.remove(ref("gone"), never())).toBe(true);
       expect(await store.remove(ref("gone"), never())).toBe(false);
 
       expect(await read(store, ref("gone"))).toMatchObject({ failure: "missing" });
-      expect(revealed(await read(store, ref("stays")))).toBe("canary-stays");
+      expect(revealed(await read(store, ref("stays")))).toBe(documentOf("canary-stays"));
     });
 
     it("lists what was put and not removed, by its path", async () => {
       const { store, ref } = await start({});
       for (const entry of ["b-two", "a-one", "c-three"]) {
-        await store.put(ref(entry), new Secret(`canary-${entry}`), never());
+        await store.put(ref(entry), secret(`canary-${entry}`), never());
       }
       await store.remove(ref("c-three"), never());
 
@@ -238,11 +273,13 @@ export function describeStoreContract<Ref extends object>(name: string, harness:
       const { store, ref } = await start({});
       const names = Array.from({ length: 10 }, (_, index) => `entry-${index}`);
 
-      await Promise.all(names.map((entry) => store.put(ref(entry), new Secret(`canary-${entry}`), never())));
+      await Promise.all(names.map((entry) => store.put(ref(entry), secret(`canary-${entry}`), never())));
 
       const asked = names.map((entry) => ref(entry));
       const answer = await store.fetch(asked, never());
-      expect(asked.map((one) => revealed(answer.get(one)))).toEqual(names.map((entry) => `canary-${entry}`));
+      expect(asked.map((one) => revealed(answer.get(one)))).toEqual(
+        names.map((entry) => documentOf(`canary-${entry}`)),
+      );
       expect(await store.list(never())).toHaveLength(names.length);
     });
 
@@ -250,29 +287,95 @@ export function describeStoreContract<Ref extends object>(name: string, harness:
       const { store, ref } = await start({});
       const values = ["canary-a", "canary-b", "canary-c", "canary-d"];
 
-      await Promise.all(values.map((value) => store.put(ref("key"), new Secret(value), never())));
+      await Promise.all(values.map((value) => store.put(ref("key"), secret(value), never())));
 
-      expect(values).toContain(revealed(await read(store, ref("key"))));
+      expect(values.map(documentOf)).toContain(revealed(await read(store, ref("key"))));
       expect(await store.list(never())).toHaveLength(1);
     });
 
     it("writes nothing when it was aborted before", async () => {
       const { store, ref } = await start({});
-      await store.put(ref("key"), new Secret("canary-old"), never());
+      await store.put(ref("key"), secret("canary-old"), never());
       const reason = new Error("no longer wanted");
       const aborted = AbortSignal.abort(reason);
 
-      await expect(store.put(ref("key"), new Secret("canary-new"), aborted)).rejects.toBe(reason);
+      await expect(store.put(ref("key"), secret("canary-new"), aborted)).rejects.toBe(reason);
       await expect(store.remove(ref("key"), aborted)).rejects.toBe(reason);
       await expect(store.list(aborted)).rejects.toBe(reason);
 
-      expect(revealed(await read(store, ref("key")))).toBe("canary-old");
+      expect(revealed(await read(store, ref("key")))).toBe(documentOf("canary-old"));
+    });
+
+    it("names the live version in its change check before and after it was overwritten", async ({ skip }) => {
+      const { store, ref } = await start({});
+      skip(!store.currentVersion, "it has no change check");
+
+      const seen: unknown[] = [await store.currentVersion?.(ref("key"), never())];
+      const put: unknown[] = [undefined];
+      for (const value of ["canary-old", "canary-new"]) {
+        put.push((await store.put(ref("key"), secret(value), never())).version);
+        seen.push(await store.currentVersion?.(ref("key"), never()));
+      }
+
+      expect(seen).toEqual(put);
+    });
+
+    it("writes over the version that was named, and over no other", async () => {
+      const { store, ref } = await start({});
+      const { version: first } = await store.put(ref("key"), secret("canary-1"), never());
+      const second = await store.put(ref("key"), secret("canary-2"), never(), { version: first });
+
+      const stale = await settled(store.put(ref("key"), secret("canary-3"), never(), { version: first }));
+
+      expectConflict(stale);
+      expect(await read(store, ref("key"))).toMatchObject({ version: second.version });
+      expect(revealed(await read(store, ref("key")))).toBe(documentOf("canary-2"));
+    });
+
+    it("creates an entry where none was expected, and overwrites none", async () => {
+      const { store, ref } = await start({});
+      const onlyIfNone = { version: undefined };
+      await store.put(ref("key"), secret("canary-1"), never(), onlyIfNone);
+
+      const again = await settled(store.put(ref("key"), secret("canary-2"), never(), onlyIfNone));
+
+      expectConflict(again);
+      expect(revealed(await read(store, ref("key")))).toBe(documentOf("canary-1"));
+    });
+
+    it("creates no entry where a version was expected", async () => {
+      const { store, ref } = await start({});
+      const { version } = await store.put(ref("key"), secret("canary-1"), never());
+      await store.remove(ref("key"), never());
+
+      expectConflict(await settled(store.put(ref("key"), secret("canary-2"), never(), { version })));
+
+      expect(await read(store, ref("key"))).toMatchObject({ failure: "missing" });
     });
   });
 }
 
+/** What the store answers for one ref. */
+export async function read<Ref>(store: Provider<Ref>, ref: Ref): Promise<FetchedSecret | ProviderError> {
+  const answer = (await store.fetch([ref], never())).get(ref);
+  if (!answer) throw new Error("the store did not answer for the ref");
+  return answer;
+}
+
+/** What `work` resolves or rejects with. */
+export function settled(work: Promise<unknown>): Promise<unknown> {
+  return work.catch((error: unknown) => error);
+}
+
+/** A refusal for somebody else's sake, with no value in it. */
+export function expectConflict(outcome: unknown): void {
+  expect(outcome).toBeInstanceOf(ProviderError);
+  expect(outcome).toMatchObject({ failure: "conflict" });
+  expect(printed(outcome)).not.toContain("canary");
+}
+
 /** The value, or why there is none: an assertion that fails then says it. */
-function revealed(answer: FetchedSecret | ProviderError | undefined): string {
+export function revealed(answer: FetchedSecret | ProviderError | undefined): string {
   if (answer instanceof ProviderError) return `${answer.failure}: ${answer.reason}`;
   return answer ? answer.value.reveal() : "no answer";
 }

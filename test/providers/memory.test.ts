@@ -4,20 +4,24 @@ import { ProviderError } from "../../src/errors.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
-import { describeStoreContract } from "./contract.ts";
+import { describeRotationContract } from "./rotation-contract.ts";
 
 const never = () => new AbortController().signal;
 const context = testContext();
 
-describeStoreContract("memory", {
+let kind = createMemoryKind();
+
+describeRotationContract("memory", {
   emptyIs: "kept",
   async open(entries) {
+    kind = createMemoryKind(entries);
     return {
-      provider: await createMemoryKind(entries).open({}, context),
+      provider: await kind.open({}, context),
       ref: (path) => ({ path }),
       dispose: async () => undefined,
     };
   },
+  another: () => kind.open({}, context),
   async hang() {
     const kind = createMemoryKind({}, { delayMs: 1 });
     return {
