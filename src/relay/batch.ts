@@ -2,6 +2,8 @@
 import { BACKSLASH, CLOSE_BRACE, OPEN_BRACE, QUOTE } from "./json-tokens.ts";
 import { Line } from "./line.ts";
 
+const NEWLINE = Buffer.from("\n");
+
 /** The objects that stand in the array of a line that `readEnvelope` calls a batch. */
 export function* batchMembers(batch: Buffer): Generator<Line> {
   let depth = 0;
@@ -16,4 +18,9 @@ export function* batchMembers(batch: Buffer): Generator<Line> {
     else if (byte === OPEN_BRACE && depth++ === 0) start = at;
     else if (byte === CLOSE_BRACE && --depth === 0) yield new Line([], batch, start, at + 1);
   }
+}
+
+/** The same as lines of their own, each with its newline. */
+export function* batchLines(batch: Buffer): Generator<Line> {
+  for (const { bytes } of batchMembers(batch)) yield new Line([], Buffer.concat([bytes, NEWLINE]));
 }

@@ -1,4 +1,4 @@
-/** The answers that mcp-run itself gives, in place of a server that can't: JSON-RPC error responses. */
+/** What mcp-run itself tells a client, in place of a server that can't. */
 import type { OverlongLine } from "./line.ts";
 import type { LineSink } from "./line-sink.ts";
 
@@ -9,6 +9,12 @@ const INTERNAL_ERROR = -32603;
 export function errorResponse(id: string, message: string): Buffer {
   const error = JSON.stringify({ code: INTERNAL_ERROR, message });
   return Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":${error}}\n`);
+}
+
+/** Tells the client that nobody waits any more for its answer to this request of a server. */
+export function withdrawal(id: string): Buffer {
+  const params = `{"requestId":${id},"reason":"the server was restarted"}`;
+  return Buffer.from(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":${params}}\n`);
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import { batchMembers } from "./batch.ts";
 import type { Line } from "./line.ts";
+import { keyIn, keyOf } from "./message-id.ts";
 
 export const MAX_UNANSWERED = 100_000;
 
@@ -45,9 +46,16 @@ export class RequestLedger {
       for (const member of batchMembers(line.bytes)) this.serverSaid(member);
   }
 
-  /** The same for an answer whose line was too long to be relayed. */
-  answered(id: string): void {
-    if (this.#forget(id)) this.#hasAnswered = true;
+  /** The same for an answer whose line was too long to be relayed. Gives the request that it answers. */
+  answered(id: string): ClientRequest | undefined {
+    const request = this.#forget(id);
+    if (request) this.#hasAnswered = true;
+    return request;
+  }
+
+  /** True while this request is unanswered. */
+  has(id: string): boolean {
+    return keyIn(this.#open, id) !== undefined;
   }
 
   /** True once the server has answered any request of the client, be it with an error. */
@@ -71,24 +79,14 @@ export class RequestLedger {
     return requests;
   }
 
-  #forget(id: string | undefined): boolean {
-    if (id === undefined || this.#open.size === 0) return false;
-    const key = keyOf(id);
-    const isKnown = this.#open.delete(key) || this.#open.delete(twinOf(key));
-    if (isKnown && this.#open.size === 0) this.#onIdle?.();
-    return isKnown;
+  #forget(id: string | undefined): ClientRequest | undefined {
+    const key = id === undefined || this.#open.size === 0 ? undefined : keyIn(this.#open, id);
+    if (key === undefined) return undefined;
+    const request = this.#open.get(key);
+    this.#open.delete(key);
+    if (this.#open.size === 0) this.#onIdle?.();
+    return request;
   }
-}
-
-/** One text for all ways to write the same id; a string keeps its quotes. */
-function keyOf(id: string): string {
-  if (!id.startsWith('"')) return String(Number(id));
-  return id.includes("\\") ? JSON.stringify(JSON.parse(id)) : id;
-}
-
-/** `5` and `"5"` are the same id to the TypeScript SDK, and some servers answer one with the other. */
-function twinOf(key: string): string {
-  return key.startsWith('"') ? key.slice(1, -1) : `"${key}"`;
 }
 
 /** The `requestId` of a `notifications/cancelled`, as raw JSON. */

@@ -1,0 +1,58 @@
+/** Lines of the client that wait for a server, in their order. Copies: a chunk that a line lies in may be large. */
+import { errorResponse } from "./error-response.ts";
+import { Line } from "./line.ts";
+import { keyOf } from "./message-id.ts";
+
+interface Held {
+  readonly line: Line;
+  /** Raw JSON; of a request. */
+  readonly id?: string;
+}
+
+export class HeldLines {
+  #held: Held[] = [];
+  #bytes = 0;
+
+  add(line: Line, id?: string): void {
+    const copy = Buffer.from(line.bytes);
+    this.#held.push({ line: new Line([], copy), ...(id !== undefined && { id }) });
+    this.#bytes += copy.length;
+  }
+
+  /** Hands all of them over. */
+  take(): readonly Line[] {
+    return this.#clear().map(({ line }) => line);
+  }
+
+  /** Drops a request that its client no longer wants; false if it is not here. */
+  drop(id: string): boolean {
+    const at = this.#held.findIndex((held) => held.id !== undefined && keyOf(held.id) === keyOf(id));
+    const [dropped] = at < 0 ? [] : this.#held.splice(at, 1);
+    this.#bytes -= dropped?.line.bytes.length ?? 0;
+    return dropped !== undefined;
+  }
+
+  /** An error for each request; whatever else is here goes nowhere. */
+  refuse(reason: string): readonly Buffer[] {
+    return this.#clear().flatMap(({ id }) => (id === undefined ? [] : [errorResponse(id, reason)]));
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get requests(): number {
+    return this.#held.filter(({ id }) => id !== undefined).length;
+  }
+
+  get isEmpty(): boolean {
+    return this.#held.length === 0;
+  }
+
+  #clear(): readonly Held[] {
+    const held = this.#held;
+    this.#held = [];
+    this.#bytes = 0;
+    return held;
+  }
+}

@@ -1,0 +1,378 @@
+/**
+ * One client, several servers in turn: decides for each line where it goes and what it says there. Pure: lines
+ * in, verdicts out; who moves the bytes is not its business. A request goes to one server, once; an answer goes
+ * to the client once, whoever gave it.
+ *
+ *   next --takeOver--> current --another takes over--> draining --over--> (gone)
+ *     \--------------------------ended: over------------------------------/
+ *
+ * | a line of the client       | goes to                                                            |
+ * | request                    | current; one with a word of the old server, to that one; else held |
+ * | answer, progress           | the server whose request it is about, in that server's own words   |
+ * | cancelled                  | the server that has the request; a held one is dropped             |
+ * | other notification         | every server that has been introduced; held while there is none    |
+ */
+import { batchLines } from "./batch.ts";
+import { errorResponse, withdrawal } from "./error-response.ts";
+import { HeldLines } from "./held-lines.ts";
+import { rawValue } from "./json-span.ts";
+import type { Line } from "./line.ts";
+import { wordsIn } from "./long-work.ts";
+import { isId, keyOf } from "./message-id.ts";
+import { Recall } from "./recall.ts";
+import { ServerRequests } from "./server-requests.ts";
+import { Traffic } from "./traffic.ts";
+import type { ClientVerdict, Letter, ServerVerdict } from "./verdict.ts";
+
+export interface SessionOptions {
+  /** Nothing of the client is unanswered by this generation, and it is at no longer work. */
+  readonly onIdle?: (generation: number) => void;
+}
+
+const CURRENT: ClientVerdict = { to: "current" };
+const NOBODY: ClientVerdict = { to: "nobody" };
+const HELD: ClientVerdict = { to: "held" };
+const LIST_CHANGED = /^notifications\/(tools|resources|prompts)\/list_changed$/;
+const SUBSCRIPTION = ["params", "_meta", "io.modelcontextprotocol/subscriptionId"];
+
+export class Session {
+  readonly recall = new Recall();
+  readonly #onIdle: (generation: number) => void;
+  readonly #traffic = new Map<number, Traffic>();
+  readonly #serverRequests = new ServerRequests();
+  readonly #held = new HeldLines();
+  #current: Traffic | undefined;
+  #isHolding = false;
+  #hasAnswered = false;
+
+  constructor({ onIdle = () => undefined }: SessionOptions = {}) {
+    this.#onIdle = onIdle;
+  }
+
+  /** A server is there, and is not the current one yet. Numbers begin with 1 and grow. */
+  begin(number: number): void {
+    this.#traffic.set(number, new Traffic(number, this.#onIdle));
+  }
+
+  /** From now on this server gets what is new. Answers the lines that were held, in order: they go to it now. */
+  takeOver(number: number): readonly Buffer[] {
+    const next = this.#of(number);
+    if (this.#current) this.#current.place = "draining";
+    next.place = "current";
+    next.isIntroduced = true;
+    this.#current = next;
+    this.#isHolding = false;
+    const held = this.#held.take();
+    for (const line of held) next.ledger.clientSaid(line);
+    return held.map(({ bytes }) => bytes);
+  }
+
+  /** New requests wait until another server takes over. */
+  hold(): void {
+    this.#isHolding = true;
+  }
+
+  /** The current server goes on after all. Answers what was held, as takeOver does. */
+  goOn(): readonly Buffer[] {
+    return this.#current ? this.takeOver(this.#current.number) : [];
+  }
+
+  /** Answers for what is held, which no server will have heard. */
+  refuseHeld(reason: string): readonly Buffer[] {
+    return this.#held.refuse(reason);
+  }
+
+  get heldBytes(): number {
+    return this.#held.bytes;
+  }
+
+  get hasHeld(): boolean {
+    return !this.#held.isEmpty;
+  }
+
+  /**
+   * Nothing more comes of this generation. Answers what the client is owed: an error for each request that it
+   * still had, and word that nobody waits any more for what it had asked the client.
+   */
+  over(number: number, reason: string): readonly Buffer[] {
+    const traffic = this.#traffic.get(number);
+    if (!traffic) return [];
+    const lines = this.abandon(number, reason);
+    this.#traffic.delete(number);
+    if (this.#current === traffic) this.#current = undefined;
+    return lines;
+  }
+
+  /** The same while it still runs: whatever it says from now on is dropped. */
+  abandon(number: number, reason: string): readonly Buffer[] {
+    const traffic = this.#of(number);
+    traffic.isMuted = true;
+    const errors = traffic.ledger.takeUnanswered().map(({ id }) => errorResponse(id, reason));
+    const withdrawn = this.#serverRequests.abandon(number).map((id) => withdrawal(id));
+    return [...errors, ...withdrawn];
+  }
+
+  isBusy(number: number): boolean {
+    return this.#traffic.get(number)?.isBusy ?? false;
+  }
+
+  unanswered(number: number): number {
+    return this.#traffic.get(number)?.ledger.unanswered ?? 0;
+  }
+
+  /** Requests of the client that any living server has, and those that are held. */
+  get underWay(): number {
+    let count = this.#held.requests;
+    for (const { ledger } of this.#traffic.values()) count += ledger.unanswered;
+    return count;
+  }
+
+  /** True once any server has answered any request of the client. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
+  }
+
+  /** A request of our own goes to this server: its answer comes to `onAnswer` and not to the client. */
+  expect(number: number, id: string, onAnswer: (answer: Line) => void): void {
+    this.#of(number).ours.set(keyOf(id), onAnswer);
+  }
+
+  forgetExpected(number: number, id: string): void {
+    this.#traffic.get(number)?.ours.delete(keyOf(id));
+  }
+
+  /** This listen was repeated to the server: its acknowledgement is not for the client. */
+  repeatedListen(number: number, id: string): void {
+    this.#of(number).repeated.add(keyOf(id));
+  }
+
+  /** The server has been introduced: notifications of the client reach it from now on. */
+  introduced(number: number): void {
+    this.#of(number).isIntroduced = true;
+  }
+
+  clientSaid(line: Line): ClientVerdict {
+    const { envelope } = line;
+    switch (envelope.type) {
+      case "request":
+        return this.#clientAsked(line, envelope.id, envelope.method);
+      case "notification":
+        return this.#clientNotified(line, envelope.method);
+      case "response":
+        return this.#clientAnswered(line, envelope.id);
+      case "batch":
+        return this.#clientBatch(line);
+      case "opaque":
+        return this.#isHolding || !this.#current ? this.#hold(line) : CURRENT;
+    }
+  }
+
+  serverSaid(number: number, line: Line): ServerVerdict {
+    const traffic = this.#traffic.get(number);
+    if (!traffic || traffic.isMuted) return false;
+    const { envelope } = line;
+    switch (envelope.type) {
+      case "request":
+        return this.#serverAsked(traffic, line, envelope.id);
+      case "notification":
+        return this.#serverNotified(traffic, line, envelope.method);
+      case "response":
+        return this.#serverAnswered(traffic, line, envelope.id);
+      case "batch":
+        return this.#serverBatch(traffic, line);
+      case "opaque":
+        return true;
+    }
+  }
+
+  /** An answer that was too long to be passed on: somebody else tells the client. False if nobody waits for it. */
+  serverAnsweredTooLong(number: number, id: string): boolean {
+    return this.#of(number).ledger.answered(id) !== undefined;
+  }
+
+  #clientAsked(line: Line, id: string, method: string): ClientVerdict {
+    this.recall.clientSaid(line);
+    const old = this.#draining();
+    if (!old && this.#current && !this.#isHolding) {
+      this.#current.ledger.clientSaid(line);
+      return CURRENT;
+    }
+    const words = wordsIn(line);
+    if (old && words.length > 0 && !this.#current?.work.knows(words)) {
+      old.work.clientReferred(words);
+      old.ledger.clientSaid(line);
+      return some([{ generation: old.number, bytes: line.bytes }]);
+    }
+    if (this.#current && !this.#isHolding) {
+      this.#current.ledger.clientSaid(line);
+      return CURRENT;
+    }
+    if (method === "ping" && !this.#current) {
+      return { to: "client", bytes: Buffer.from(`{"jsonrpc":"2.0","id":${id},"result":{}}\n`) };
+    }
+    return this.#hold(line, id);
+  }
+
+  #clientNotified(line: Line, method: string): ClientVerdict {
+    if (method === "notifications/cancelled") return this.#clientCancelled(line);
+    if (method === "notifications/progress") {
+      const addressed = this.#serverRequests.progressed(line);
+      if (addressed) return some([addressed]);
+      return this.#isAlone() ? CURRENT : NOBODY;
+    }
+    this.recall.clientSaid(line);
+    if (this.#isAlone()) return CURRENT;
+    const introduced = [...this.#traffic.values()].filter(
+      ({ isIntroduced, isMuted }) => isIntroduced && !isMuted,
+    );
+    if (introduced.length === 0) return this.#hold(line);
+    return some(introduced.map(({ number }) => ({ generation: number, bytes: line.bytes })));
+  }
+
+  #clientCancelled(line: Line): ClientVerdict {
+    const id = rawValue(line.bytes, ["params", "requestId"]);
+    if (id === undefined || !isId(id)) return this.#current ? CURRENT : NOBODY;
+    if (this.#held.drop(id)) {
+      this.recall.listenEnded(id);
+      return NOBODY;
+    }
+    if (this.recall.listenEnded(id)) return this.#current ? CURRENT : NOBODY;
+    for (const traffic of this.#traffic.values()) {
+      if (!traffic.ledger.has(id)) continue;
+      traffic.ledger.clientSaid(line);
+      return traffic === this.#current ? CURRENT : some([{ generation: traffic.number, bytes: line.bytes }]);
+    }
+    return this.#isAlone() ? CURRENT : NOBODY;
+  }
+
+  #clientAnswered(line: Line, id: string): ClientVerdict {
+    const addressed = this.#serverRequests.answered(id, line);
+    if (!addressed) return this.#isAlone() && this.#current?.number === 1 ? CURRENT : NOBODY;
+    if (addressed.generation === this.#current?.number && addressed.bytes === line.bytes) return CURRENT;
+    return this.#traffic.has(addressed.generation) ? some([addressed]) : NOBODY;
+  }
+
+  /** Where there is only the first server, a batch passes whole; otherwise its members go their own ways. */
+  #clientBatch(line: Line): ClientVerdict {
+    const members = [...batchLines(line.bytes)];
+    if (this.#isAlone() && this.#current?.number === 1) {
+      for (const member of members) this.clientSaid(member);
+      return CURRENT;
+    }
+    const letters: Letter[] = [];
+    const answers: Buffer[] = [];
+    for (const member of members) {
+      const verdict = this.clientSaid(member);
+      if (verdict.to === "some") letters.push(...verdict.letters);
+      else if (verdict.to === "client") answers.push(verdict.bytes);
+      else if (verdict.to === "current" && this.#current) {
+        letters.push({ generation: this.#current.number, bytes: member.bytes });
+      }
+    }
+    if (answers.length > 0) return { to: "client", bytes: Buffer.concat(answers) };
+    return letters.length > 0 ? some(letters) : NOBODY;
+  }
+
+  #serverAsked(traffic: Traffic, line: Line, id: string): ServerVerdict {
+    const bytes = this.#serverRequests.asked(traffic.number, id, line.bytes);
+    return traffic.number === 1 ? true : [bytes];
+  }
+
+  #serverNotified(traffic: Traffic, line: Line, method: string): ServerVerdict {
+    const { place, repeated, work } = traffic;
+    if (method === "notifications/cancelled") return this.#serverWithdrew(traffic, line);
+    if (method === "notifications/subscriptions/acknowledged" && repeated.size > 0) {
+      const id = rawValue(line.bytes, SUBSCRIPTION);
+      if (id !== undefined && isId(id) && repeated.delete(keyOf(id))) return false;
+    }
+    if (method === "notifications/tasks/status") {
+      work.serverSaid(line, false);
+      traffic.tellIfIdle();
+    }
+    if (place === "current") return true;
+    // The swap itself tells the client if a list differs; and a subscription is moved, so only one may speak of it.
+    if (LIST_CHANGED.test(method) || method === "notifications/resources/updated") return false;
+    if (method === "notifications/subscriptions/acknowledged") return false;
+    return place === "next" || rawValue(line.bytes, SUBSCRIPTION) === undefined;
+  }
+
+  #serverWithdrew(traffic: Traffic, line: Line): ServerVerdict {
+    const bytes = this.#serverRequests.withdrawn(traffic.number, line.bytes);
+    if (bytes !== undefined) return traffic.number === 1 ? true : [bytes];
+    const id = rawValue(line.bytes, ["params", "requestId"]);
+    if (id === undefined || !isId(id) || !this.recall.isListen(id)) return traffic.place === "current";
+    if (traffic.place !== "current") return false;
+    this.recall.listenEnded(id);
+    return true;
+  }
+
+  #serverAnswered(traffic: Traffic, line: Line, id: string): ServerVerdict {
+    const { ours, ledger, work, place } = traffic;
+    if (ours.size > 0) {
+      const key = keyOf(id);
+      const onAnswer = ours.get(key);
+      if (onAnswer) {
+        ours.delete(key);
+        onAnswer(line);
+        return false;
+      }
+    }
+    const hasOld = this.#traffic.size > 1;
+    if (hasOld || this.#mayWorkLong) work.serverSaid(line, hasOld);
+    const request = ledger.answered(id);
+    if (request) {
+      this.#hasAnswered = true;
+      this.recall.serverAnswered(request, line);
+      return true;
+    }
+    if (!this.recall.isListen(id)) return place !== "next";
+    if (place !== "current") return false;
+    this.recall.listenEnded(id);
+    return true;
+  }
+
+  #serverBatch(traffic: Traffic, line: Line): ServerVerdict {
+    const members = [...batchLines(line.bytes)];
+    const verdicts = members.map((member) => this.serverSaid(traffic.number, member));
+    if (verdicts.every((verdict) => verdict === true)) return true;
+    return members.flatMap((member, index) => {
+      const verdict = verdicts[index];
+      if (verdict === true) return [member.bytes];
+      return verdict === false || verdict === undefined ? [] : verdict;
+    });
+  }
+
+  /** Tasks and exchanges are looked for only where the protocol or the server has them. */
+  get #mayWorkLong(): boolean {
+    const { era, face } = this.recall;
+    return era === "modern" || JSON.stringify(face?.capabilities ?? {}).includes("tasks");
+  }
+
+  #hold(line: Line, id?: string): ClientVerdict {
+    this.#held.add(line, id);
+    return HELD;
+  }
+
+  #draining(): Traffic | undefined {
+    if (this.#traffic.size < 2) return undefined;
+    for (const traffic of this.#traffic.values()) {
+      if (traffic.place === "draining" && !traffic.isMuted) return traffic;
+    }
+    return undefined;
+  }
+
+  /** True if there is one server, it is current, and nothing waits for another. */
+  #isAlone(): boolean {
+    return this.#traffic.size === 1 && this.#current !== undefined && !this.#isHolding;
+  }
+
+  #of(number: number): Traffic {
+    const traffic = this.#traffic.get(number);
+    if (!traffic) throw new Error(`there is no generation ${number}`);
+    return traffic;
+  }
+}
+
+function some(letters: readonly Letter[]): ClientVerdict {
+  return { to: "some", letters };
+}

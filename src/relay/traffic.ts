@@ -1,0 +1,38 @@
+/** What one generation has under way, as a session keeps it. */
+import { RequestLedger } from "./ledger.ts";
+import type { Line } from "./line.ts";
+import { LongWork } from "./long-work.ts";
+
+/** `next` is being prepared, `current` gets what is new, `draining` only finishes what it has. */
+export type Place = "next" | "current" | "draining";
+
+export class Traffic {
+  readonly number: number;
+  readonly ledger: RequestLedger;
+  readonly work = new LongWork();
+  /** By the key of the id: whoever waits for the answer to a request of our own. */
+  readonly ours = new Map<string, (answer: Line) => void>();
+  /** Listens that were repeated to it, whose acknowledgement the client has had before. */
+  readonly repeated = new Set<string>();
+  place: Place = "next";
+  /** It has had the handshake, or was there when the client made it. */
+  isIntroduced = false;
+  /** Nothing that it says goes to the client any more. */
+  isMuted = false;
+
+  constructor(number: number, onIdle: (number: number) => void) {
+    this.number = number;
+    this.ledger = new RequestLedger({ onIdle: () => this.tellIfIdle() });
+    this.#onIdle = onIdle;
+  }
+
+  readonly #onIdle: (number: number) => void;
+
+  get isBusy(): boolean {
+    return this.ledger.unanswered > 0 || this.work.isBusy;
+  }
+
+  tellIfIdle(): void {
+    if (!this.isBusy) this.#onIdle(this.number);
+  }
+}
