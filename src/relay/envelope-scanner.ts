@@ -117,10 +117,31 @@ export class EnvelopeScanner {
     }
   }
 
+  /** True if what was pushed ends inside of a nested value of a message's own key. */
+  get isInNestedValue(): boolean {
+    return !this.#isBatch && (this.#state === IN_NESTED || this.#state === IN_NESTED_STRING);
+  }
+
+  /**
+   * What it is if nothing of interest follows in the nested value but these members behind it (raw JSON by key).
+   * Only while isInNestedValue.
+   */
+  finishWith(members: ReadonlyMap<string, string>): Envelope | undefined {
+    if (members.has("method") || members.has("result") || members.has("error")) return undefined;
+    const id = members.get("id");
+    if (id === undefined) return this.#envelope();
+    if (id.length > MAX_TOKEN_BYTES || id === "true" || id === "false") return undefined;
+    this.#id = id;
+    return this.#envelope();
+  }
+
   /** What the pieces since the last `reset` were. */
   finish(): Envelope {
     if (this.#state !== DONE) return OPAQUE;
-    if (this.#isBatch) return BATCH;
+    return this.#isBatch ? BATCH : this.#envelope();
+  }
+
+  #envelope(): Envelope {
     const id = this.#id;
     if (this.#method !== undefined) {
       if (id === undefined || id === "null") return { type: "notification", method: this.#method };

@@ -198,6 +198,37 @@ describe("readEnvelope", () => {
     );
   });
 
+  test("agrees with JSON.parse on long messages, in whatever order their keys are and however they are cut", () => {
+    const filler = fc
+      .array(fc.oneof(fc.jsonValue(), fc.constantFrom('","id":7}', "}]}\\", '\\",', "{[")), { maxLength: 40 })
+      .map((values) => JSON.stringify([...values, "x".repeat(5000)]));
+    const id = fc.oneof(fc.integer(), fc.string(), fc.constant(null)).map((value) => JSON.stringify(value));
+    const member = (key: string, value: fc.Arbitrary<string>) =>
+      value.map((raw) => `${JSON.stringify(key)}: ${raw}`);
+    const known = [
+      member("id", id),
+      member("jsonrpc", fc.constant('"2.0"')),
+      member("method", fc.constantFrom('"tools/call"', '"a\\/b"')),
+    ];
+    const nested = fc.constantFrom("params", "result", "error").chain((key) => member(key, filler));
+    const message = fc.tuple(nested, fc.subarray(known), fc.boolean()).chain(([big, others, spaced]) =>
+      fc
+        .tuple(...others)
+        .chain((texts) => fc.shuffledSubarray([big, ...texts], { minLength: texts.length + 1 }))
+        .map((texts) => (spaced ? `{ ${texts.join(" , ")} }\r\n` : `{${texts.join(",")}}\n`)),
+    );
+    fc.assert(
+      fc.property(message, fc.array(fc.nat(12_000), { maxLength: 3 }), (text, cuts) => {
+        const line = Buffer.from(text);
+        const pieces = cutAt(line, cuts);
+        const tail = pieces.pop() as Buffer;
+
+        expectLike(readEnvelopeOf(pieces, tail, 0, tail.length), text);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test("agrees with JSON.parse on every line that JSON.parse accepts after bytes were changed", () => {
     const changes = fc.array(
       fc.tuple(fc.nat(300), fc.oneof(fc.nat(255), fc.constantFrom(...Buffer.from('"\\{}[],: 0')))),
