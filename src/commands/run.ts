@@ -1,7 +1,8 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
 import { exitCodeFor, InterruptedError } from "../errors.ts";
 import { type Served, serve } from "../launch/supervisor.ts";
-import { answerFailedStart, answerUnanswered } from "../relay/failed-start.ts";
+import { errorResponse } from "../relay/error-response.ts";
+import { answerFailedStart } from "../relay/failed-start.ts";
 import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
@@ -26,7 +27,7 @@ export async function run(
   const needles = new NeedleSet();
   try {
     const served = await serveProfile(context, name, programOf(override), stdout, needles);
-    if (!served.ledger.hasAnswered) await explainSilence(context, name, served, stdout);
+    if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
   } catch (error) {
@@ -50,8 +51,8 @@ async function explainSilence(
   stdout: LineSink,
 ): Promise<void> {
   const reason = `Cannot serve ${name}: the server ended with exit code ${served.exitCode} before it answered`;
-  const answered = answerUnanswered(served.ledger, stdout, reason);
-  if (answered > 0 || !served.endedByItself || stdin.isTTY) return;
+  stdout.write(served.unanswered.map(({ id }) => errorResponse(id, reason)));
+  if (served.unanswered.length > 0 || !served.endedByItself || stdin.isTTY) return;
   await answerFailedStart(stdin, stdout, reason, { clock });
 }
 
@@ -70,7 +71,10 @@ async function serveProfile(
       prepared = await prepare(context, profile, override, "server", needles, signal);
       return prepared.plan;
     },
-    onStarted: (pid) => announceStart(context, profile, prepared, pid, startedAt),
+    onStarted: (pid) => {
+      announceStart(context, profile, prepared, pid, startedAt);
+      return undefined;
+    },
     stdin: context.stdin,
     stdout,
     stderr: context.stderr,

@@ -5,9 +5,12 @@ import type { LineSink } from "./line-sink.ts";
 /** JSON-RPC «internal error»; MCP reserves codes of its own, so answers we make up use this one. */
 const INTERNAL_ERROR = -32603;
 
+/** JSON-RPC «method not found»: what a server says that does not know a probe. */
+export const METHOD_NOT_FOUND = -32601;
+
 /** One line with its newline. `id` is raw JSON, as `readEnvelope` gives it; `message` is plain text. */
-export function errorResponse(id: string, message: string): Buffer {
-  const error = JSON.stringify({ code: INTERNAL_ERROR, message });
+export function errorResponse(id: string, message: string, code = INTERNAL_ERROR): Buffer {
+  const error = JSON.stringify({ code, message });
   return Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":${error}}\n`);
 }
 

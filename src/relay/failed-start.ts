@@ -8,7 +8,6 @@ import type { Clock } from "../clock.ts";
 import { batchMembers } from "./batch.ts";
 import type { Envelope } from "./envelope.ts";
 import { errorResponse } from "./error-response.ts";
-import type { RequestLedger } from "./ledger.ts";
 import type { Line } from "./line.ts";
 import { LineSink } from "./line-sink.ts";
 import { pumpLines } from "./pump.ts";
@@ -63,13 +62,6 @@ export async function answerFailedStart(
   await flushed(output, waiting.signal);
   unwatch();
   timer.cancel();
-}
-
-/** Answers what a dead server still owed the client, each request once; gives how many there were. */
-export function answerUnanswered(ledger: RequestLedger, toClient: LineSink, message: string): number {
-  const requests = ledger.takeUnanswered();
-  toClient.write(requests.map((request) => errorResponse(request.id, message)));
-  return requests.length;
 }
 
 function forEachMessage(line: Line, look: (envelope: Envelope) => void): void {

@@ -7,15 +7,17 @@ interface Held {
   readonly line: Line;
   /** Raw JSON; of a request. */
   readonly id?: string;
+  /** Ms on a steady clock. */
+  readonly since: number;
 }
 
 export class HeldLines {
   #held: Held[] = [];
   #bytes = 0;
 
-  add(line: Line, id?: string): void {
+  add(line: Line, id: string | undefined, now: number): void {
     const copy = Buffer.from(line.bytes);
-    this.#held.push({ line: new Line([], copy), ...(id !== undefined && { id }) });
+    this.#held.push({ line: new Line([], copy), since: now, ...(id !== undefined && { id }) });
     this.#bytes += copy.length;
   }
 
@@ -32,9 +34,15 @@ export class HeldLines {
     return dropped !== undefined;
   }
 
-  /** An error for each request; whatever else is here goes nowhere. */
-  refuse(reason: string): readonly Buffer[] {
-    return this.#clear().flatMap(({ id }) => (id === undefined ? [] : [errorResponse(id, reason)]));
+  /** An error for each request that has waited since before `since`; the others stay. */
+  refuse(reason: string, since: number): readonly Buffer[] {
+    const late = (held: Held) => held.id !== undefined && held.since <= since;
+    const errors = this.#held.filter(late).map(({ id = "", line }) => {
+      this.#bytes -= line.bytes.length;
+      return errorResponse(id, reason);
+    });
+    this.#held = this.#held.filter((held) => !late(held));
+    return errors;
   }
 
   get bytes(): number {

@@ -6,7 +6,17 @@
 import type { Writable } from "node:stream";
 import { systemErrorCode } from "../errors.ts";
 
-export class LineSink {
+/** Where a pump moves lines to. */
+export interface LineTarget {
+  readonly isClosed: boolean;
+  readonly errorCode: string | undefined;
+  readonly isFull: boolean;
+  readonly isFlushed: boolean;
+  write(lines: readonly Buffer[]): void;
+  watch(watcher: () => void): () => void;
+}
+
+export class LineSink implements LineTarget {
   readonly #stream: Writable;
   readonly #watchers = new Set<() => void>();
   readonly #written: (error?: Error | null) => void;

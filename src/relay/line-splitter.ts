@@ -13,14 +13,14 @@ const NOTHING: readonly Buffer[] = [];
 export interface LineSplitterOptions {
   /** Bytes that a line may have, its newline included. */
   readonly maxLineBytes: number;
-  /** Sees every whole line, in order; one that it answers false for does not come out. */
-  readonly onLine?: ((line: Line) => boolean) | undefined;
+  /** Sees every whole line, in order, and says what comes out: the line, nothing, or other whole lines. */
+  readonly onLine?: ((line: Line) => boolean | readonly Buffer[]) | undefined;
   readonly onOverlong?: ((line: OverlongLine) => void) | undefined;
 }
 
 export class LineSplitter {
   readonly #maxLineBytes: number;
-  readonly #onLine: ((line: Line) => boolean) | undefined;
+  readonly #onLine: LineSplitterOptions["onLine"];
   readonly #onOverlong: ((line: OverlongLine) => void) | undefined;
   readonly #held = new HeldBytes();
   /** Set while an overlong line is being discarded. */
@@ -43,11 +43,13 @@ export class LineSplitter {
       if (newline < 0) break;
       const end = newline + 1;
       const head = this.#held.length > 0 ? this.#held.take() : NOTHING;
-      if (this.#isOverlong(head, chunk, at, end) || !this.#accepts(head, chunk, at, end)) {
+      const verdict = !this.#isOverlong(head, chunk, at, end) && this.#judge(head, chunk, at, end);
+      if (verdict === true) {
+        for (const piece of head) out.push(piece);
+      } else {
         if (at > emitFrom) out.push(chunk.subarray(emitFrom, at));
         emitFrom = end;
-      } else {
-        for (const piece of head) out.push(piece);
+        if (verdict) for (const piece of verdict) out.push(piece);
       }
       at = end;
     }
@@ -70,7 +72,7 @@ export class LineSplitter {
     return last < at ? -1 : last;
   }
 
-  #accepts(head: readonly Buffer[], chunk: Buffer, start: number, end: number): boolean {
+  #judge(head: readonly Buffer[], chunk: Buffer, start: number, end: number): boolean | readonly Buffer[] {
     return this.#onLine === undefined || this.#onLine(new Line(head, chunk, start, end));
   }
 

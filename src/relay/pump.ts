@@ -7,8 +7,8 @@
 import type { Readable } from "node:stream";
 import { systemErrorCode } from "../errors.ts";
 import type { Line, OverlongLine } from "./line.ts";
-import type { LineSink } from "./line-sink.ts";
-import { LineSplitter } from "./line-splitter.ts";
+import type { LineTarget } from "./line-sink.ts";
+import { LineSplitter, type LineSplitterOptions } from "./line-splitter.ts";
 
 /** Bytes of the next line that are read while the sink is still busy with the last. */
 const READ_AHEAD = 1_048_576;
@@ -18,6 +18,8 @@ export interface PumpOptions {
   readonly maxLineBytes: number;
   /** Sees every line just before it goes out. */
   readonly onLine?: (line: Line) => void;
+  /** Says of every line what goes out: the line, nothing, or other whole lines. */
+  readonly judge?: (line: Line) => boolean | readonly Buffer[];
   /** A line was too long and did not go out; see answerOverlong. */
   readonly onOverlong?: (line: OverlongLine) => void;
   /** Takes the lines before the first message instead of the sink: start-up chatter on stdout. */
@@ -36,7 +38,7 @@ export interface PumpEnd {
 }
 
 /** The source is paused afterwards, and neither stream is ended or destroyed. */
-export function pumpLines(source: Readable, sink: LineSink, options: PumpOptions): Promise<PumpEnd> {
+export function pumpLines(source: Readable, sink: LineTarget, options: PumpOptions): Promise<PumpEnd> {
   return new Promise((resolve) => {
     const { maxLineBytes, onOverlong, signal } = options;
     const splitter = new LineSplitter({ maxLineBytes, onOverlong, onLine: lineJudge(options) });
@@ -90,8 +92,8 @@ export function pumpLines(source: Readable, sink: LineSink, options: PumpOptions
 }
 
 /** Undefined if no line needs to be looked at: then chunks pass without being taken apart. */
-function lineJudge({ onLine, onNoise }: PumpOptions): ((line: Line) => boolean) | undefined {
-  if (onLine === undefined && onNoise === undefined) return undefined;
+function lineJudge({ onLine, judge, onNoise }: PumpOptions): LineSplitterOptions["onLine"] {
+  if (onLine === undefined && judge === undefined && onNoise === undefined) return undefined;
   let hasSpoken = onNoise === undefined;
   return (line) => {
     if (!hasSpoken) {
@@ -102,6 +104,6 @@ function lineJudge({ onLine, onNoise }: PumpOptions): ((line: Line) => boolean) 
       }
     }
     onLine?.(line);
-    return true;
+    return judge?.(line) ?? true;
   };
 }

@@ -125,8 +125,12 @@ export class Recall {
     return this.#listens.size > 0 && keyIn(this.#listens, id) !== undefined;
   }
 
-  get listens(): readonly string[] {
-    return [...this.#listens.values()];
+  /** The open listens, with the lines that opened them. */
+  get openListens(): readonly { readonly id: string; readonly line: Buffer }[] {
+    return [...this.#listens].map(([key, id]) => ({
+      id,
+      line: this.#entries.get(`listen ${key}`)?.step.line ?? Buffer.alloc(0),
+    }));
   }
 
   /** The client or the server has ended a listen; false if it was none. */

@@ -16,6 +16,7 @@ import { batchLines } from "./batch.ts";
 import { errorResponse, withdrawal } from "./error-response.ts";
 import { HeldLines } from "./held-lines.ts";
 import { rawValue } from "./json-span.ts";
+import type { ClientRequest } from "./ledger.ts";
 import type { Line } from "./line.ts";
 import { wordsIn } from "./long-work.ts";
 import { isId, keyOf } from "./message-id.ts";
@@ -27,6 +28,8 @@ import type { ClientVerdict, Letter, ServerVerdict } from "./verdict.ts";
 export interface SessionOptions {
   /** Nothing of the client is unanswered by this generation, and it is at no longer work. */
   readonly onIdle?: (generation: number) => void;
+  /** Ms on a steady clock, for how long a line has been held. */
+  readonly now?: () => number;
 }
 
 const CURRENT: ClientVerdict = { to: "current" };
@@ -38,6 +41,7 @@ const SUBSCRIPTION = ["params", "_meta", "io.modelcontextprotocol/subscriptionId
 export class Session {
   readonly recall = new Recall();
   readonly #onIdle: (generation: number) => void;
+  readonly #now: () => number;
   readonly #traffic = new Map<number, Traffic>();
   readonly #serverRequests = new ServerRequests();
   readonly #held = new HeldLines();
@@ -45,8 +49,9 @@ export class Session {
   #isHolding = false;
   #hasAnswered = false;
 
-  constructor({ onIdle = () => undefined }: SessionOptions = {}) {
+  constructor({ onIdle = () => undefined, now = () => 0 }: SessionOptions = {}) {
     this.#onIdle = onIdle;
+    this.#now = now;
   }
 
   /** A server is there, and is not the current one yet. Numbers begin with 1 and grow. */
@@ -77,9 +82,14 @@ export class Session {
     return this.#current ? this.takeOver(this.#current.number) : [];
   }
 
-  /** Answers for what is held, which no server will have heard. */
-  refuseHeld(reason: string): readonly Buffer[] {
-    return this.#held.refuse(reason);
+  /** Answers for the requests that are held since before `since`, which no server will have heard. */
+  refuseHeld(reason: string, since = Number.POSITIVE_INFINITY): readonly Buffer[] {
+    return this.#held.refuse(reason, since);
+  }
+
+  /** The requests that are held, handed over to who answers them; what else is held goes nowhere. */
+  takeHeld(): readonly ClientRequest[] {
+    return this.#held.take().flatMap(({ envelope }) => (envelope.type === "request" ? [envelope] : []));
   }
 
   get heldBytes(): number {
@@ -88,6 +98,14 @@ export class Session {
 
   get hasHeld(): boolean {
     return !this.#held.isEmpty;
+  }
+
+  /** The current server takes nothing more, though what it has said may still come: what is new is held. */
+  lost(number: number): void {
+    const traffic = this.#of(number);
+    traffic.place = "draining";
+    traffic.isDeaf = true;
+    if (this.#current === traffic) this.#current = undefined;
   }
 
   /**
@@ -116,8 +134,14 @@ export class Session {
     return this.#traffic.get(number)?.isBusy ?? false;
   }
 
-  unanswered(number: number): number {
-    return this.#traffic.get(number)?.ledger.unanswered ?? 0;
+  /** What the client has asked this generation and not heard yet, oldest first. */
+  unanswered(number: number): readonly ClientRequest[] {
+    return this.#traffic.get(number)?.ledger.requests ?? [];
+  }
+
+  /** The same, handed over to who answers them. */
+  takeUnanswered(number: number): readonly ClientRequest[] {
+    return this.#traffic.get(number)?.ledger.takeUnanswered() ?? [];
   }
 
   /** Requests of the client that any living server has, and those that are held. */
@@ -223,7 +247,7 @@ export class Session {
     this.recall.clientSaid(line);
     if (this.#isAlone()) return CURRENT;
     const introduced = [...this.#traffic.values()].filter(
-      ({ isIntroduced, isMuted }) => isIntroduced && !isMuted,
+      ({ isIntroduced, isMuted, isDeaf }) => isIntroduced && !isMuted && !isDeaf,
     );
     if (introduced.length === 0) return this.#hold(line);
     return some(introduced.map(({ number }) => ({ generation: number, bytes: line.bytes })));
@@ -349,14 +373,14 @@ export class Session {
   }
 
   #hold(line: Line, id?: string): ClientVerdict {
-    this.#held.add(line, id);
+    this.#held.add(line, id, this.#now());
     return HELD;
   }
 
   #draining(): Traffic | undefined {
     if (this.#traffic.size < 2) return undefined;
     for (const traffic of this.#traffic.values()) {
-      if (traffic.place === "draining" && !traffic.isMuted) return traffic;
+      if (traffic.place === "draining" && !traffic.isMuted && !traffic.isDeaf) return traffic;
     }
     return undefined;
   }

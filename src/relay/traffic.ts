@@ -19,6 +19,8 @@ export class Traffic {
   isIntroduced = false;
   /** Nothing that it says goes to the client any more. */
   isMuted = false;
+  /** It takes nothing more. */
+  isDeaf = false;
 
   constructor(number: number, onIdle: (number: number) => void) {
     this.number = number;

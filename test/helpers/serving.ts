@@ -75,9 +75,11 @@ export function serving(plan: LaunchPlan, changes: Partial<ServeOptions> = {}): 
       };
     },
     ...changes,
-    onStarted: (started_) => {
+    onStarted: (started_, replace) => {
+      changes.onStarted?.(started_, replace);
       started.add(started_);
       tellPid(started_);
+      return undefined;
     },
   });
   served.catch(() => undefined);

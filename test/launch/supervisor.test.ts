@@ -94,16 +94,16 @@ describe("a served server", () => {
     expect((await client.served).exitCode).toBe(0);
   });
 
-  it("leaves its unanswered requests in the ledger when it dies", async () => {
+  it("leaves its unanswered requests to the caller when it dies before its first answer", async () => {
     const client = serving(planFor(["stay:forever"]));
     client.stdin.write(HELLO);
 
     process.kill(await client.pid, "SIGKILL");
 
-    const { ledger, exitCode } = await client.served;
+    const { hasAnswered, unanswered, exitCode } = await client.served;
     expect(exitCode).toBe(137);
-    expect(ledger.hasAnswered).toBe(false);
-    expect(ledger.requests).toEqual([{ id: "1", method: "initialize" }]);
+    expect(hasAnswered).toBe(false);
+    expect(unanswered).toEqual([{ id: "1", method: "initialize" }]);
   });
 
   it("leaves to its successor what the client says after its death", async () => {

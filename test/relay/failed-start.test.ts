@@ -1,8 +1,6 @@
 import { PassThrough, Writable } from "node:stream";
 import { describe, expect, test, vi } from "vitest";
-import { answerFailedStart, answerUnanswered } from "../../src/relay/failed-start.ts";
-import { RequestLedger } from "../../src/relay/ledger.ts";
-import { Line } from "../../src/relay/line.ts";
+import { answerFailedStart } from "../../src/relay/failed-start.ts";
 import { LineSink } from "../../src/relay/line-sink.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 
@@ -157,28 +155,5 @@ describe("answerFailedStart", () => {
     expect(isOver()).toBe(false);
     await clock.advance(1);
     await over;
-  });
-});
-
-describe("answerUnanswered", () => {
-  test("answers each open request once", () => {
-    const ledger = new RequestLedger();
-    for (const line of [
-      INITIALIZE,
-      '{"id":"x","method":"tools/list"}\n',
-      '{"id":2,"method":"subscriptions/listen"}\n',
-    ]) {
-      ledger.clientSaid(new Line([], Buffer.from(line)));
-    }
-    const output = new PassThrough();
-    const sink = new LineSink(output);
-
-    expect(answerUnanswered(ledger, sink, MESSAGE)).toBe(2);
-    expect(answerUnanswered(ledger, sink, MESSAGE)).toBe(0);
-    const answers = `${output.read()}`
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line));
-    expect(answers).toEqual([errorFor(0), errorFor("x")]);
   });
 });
