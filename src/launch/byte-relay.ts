@@ -34,6 +34,8 @@ export class ByteRelay {
     transform.on("end", this.#flush);
     void this.done.then(() => {
       sink.off("close", this.#readerGone);
+      // One stream may see many relays; but an error that nobody listens for would end the process.
+      if (sink.listenerCount("error") > 1) sink.off("error", this.#readerGone);
     });
     if (sink.destroyed || sink.writableEnded) this.#readerGone();
     else source.pipe(transform).pipe(sink, { end: false });
