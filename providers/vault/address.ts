@@ -4,6 +4,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { ProviderError, systemErrorCode } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
+import { addressProblem } from "./address-problem.ts";
 import { mountProblem } from "./path.ts";
 import { absolutePath } from "./places.ts";
 import type { VaultSettings } from "./settings.ts";
@@ -40,27 +41,10 @@ export async function readAddress(settings: VaultSettings, context: ProviderCont
   };
 }
 
-/** Why this can't be the address of a server, or undefined if it can. The text itself is not repeated. */
-export function addressProblem(text: string): string | undefined {
-  if (!URL.canParse(text)) return "write an address such as https://vault.example.com:8200";
-  const url = new URL(text);
-  if (url.protocol !== "https:" && url.protocol !== "http:") return "an address begins with https://";
-  if (url.username || url.password) return "an address holds no user name or password; those belong to auth:";
-  if (url.search || url.hash) return "an address ends before any ? or #";
-  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
-    return "an address begins with https://; http:// would show every secret to the network";
-  }
-  return undefined;
-}
-
 /** OpenBao's name of a variable wins, as it does for `bao`; an empty one is as good as none. */
 export function variable({ env }: ProviderContext, name: string): string | undefined {
   const [openBao, vault] = [env.get(`BAO_${name}`), env.get(`VAULT_${name}`)];
   return openBao || vault || undefined;
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|(.*\.)localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 }
 
 function warnOfSkippedVerification(context: ProviderContext): void {

@@ -16,7 +16,7 @@ export interface VaultRequest {
   readonly path: string;
   readonly query?: string;
   readonly body?: object;
-  /** May be sent again when no answer came: a read that leaves nothing behind. */
+  /** True for what may be sent again after no answer or a failure: it leaves nothing behind. */
   readonly isRepeatable?: boolean;
 }
 
@@ -42,7 +42,7 @@ export class VaultClient {
     this.#library ??= loadLibrary(this.#address.url, this.#connection);
     const library = await untilAborted(signal, this.#library);
     const once = () => call(library, request, { headers: this.#headers(token), signal });
-    return request.isRepeatable ? retried(once, this.#clock, signal) : once();
+    return retried(once, request.isRepeatable ?? false, this.#clock, signal);
   }
 
   close(): void {

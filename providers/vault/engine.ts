@@ -85,10 +85,9 @@ export async function writeVersion(
   if (says(/did not match the current version/)) {
     throw new ProviderError("conflict", "somebody else has written it meanwhile (400)", { hint: "again" });
   }
-  if (says(/check-and-set parameter required/)) {
-    throw new ProviderError("conflict", "this mount takes a value only for a known version (400)", {
-      hint: "again",
-    });
+  if (cas === undefined && says(/check-and-set parameter required/)) {
+    const current = await readVersion(session, { mount, rest }, undefined, signal);
+    return writeVersion(session, { mount, rest }, data, current?.number ?? 0, signal);
   }
   throw refused(session, answer, { path: `${mount.path}data/${rest}`, capability: "update" });
 }

@@ -24,7 +24,7 @@ export class OutOfReach extends ProviderError {
 
 /** The server could not be reached, or broke off. */
 export function noAnswerError({ code }: NoAnswer, url: string): OutOfReach {
-  if (/^(DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_)/.test(code)) {
+  if (/^(DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|CERT_SIGNATURE_|CERT_UNTRUSTED)/.test(code)) {
     return new ProviderError(
       "unavailable",
       `the certificate of ${url} is signed by nobody we trust (${code})`,

@@ -1,4 +1,4 @@
-/** Sends an idempotent read again where that may help: full-jitter backoff within the signal. */
+/** Sends again where that may help and does nothing twice: full-jitter backoff within the signal. */
 import type { Clock } from "../../src/clock.ts";
 import { untilAborted } from "../../src/clock.ts";
 import { type Answer, isRecord, type Outcome } from "./exchange.ts";
@@ -10,6 +10,8 @@ const LONGEST_PAUSE_MS = 5_000;
 
 /** 412: a standby that has not caught up yet; it asks to be asked again. */
 const PASSING = new Set([412, 429, 500, 502, 503, 504]);
+/** It was not even begun, so that nothing is done twice. */
+const TURNED_AWAY = 429;
 /** Of these a second try gets the same. */
 const LASTING_CODE =
   /CERT|SIGNED|^ERR_TLS|^ERR_SSL|^EPROTO$|^UNABLE_TO_|^TOO_LARGE$|^CLOSED$|^HPE_|^ERR_INVALID/;
@@ -17,19 +19,22 @@ const LASTING_CODE =
 /** Rejects with the signal's reason when that is aborted. */
 export async function retried(
   send: () => Promise<Outcome>,
+  isRepeatable: boolean,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Outcome> {
   for (let attempt = 0; ; attempt++) {
     const outcome = await send();
     const asked = outcome.type === "answer" ? outcome.retryAfterMs : undefined;
-    if (attempt + 1 >= ATTEMPTS || !mayPass(outcome) || (asked ?? 0) > LONGEST_PAUSE_MS) return outcome;
+    if (attempt + 1 >= ATTEMPTS || !mayPass(outcome, isRepeatable) || (asked ?? 0) > LONGEST_PAUSE_MS)
+      return outcome;
     const pauseMs = Math.random() * FIRST_PAUSE_MS * 2 ** attempt;
     await pause(Math.max(asked ?? 0, pauseMs), clock, signal);
   }
 }
 
-function mayPass(outcome: Outcome): boolean {
+function mayPass(outcome: Outcome, isRepeatable: boolean): boolean {
+  if (!isRepeatable) return outcome.type === "answer" && outcome.status === TURNED_AWAY;
   if (outcome.type === "no-answer") return !LASTING_CODE.test(outcome.code);
   return PASSING.has(outcome.status) && !isSealed(outcome);
 }

@@ -1,6 +1,6 @@
 /** What a profile file may say about a Vault: the settings under `providers:` and the refs. Each rule has its words. */
 import * as z from "zod/mini";
-import { addressProblem } from "./address.ts";
+import { addressProblem } from "./address-problem.ts";
 import { mountProblem, pathProblem } from "./path.ts";
 
 const ABSOLUTE_PATH = /^(~\/|\/|[A-Za-z]:[\\/])/;

@@ -5,8 +5,6 @@
 import type { Clock, Timer } from "../../src/clock.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
 
-/** Node runs a longer timer at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Near its end a renewal gives only what is left; below this it is not worth another. */
 const SHORTEST_RENEWAL_MS = 5_000;
 
@@ -101,13 +99,11 @@ export class Token {
   #schedule(): void {
     const isUseful = this.#term.renewable && this.#term.durationMs >= SHORTEST_RENEWAL_MS;
     if (this.#timer || !isUseful || this.#isClosed || this.#holders === 0) return;
-    const wantedMs = Math.max(0, this.leftMs - this.#term.durationMs / 3);
-    const waitMs = Math.min(wantedMs, LONGEST_TIMER_MS);
     const wake = () => {
       this.#timer = undefined;
-      if (waitMs < wantedMs) this.#schedule();
-      else void this.#renew(this).then((term) => this.learn(term));
+      void this.#renew(this).then((term) => this.learn(term));
     };
+    const waitMs = Math.max(0, this.leftMs - this.#term.durationMs / 3);
     this.#timer = this.#clock.after(waitMs, wake, { background: true });
   }
 }
