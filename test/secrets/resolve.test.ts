@@ -71,6 +71,7 @@ describe("resolveSecrets", () => {
 
     expect(valuesOf(resolved)).toEqual({ U: "canary-u", P: "canary-p", C: "canary-c" });
     expect(backend.calls).toEqual([["a/b", "c"]]);
+    await resolved.held.release();
     expect(backend.closed).toBe(1);
   });
 
