@@ -67,7 +67,9 @@ export function awsFailure(error: unknown, surroundings: Surroundings): Provider
   }
   const { name, message, $metadata, $response } = error as SdkError;
   const status = numberOf($response?.statusCode) ?? numberOf($metadata?.httpStatusCode);
-  if (status === undefined) return connectionFailure(error, surroundings);
+  // The answer of a connection that broke in the middle of it has a status too.
+  if (status === undefined || systemErrorCode(error) !== undefined)
+    return connectionFailure(error, surroundings);
   const facts: Facts = {
     ...surroundings,
     code: typeof name === "string" ? name : "",
@@ -232,6 +234,11 @@ export function loginHint(profile: string | undefined): string {
 
 function strangeAnswer(facts: Facts): AwsError {
   const { status, trace } = facts;
+  if (status === 401 || status === 403) {
+    return new AwsError("denied", `access is denied (${trace})`, {
+      hint: "the proxy on the way, and the endpoint's policy",
+    });
+  }
   if (status >= 300 && status < 400) {
     return new AwsError("invalid", `it answers with a redirect, which is not followed (${trace})`, {
       hint: "the endpoint in the settings",
@@ -239,7 +246,7 @@ function strangeAnswer(facts: Facts): AwsError {
   }
   // The SDK could not read the answer: a proxy's page, or something else that listens there.
   if (/^(?:SyntaxError|TypeError|Error|Unknown|UnknownError)?$/.test(facts.code)) {
-    return new AwsError("unavailable", `what answers there is not Secrets Manager (${trace})`, {
+    return new AwsError("invalid", `what answers there is not Secrets Manager (${trace})`, {
       hint: "the endpoint in the settings, and the proxy on the way",
     });
   }
@@ -283,6 +290,13 @@ function connectionFailure(error: unknown, { region }: Surroundings): AwsError {
       hint: "the endpoint, the proxy or the firewall on the way",
       isPassing: true,
       awsCode: "TimeoutError",
+    });
+  }
+  if (code === "ECONNREFUSED") {
+    return new AwsError("unavailable", `the connection is refused: nobody listens there (${code})`, {
+      hint: "the endpoint in the settings, and its port",
+      isPassing: true,
+      awsCode: code,
     });
   }
   return new AwsError("unavailable", `the connection to Secrets Manager failed${code && ` (${code})`}`, {

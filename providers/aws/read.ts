@@ -161,8 +161,8 @@ function secretOf(value: Value, { binary }: AwsRef): Answer {
 
 function bytesAsText(bytes: Uint8Array | undefined, binary: AwsRef["binary"]): string | ProviderError {
   if (bytes === undefined) {
-    return new ProviderError("missing", "the version has no value", {
-      hint: "aws secretsmanager put-secret-value",
+    return new ProviderError("invalid", "what answers there is not Secrets Manager: it gives no value", {
+      hint: "the endpoint in the settings",
     });
   }
   const buffer = Buffer.from(bytes);
