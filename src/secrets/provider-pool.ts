@@ -118,10 +118,7 @@ export class ProviderPool {
           ? pickField(answer.value, ref.field)
           : answer.value;
     if (!(value instanceof ProviderError)) return { ...(answer as FetchedSecret), value };
-    throw new McpRunError(value.code, `Cannot read ${ref.text}: ${value.reason}`, {
-      ...(value.hint && { hint: value.hint }),
-      details: value.details,
-    });
+    throw unreadable(ref, value);
   }
 
   /** The kind and the settings behind a provider's name. Rejects with McpRunError if there is no such provider. */
@@ -306,10 +303,19 @@ export class ProviderPool {
       );
     }
     const { ref } = parsed;
-    const { value } = await this.#waiting.during(name, needed, () => this.read(ref, signal));
+    const { value } = await this.#waiting.during(name, needed, () =>
+      this.read(ref, signal).catch((error: unknown) => {
+        // Of the other provider as a whole; it has to be named, or this one would seem to be the silent one.
+        throw error instanceof ProviderError ? unreadable(ref, error) : error;
+      }),
+    );
     this.secretZero.push({ name: needed.toUpperCase(), value });
     return value;
   }
+}
+
+function unreadable({ text }: Ref, { code, reason, hint, details }: ProviderError): McpRunError {
+  return new McpRunError(code, `Cannot read ${text}: ${reason}`, { ...(hint && { hint }), details });
 }
 
 function malformed(message = "the ref is malformed"): ProviderError {
