@@ -12,9 +12,13 @@ export default defineConfig({
   external: [/^node:/, "@napi-rs/keyring"],
   // The package's ES modules: its CommonJS build, which Node would take, can't be shaken and loads 4 ms slower.
   resolve: { alias: { yaml: join(import.meta.dirname, "node_modules/yaml/browser/index.js") } },
+  // The AWS SDK prints on Node 20 that it will want a newer one. A variable would be inherited by every program.
+  transform: { define: { "process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": '"true"' } },
   output: {
     dir: "dist",
     format: "cjs",
+    // An import() of a Node module would need a callback that a script from the code cache does not have.
+    dynamicImportInCjs: false,
     entryFileNames: "[name].cjs",
     chunkFileNames: "chunks/[name]-[hash].cjs",
     cleanDir: true,
@@ -29,8 +33,24 @@ export default defineConfig({
       ],
     },
   },
-  plugins: [asciiOnly(), thirdPartyNotices()],
+  plugins: [modulesOfAws(), asciiOnly(), thirdPartyNotices()],
 });
+
+/** The AWS SDK's ES modules, of which only what is used gets in; Node would take its CommonJS build, which is whole. */
+function modulesOfAws(): Plugin {
+  return {
+    name: "modules-of-aws",
+    resolveId: {
+      filter: { id: /^@(?:aws-sdk|smithy)\// },
+      handler(source) {
+        const [, name = "", path = ""] = /^(@[^/]+\/[^/]+)(.*)$/.exec(source) ?? [];
+        const folder = join(import.meta.dirname, "node_modules", name);
+        const { exports, module } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+        return join(folder, exports?.[`.${path}`]?.module ?? module);
+      },
+    },
+  };
+}
 
 /** One character beyond Latin-1 makes V8 keep the whole file in two bytes a character, and decode it slowly. */
 function asciiOnly(): Plugin {

@@ -1,15 +1,36 @@
-/** `azure-key-vault`: under construction. */
-import * as z from "zod/mini";
-import { ProviderError } from "../src/errors.ts";
-import type { ProviderKind } from "../src/secrets/provider.ts";
+/**
+ * `azure-key-vault`: secrets of one vault of Azure, or of an emulator. The SDK is loaded when a vault is opened, and
+ * of its credentials only the one that the profile names. The parts are in azure/, the guide is
+ * docs/providers/azure-key-vault.md.
+ */
+import type { ProviderContext, ProviderKind, RotatableStore } from "../src/secrets/provider.ts";
+import { pathOf, readSetting } from "./azure/files.ts";
+import { type AzureConfig, type AzureRef, configSchema, refSchema, settingsOf } from "./azure/settings.ts";
 
-export const azureKind: ProviderKind<object, { path: string }> = {
+export interface AzureKind extends ProviderKind<AzureConfig, AzureRef> {
+  open(config: AzureConfig, context: ProviderContext): Promise<RotatableStore<AzureRef>>;
+}
+
+export const azureKind: AzureKind = {
   name: "azure-key-vault",
   worksWithoutSettings: false,
   isRemote: true,
-  configSchema: z.looseObject({}),
-  refSchema: z.strictObject({ path: z.string() }),
-  async open() {
-    throw new ProviderError("invalid", "this backend is not built yet");
+  configSchema,
+  refSchema,
+  async open(config, context) {
+    const settings = settingsOf(config);
+    const ca = settings.caCert && (await readSetting("caCert", pathOf(settings.caCert, context)));
+    const [{ tokenSource }, { Login }, { VaultConnection }, { KeyVault }] = await Promise.all([
+      import("./azure/login/token-source.ts"),
+      import("./azure/login/login.ts"),
+      import("./azure/connection.ts"),
+      import("./azure/key-vault.ts"),
+    ]);
+    const login = new Login(await tokenSource(settings, ca, context), context.clock);
+    return new KeyVault(
+      new VaultConnection(settings, ca, login, context.clock),
+      context.clock,
+      settings.ignoreDates,
+    );
   },
 };

@@ -1,15 +1,21 @@
-/** `vault`: under construction. */
-import * as z from "zod/mini";
-import { ProviderError } from "../src/errors.ts";
+/**
+ * `vault`: HashiCorp Vault and OpenBao, KV in both versions and every engine that gives a value for a read. Without
+ * settings it goes by VAULT_ADDR and VAULT_TOKEN; the parts are in vault/, the guide is docs/providers/vault.md.
+ */
 import type { ProviderKind } from "../src/secrets/provider.ts";
+import { readAddress } from "./vault/address.ts";
+import { readCredential } from "./vault/credential.ts";
+import { VaultProvider } from "./vault/provider.ts";
+import { configSchema, refSchema, type VaultRef, type VaultSettings } from "./vault/settings.ts";
 
-export const vaultKind: ProviderKind<object, { path: string }> = {
+export const vaultKind: ProviderKind<VaultSettings, VaultRef> = {
   name: "vault",
-  worksWithoutSettings: false,
+  worksWithoutSettings: true,
   isRemote: true,
-  configSchema: z.looseObject({}),
-  refSchema: z.strictObject({ path: z.string() }),
-  async open() {
-    throw new ProviderError("invalid", "this backend is not built yet");
+  configSchema,
+  refSchema,
+  async open(settings, context) {
+    const address = await readAddress(settings, context);
+    return new VaultProvider(address, await readCredential(settings, context), settings.mount, context);
   },
 };

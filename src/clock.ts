@@ -9,17 +9,25 @@ export interface Clock {
   now(): number;
   /** Ms since some fixed point; never goes back. */
   monotonic(): number;
-  /** Calls `callback` once after `ms`; `background: true` does not keep the process alive. */
+  /** Calls `callback` once after `ms`, however long; `background: true` does not keep the process alive. */
   after(ms: number, callback: () => void, options?: { background?: boolean }): Timer;
 }
+
+/** What setTimeout can wait: a longer time would be over at once (2^31 - 1 ms, 24.8 days). */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   // The first look at `performance` takes a millisecond, and every start would take it.
   monotonic: () => Number(process.hrtime.bigint()) / 1e6,
   after(ms, callback, options) {
-    const handle = setTimeout(callback, ms);
-    if (options?.background) handle.unref();
+    let handle: NodeJS.Timeout;
+    const wait = (left: number) => {
+      const part = Math.min(left, LONGEST_TIMEOUT_MS);
+      handle = setTimeout(() => (left > part ? wait(left - part) : callback()), part);
+      if (options?.background) handle.unref();
+    };
+    wait(ms);
     return { cancel: () => clearTimeout(handle) };
   },
 };

@@ -9,7 +9,12 @@ export type McpRunEvent =
       readonly profile: string;
       readonly generation: number;
       readonly pid: number;
-      readonly secrets: readonly { readonly name: string; readonly from: string }[];
+      readonly secrets: readonly {
+        readonly name: string;
+        readonly from: string;
+        /** Set if it came from the cache: ms since the backend gave it. */
+        readonly cachedMs?: number;
+      }[];
       readonly ms: number;
     }
   | { readonly type: "warning"; readonly message: string; readonly hint?: string }

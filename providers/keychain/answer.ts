@@ -2,15 +2,7 @@
  * The helper's side: does one request with the native library. On Linux every entry is pinned to the Secret
  * Service, since the library would fall back to the kernel's keyring without a word, which forgets.
  */
-import {
-  type Failure,
-  type HelperItem,
-  type HelperReply,
-  type HelperRequest,
-  type ItemAnswer,
-  NOTES,
-  type Trouble,
-} from "./protocol.ts";
+import type { Failure, HelperItem, HelperReply, HelperRequest, ItemAnswer, Trouble } from "./protocol.ts";
 
 /** What is used of @napi-rs/keyring. */
 export interface KeyringLibrary {
@@ -47,26 +39,23 @@ export function answer(library: KeyringLibrary, request: HelperRequest): HelperR
   const perform = (): HelperReply => {
     switch (request.operation) {
       case "probe":
-        entry(NOTES, "probe");
-        return { type: "done", found: true };
+        entry("mcp-run", "probe");
+        return { type: "done" };
       case "get":
         return { type: "answers", answers: getAll(request.items, get) };
-      case "put":
-        // Noted first: a note without its item is left out of the list, an item without a note is lost to it.
-        entry(NOTES, request.path).setPassword(request.at);
-        entry(request.item.service, request.item.account).setPassword(request.value);
-        return { type: "done", found: true };
-      case "remove": {
-        const found = entry(request.item.service, request.item.account).deletePassword();
-        entry(NOTES, request.path).deletePassword();
-        return { type: "done", found };
-      }
+      case "change":
+        for (const { item, value } of request.changes) {
+          const changed = entry(item.service, item.account);
+          if (value === null) changed.deletePassword();
+          else changed.setPassword(value);
+        }
+        return { type: "done" };
       case "list":
         return {
-          type: "notes",
-          notes: library
-            .findCredentials(NOTES)
-            .map(({ account, password }) => ({ path: account, at: password })),
+          type: "items",
+          items: library
+            .findCredentials(request.service)
+            .map(({ account, password }) => ({ account, value: password })),
         };
     }
   };
@@ -102,8 +91,12 @@ function byTarget(library: KeyringLibrary, item: HelperItem, target: string): st
   return found[0]?.password ?? null;
 }
 
-/** By the words of keyring-core's errors, dbus-secret-service's and macOS's OSStatus texts. */
+/** By the words of keyring-core's errors, dbus-secret-service's, macOS's OSStatus texts and Windows' codes. */
 const TROUBLES: readonly (readonly [RegExp, Trouble])[] = [
+  [/NO_SUCH_LOGON_SESSION/, "no-session"],
+  // errSecAuthFailed: «Deny» in the dialog; errSecNotAvailable, errSecNoSuchKeychain, errSecNoDefaultKeychain.
+  [/(user ?name or|name or the) passphrase you entered|passphrase .*is not correct/i, "refused"],
+  [/no keychain is available|keychain could not be found/i, "no-collection"],
   [
     /prompt was dismissed|object locked|locked object|IsLocked|interaction is not allowed|cancell?ed/i,
     "locked",

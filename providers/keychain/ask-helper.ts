@@ -35,8 +35,17 @@ export async function askHelper(
     if (outcome.type !== "exited" || outcome.exitCode !== 0) {
       throw troubleError({ trouble: "failed", detail: `its helper program: ${outcome.type}` });
     }
-    return JSON.parse(outcome.stdout.toString()) as HelperReply;
+    return parsed(outcome.stdout.toString());
   } finally {
     announcement.cancel();
+  }
+}
+
+/** Its error is not passed on: the parser's message quotes the text, which holds secrets. */
+function parsed(reply: string): HelperReply {
+  try {
+    return JSON.parse(reply) as HelperReply;
+  } catch {
+    return { type: "trouble", trouble: "failed", detail: "its helper program gave half an answer" };
   }
 }

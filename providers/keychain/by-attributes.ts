@@ -4,8 +4,8 @@
  */
 import { isUtf8 } from "node:buffer";
 import { ProviderError } from "../../src/errors.ts";
-import type { FetchedSecret, ProviderContext } from "../../src/secrets/provider.ts";
-import { Secret } from "../../src/secrets/secret.ts";
+import type { ProviderContext } from "../../src/secrets/provider.ts";
+import type { ItemAnswer } from "./protocol.ts";
 import { troubleError, waitedInVain } from "./trouble.ts";
 
 const MAX_BYTES = 1024 * 1024;
@@ -21,7 +21,7 @@ export async function readByAttributes(
   env: Readonly<Record<string, string>>,
   timeoutMs: number,
   signal: AbortSignal,
-): Promise<FetchedSecret | ProviderError> {
+): Promise<ItemAnswer | ProviderError> {
   const outcome = await runProgram({
     argv: ["secret-tool", "lookup", ...Object.entries(attributes).flat()],
     env,
@@ -39,7 +39,7 @@ export async function readByAttributes(
     return troubleError({ trouble: "failed", detail: `secret-tool: ${outcome.type}` });
   if (outcome.exitCode === 0) {
     if (!isUtf8(outcome.stdout)) return troubleError({ trouble: "not-text" });
-    return { value: new Secret(outcome.stdout.toString()) };
+    return { type: "value", value: outcome.stdout.toString() };
   }
   if (outcome.stderr !== "") return troubleError({ trouble: "absent" });
   // Its exit code does not tell an absent item from one that stayed locked.

@@ -4,9 +4,6 @@
  * can't be cancelled, and keeps a Node process from ending.
  */
 
-/** Under this service each item that mcp-run has written is noted: account = its path, password = when. */
-export const NOTES = "mcp-run entries";
-
 export interface HelperItem {
   readonly service: string;
   readonly account: string;
@@ -15,26 +12,28 @@ export interface HelperItem {
   readonly accountGiven?: boolean;
 }
 
+export interface ItemChange {
+  readonly item: HelperItem;
+  /** `null` deletes the item. */
+  readonly value: string | null;
+}
+
 export type HelperRequest =
   /** Connects, asks for nothing. */
   | { readonly operation: "probe" }
   | { readonly operation: "get"; readonly items: readonly HelperItem[] }
-  | {
-      readonly operation: "put";
-      readonly item: HelperItem;
-      readonly value: string;
-      readonly path: string;
-      /** ISO 8601 */
-      readonly at: string;
-    }
-  | { readonly operation: "remove"; readonly item: HelperItem; readonly path: string }
-  | { readonly operation: "list" };
+  /** One after the other; those after one that fails are left undone. */
+  | { readonly operation: "change"; readonly changes: readonly ItemChange[] }
+  /** All items of a service. */
+  | { readonly operation: "list"; readonly service: string };
 
 /** Why a keychain did not do it. */
 export type Trouble =
   | "absent"
   | "no-library"
+  | "no-session"
   | "locked"
+  | "refused"
   | "no-collection"
   | "silent"
   | "ambiguous"
@@ -56,6 +55,9 @@ export interface Failure {
 
 export type HelperReply =
   | { readonly type: "answers"; readonly answers: readonly ItemAnswer[] }
-  | { readonly type: "done"; readonly found: boolean }
-  | { readonly type: "notes"; readonly notes: readonly { readonly path: string; readonly at: string }[] }
+  | { readonly type: "done" }
+  | {
+      readonly type: "items";
+      readonly items: readonly { readonly account: string; readonly value: string }[];
+    }
   | Failure;

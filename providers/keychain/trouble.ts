@@ -26,6 +26,16 @@ const WORDS: Readonly<Record<Trouble, Words>> = {
     reason: "the keychain library @napi-rs/keyring can't be loaded on this platform",
     hint: `reinstalling mcp-run with optional dependencies, or ${ELSEWHERE}`,
   },
+  "no-session": {
+    failure: "unavailable",
+    reason: "Windows gives no credentials to this logon session (ERROR_NO_SUCH_LOGON_SESSION)",
+    hint: `starting it from a desktop session instead of a service or SSH, or ${ELSEWHERE}`,
+  },
+  refused: {
+    failure: "denied",
+    reason: "the keychain refused us this item: its dialog was answered with «Deny»",
+    hint: "again, and «Always Allow»; or Keychain Access, where the item's Access Control names who may read it",
+  },
   locked: { failure: "unavailable", reason: "the keychain is locked, and was not unlocked", hint: UNLOCK },
   "no-collection": {
     failure: "unavailable",

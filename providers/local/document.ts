@@ -21,6 +21,17 @@ export interface StoredVersion {
   readonly value: string;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
+  /** The rotation that has made it current, which may ask again after a crash. */
+  readonly promotedBy?: string;
+}
+
+/** What a rotation has put beside an entry; nobody reads it who asks for the entry. */
+export interface StoredCandidate {
+  readonly rotationId: string;
+  readonly operator: string;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly version: StoredVersion;
 }
 
 export interface Entry {
@@ -35,6 +46,8 @@ export interface StoreDocument {
   readonly version: typeof FORMAT_VERSION;
   /** Without a prototype, so that any name is just a name. */
   readonly entries: Readonly<Record<string, Entry>>;
+  /** By the entry's name; the entry itself may not be there yet. Without a prototype too. */
+  readonly candidates?: Readonly<Record<string, StoredCandidate>>;
 }
 
 export function emptyDocument(): StoreDocument {
@@ -56,7 +69,16 @@ export function parseDocument(text: string): StoreDocument {
   for (const [name, entry] of Object.entries(document.entries)) {
     if (!isEntry(entry)) throw foreign(`its entry ${JSON.stringify(name)} is malformed`);
   }
-  return { ...document, entries: withoutPrototype(document.entries) } as unknown as StoreDocument;
+  const candidates = document.candidates ?? {};
+  if (!isRecord(candidates)) throw foreign("its candidates are malformed");
+  for (const [name, candidate] of Object.entries(candidates)) {
+    if (!isCandidate(candidate)) throw foreign(`its candidate of ${JSON.stringify(name)} is malformed`);
+  }
+  return {
+    ...document,
+    entries: withoutPrototype(document.entries),
+    ...(document.candidates !== undefined && { candidates: withoutPrototype(candidates) }),
+  } as unknown as StoreDocument;
 }
 
 /** Throws ProviderError `invalid` if the document has become too large. */
@@ -80,6 +102,10 @@ export function currentVersion(entry: Entry): StoredVersion | undefined {
   return entry.versions.find(({ id }) => id === entry.current);
 }
 
+export function versionOf(document: StoreDocument, name: string, id: string): StoredVersion | undefined {
+  return entryOf(document, name)?.versions.find((version) => version.id === id);
+}
+
 /** Adds a version and makes it current; the oldest one beyond KEPT_VERSIONS is dropped. */
 export function withVersion(document: StoreDocument, name: string, version: StoredVersion): StoreDocument {
   const entry = entryOf(document, name);
@@ -90,6 +116,32 @@ export function withVersion(document: StoreDocument, name: string, version: Stor
 export function withoutEntry(document: StoreDocument, name: string): StoreDocument {
   const { [name]: _removed, ...others } = document.entries;
   return withEntries(document, others);
+}
+
+/** Drops the earlier versions that `isDropped` is true for, never the current one. */
+export function withoutVersions(
+  document: StoreDocument,
+  name: string,
+  isDropped: (version: StoredVersion) => boolean,
+): StoreDocument {
+  const entry = entryOf(document, name);
+  if (!entry) return document;
+  const versions = entry.versions.filter((version) => version.id === entry.current || !isDropped(version));
+  return withEntries(document, { ...document.entries, [name]: { ...entry, versions } });
+}
+
+export function withCandidate(
+  document: StoreDocument,
+  name: string,
+  candidate: StoredCandidate,
+): StoreDocument {
+  return { ...document, candidates: withoutPrototype({ ...document.candidates, [name]: candidate }) };
+}
+
+export function withoutCandidate(document: StoreDocument, name: string): StoreDocument {
+  const { [name]: _removed, ...others } = document.candidates ?? {};
+  const { candidates: _all, ...rest } = document;
+  return Object.keys(others).length === 0 ? rest : { ...rest, candidates: withoutPrototype(others) };
 }
 
 /**
@@ -146,6 +198,17 @@ function isVersion(value: unknown): value is StoredVersion {
     typeof value.value === "string" &&
     typeof value.createdAt === "string" &&
     !Number.isNaN(Date.parse(value.createdAt))
+  );
+}
+
+function isCandidate(value: unknown): value is StoredCandidate {
+  return (
+    isRecord(value) &&
+    typeof value.rotationId === "string" &&
+    typeof value.operator === "string" &&
+    typeof value.createdAt === "string" &&
+    !Number.isNaN(Date.parse(value.createdAt)) &&
+    isVersion(value.version)
   );
 }
 

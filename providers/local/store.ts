@@ -4,11 +4,13 @@
  */
 import { ProviderError } from "../../src/errors.ts";
 import type {
+  Candidate,
+  CandidateMark,
   FetchedSecret,
   ProviderContext,
   Recipient,
   RecipientStore,
-  SecretStore,
+  RotatableStore,
   StoredEntry,
 } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
@@ -19,12 +21,15 @@ import {
   entryOf,
   newVersion,
   type StoreDocument,
+  type StoredVersion,
+  versionOf,
   withoutEntry,
   withVersion,
 } from "./document.ts";
 import { IdentityKey } from "./identity-key.ts";
 import { PassphraseKey } from "./passphrase-key.ts";
 import { type LocalSettings, placesOf } from "./places.ts";
+import type { Step } from "./rotation.ts";
 import type { StoreKey } from "./store-key.ts";
 
 export interface LocalRef {
@@ -33,7 +38,7 @@ export interface LocalRef {
   readonly version?: string | undefined;
 }
 
-export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
+export class LocalStore implements RotatableStore<LocalRef>, RecipientStore {
   readonly #context: ProviderContext;
   readonly #file: string;
   readonly #key: StoreKey;
@@ -60,33 +65,41 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
     return answer;
   }
 
-  async put(ref: LocalRef, value: Secret, signal: AbortSignal): Promise<{ readonly version: string }> {
+  async currentVersion(ref: LocalRef, signal: AbortSignal): Promise<string | undefined> {
+    const document = await this.#read(signal);
+    return ref.version === undefined
+      ? entryOf(document, ref.path)?.current
+      : versionOf(document, ref.path, ref.version)?.id;
+  }
+
+  async put(
+    ref: LocalRef,
+    value: Secret,
+    signal: AbortSignal,
+    onlyIf?: { readonly version: string | undefined },
+  ): Promise<{ readonly version: string }> {
     refuseVersion(ref);
-    const version = newVersion(value.reveal(), this.#context.clock.now());
-    return this.#archive.rewrite(signal, async (current) => ({
-      write: {
-        document: withVersion(current?.document ?? emptyDocument(), ref.path, version),
-        seal: await this.#key.sealAfter(current?.header, signal),
-      },
-      result: { version: version.id },
-    }));
+    const version = this.#newVersion(value.reveal());
+    const { expectCurrent } = await import("./rotation.ts");
+    return this.#archive.rewrite(signal, async (current) => {
+      const document = current?.document ?? emptyDocument();
+      if (onlyIf) expectCurrent(document, ref.path, onlyIf.version);
+      return {
+        write: {
+          document: withVersion(document, ref.path, version),
+          seal: await this.#key.sealAfter(current?.header, signal),
+        },
+        result: { version: version.id },
+      };
+    });
   }
 
   async remove(ref: LocalRef, signal: AbortSignal): Promise<boolean> {
-    refuseVersion(ref);
-    // Asked without the lock first: removing nothing must not need a directory that can be written.
-    const before = await this.#archive.read(signal);
-    if (!before || !entryOf(before.document, ref.path)) return false;
-    return this.#archive.rewrite(signal, async (current) => {
-      if (!current || !entryOf(current.document, ref.path)) return { result: false };
-      return {
-        write: {
-          document: withoutEntry(current.document, ref.path),
-          seal: await this.#key.sealAfter(current.header, signal),
-        },
-        result: true,
-      };
-    });
+    return this.#step(ref, signal, (document) =>
+      entryOf(document, ref.path)
+        ? { document: withoutEntry(document, ref.path), result: true }
+        : { result: false },
+    );
   }
 
   async list(signal: AbortSignal): Promise<readonly StoredEntry[]> {
@@ -97,6 +110,61 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
         return { path, ...(version && { version: version.id, updatedAt: new Date(version.createdAt) }) };
       })
       .sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  async findCandidate({ path }: LocalRef, signal: AbortSignal): Promise<Candidate | undefined> {
+    const { findCandidate } = await import("./rotation.ts");
+    return findCandidate(await this.#read(signal), path);
+  }
+
+  async putCandidate(
+    ref: LocalRef,
+    value: Secret,
+    mark: CandidateMark,
+    signal: AbortSignal,
+  ): Promise<Candidate> {
+    const { putCandidate } = await import("./rotation.ts");
+    const version = this.#newVersion(value.reveal());
+    return this.#step(ref, signal, (document) => putCandidate(document, ref.path, version, mark));
+  }
+
+  async fetchCandidate({ path }: LocalRef, rotationId: string, signal: AbortSignal): Promise<FetchedSecret> {
+    const { candidateOf, noCandidate } = await import("./rotation.ts");
+    const candidate = candidateOf(await this.#read(signal), path, rotationId);
+    if (!candidate) throw noCandidate(path, rotationId);
+    return fetched(candidate.version);
+  }
+
+  async promote(
+    ref: LocalRef,
+    rotationId: string,
+    planned: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string }> {
+    const { promote } = await import("./rotation.ts");
+    return this.#step(ref, signal, (document) => promote(document, ref.path, rotationId, planned));
+  }
+
+  async discard(ref: LocalRef, rotationId: string, signal: AbortSignal): Promise<boolean> {
+    const { discard } = await import("./rotation.ts");
+    return this.#step(ref, signal, (document) => discard(document, ref.path, rotationId));
+  }
+
+  async restore(
+    ref: LocalRef,
+    version: string,
+    planned: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string }> {
+    const { restore } = await import("./rotation.ts");
+    return this.#step(ref, signal, (document) =>
+      restore(document, ref.path, version, planned, (value) => this.#newVersion(value)),
+    );
+  }
+
+  async retire(ref: LocalRef, version: string, signal: AbortSignal): Promise<boolean> {
+    const { retire } = await import("./rotation.ts");
+    return this.#step(ref, signal, (document) => retire(document, ref.path, version));
   }
 
   async recipients(): Promise<readonly Recipient[]> {
@@ -124,6 +192,31 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
     // Nothing is held open between two calls.
   }
 
+  async #read(signal: AbortSignal): Promise<StoreDocument> {
+    return (await this.#archive.read(signal))?.document ?? emptyDocument();
+  }
+
+  #newVersion(value: string): StoredVersion {
+    return newVersion(value, this.#context.clock.now());
+  }
+
+  /** Writes what `decide` makes of the document, under the lock. */
+  async #step<T>(
+    ref: LocalRef,
+    signal: AbortSignal,
+    decide: (document: StoreDocument) => Step<T>,
+  ): Promise<T> {
+    refuseVersion(ref);
+    // Asked without the lock first: what changes nothing must not need a directory that can be written.
+    const before = decide(await this.#read(signal));
+    if (!before.document) return before.result;
+    return this.#archive.rewrite(signal, async (current) => {
+      const { document, result } = decide(current?.document ?? emptyDocument());
+      if (!document) return { result };
+      return { write: { document, seal: await this.#key.sealAfter(current?.header, signal) }, result };
+    });
+  }
+
   async #pick(ref: LocalRef, document: StoreDocument | undefined): Promise<FetchedSecret | ProviderError> {
     const entry = document && entryOf(document, ref.path);
     if (!entry) return this.#missing(ref.path, document);
@@ -135,7 +228,7 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
         hint: `one of the versions that are kept: ${kept}`,
       });
     }
-    return { value: new Secret(version.value), version: id, createdAt: new Date(version.createdAt) };
+    return fetched(version);
   }
 
   async #missing(name: string, document: StoreDocument | undefined): Promise<ProviderError> {
@@ -160,6 +253,10 @@ export class LocalStore implements SecretStore<LocalRef>, RecipientStore {
       },
     );
   }
+}
+
+function fetched({ id, value, createdAt }: StoredVersion): FetchedSecret {
+  return { value: new Secret(value), version: id, createdAt: new Date(createdAt) };
 }
 
 function refuseVersion(ref: LocalRef): void {

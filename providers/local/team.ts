@@ -117,7 +117,8 @@ function sealed<T>(current: Opened | undefined, keys: Iterable<string>, result: 
 }
 
 function entryNames(current: Opened | undefined): readonly string[] {
-  return Object.keys(current?.document.entries ?? {}).sort();
+  const { entries = {}, candidates = {} } = current?.document ?? {};
+  return [...new Set([...Object.keys(entries), ...Object.keys(candidates)])].sort();
 }
 
 function oneKey(all: readonly PinnedRecipient[], publicKeyOrLabel: string): string | undefined {

@@ -11,7 +11,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import type { CheckedStart, Finding } from "./check-result.ts";
 import type { CommandContext } from "./context.ts";
-import { prepare } from "./prepare.ts";
+import { type Prepared, prepare } from "./prepare.ts";
 import { serverLimits, surroundings } from "./serving.ts";
 
 /** Ms after which the least patient of the known clients gives up on a server that starts. */
@@ -33,8 +33,12 @@ export async function tryStart(
   });
   const reduced = { ...context, env: environmentOfClient(context, profile, findings) };
   const startedAt = clock.monotonic();
+  let prepared: Prepared | undefined;
   const served = serve({
-    prepare: async (signal) => (await prepare(reduced, profile, undefined, "server", needles, signal)).plan,
+    prepare: async (signal) => {
+      prepared = await prepare(reduced, profile, undefined, "trial", needles, signal);
+      return prepared.plan;
+    },
     stdin: toServer,
     stdout: new LineSink(fromServer),
     stderr,
@@ -55,6 +59,7 @@ export async function tryStart(
   ]);
   toServer.end();
   const [ended] = await ending;
+  await prepared?.held.release();
   if (ended.status === "rejected") throw ended.reason;
   // What a server says of itself may hold what it was given.
   const hidden = (text: string) => scrubText(text, needles);

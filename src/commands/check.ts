@@ -84,7 +84,9 @@ async function checkProfile(
   };
 }
 
-function resolve(context: CommandContext, profile: Profile, signal: AbortSignal): Promise<Resolution> {
+type Resolved = Omit<Resolution, "held">;
+
+function resolve(context: CommandContext, profile: Profile, signal: AbortSignal): Promise<Resolved> {
   return tryResolveSecrets({
     secrets: profile.secrets,
     secretsFrom: profile.secretsFrom,
@@ -92,11 +94,13 @@ function resolve(context: CommandContext, profile: Profile, signal: AbortSignal)
     kinds: context.kinds,
     context: providerContext(context, new RecordingEnvironment(context.env)),
     timeoutMs: profile.fetchTimeoutMs,
+    // Without the cache too: what is to be found out is whether the backend can be reached.
+    breaker: "lets-through",
     signal,
   });
 }
 
-function checkedSecrets({ secrets, failures }: Resolution): CheckedSecret[] {
+function checkedSecrets({ secrets, failures }: Resolved): CheckedSecret[] {
   return [
     ...secrets.map(({ name, from, version }) => ({
       name,
@@ -113,7 +117,7 @@ function checkedSecrets({ secrets, failures }: Resolution): CheckedSecret[] {
   ];
 }
 
-function shortValues({ secrets }: Resolution): Finding[] {
+function shortValues({ secrets }: Resolved): Finding[] {
   const needles = new NeedleSet();
   return secrets
     .filter(({ scrub, value }) => scrub && needles.tooShort(value))

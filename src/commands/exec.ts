@@ -17,7 +17,7 @@ export async function exec(
   const profile = await loadForStart(context, name);
   const needles = new NeedleSet();
   let prepared: Prepared | undefined;
-  const executed = await execute({
+  const executing = execute({
     prepare: async (signal) => {
       prepared = await prepare(context, profile, { command, args }, "program", needles, signal);
       return prepared.plan;
@@ -35,6 +35,7 @@ export async function exec(
     emit: printer.emit,
     onSignal: context.onSignal,
   });
+  const executed = await executing.finally(() => prepared?.held.release());
   if (!executed.flushed) context.abandonOutput();
   return executed.exitCode;
 }

@@ -2,8 +2,9 @@
  * From a profile to something that can be started: its secrets resolved, its environment built, its files
  * delivered, and everything that has to be scrubbed known. Nothing is started here.
  */
+import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { McpRunError } from "../errors.ts";
+import { McpRunError, systemErrorCode } from "../errors.ts";
 import { deliverFiles } from "../launch/delivered-files.ts";
 import {
   commandSearchPath,
@@ -16,16 +17,22 @@ import { variablesNotPassedOn } from "../launch/vanished-variables.ts";
 import type { Profile } from "../profile/profile.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
+import { cacheFile, forgetUnwanted } from "../secrets/cache-place.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
-import type { Resolution, ResolvedSecret } from "../secrets/resolution.ts";
+import type { Held } from "../secrets/held.ts";
+import type { Resolution, ResolvedSecret, ResolveRequest } from "../secrets/resolution.ts";
 import { resolveSecrets } from "../secrets/resolve.ts";
 import type { Secret } from "../secrets/secret.ts";
 import { insertNamed } from "../secrets/template.ts";
 import type { CommandContext } from "./context.ts";
 import { providerContext } from "./provider-context.ts";
 
-/** A server gets the reduced environment of the design, a program of `exec` the caller's own. */
-export type Purpose = "server" | "program";
+/**
+ * A server gets the reduced environment of the design, a program of `exec` the caller's own. A trial is a server
+ * that is started to see whether it could be: then a backend is asked whatever it did before, and nothing else
+ * stands in for it.
+ */
+export type Purpose = "server" | "program" | "trial";
 
 export interface Program {
   readonly command: string;
@@ -37,6 +44,8 @@ export interface Prepared {
   readonly secrets: readonly ResolvedSecret[];
   /** Variables that the client's config sets and that the server will not see. */
   readonly notPassedOn: readonly string[];
+  /** Released by the plan; to be awaited before the process ends. */
+  readonly held: Held;
 }
 
 /** @param needles everything that has to be scrubbed is added to it before anything can be started */
@@ -57,15 +66,31 @@ export async function prepare(
     context: providerContext(context, environment),
     timeoutMs: profile.fetchTimeoutMs,
     signal,
+    ...forBadDays(context, profile, purpose),
   });
-  hideFrom(needles, resolution);
-  context.printer.scrubWith((text) => scrubText(text, needles));
+  try {
+    hideFrom(needles, resolution);
+    context.printer.scrubWith((text) => scrubText(text, needles));
+    return assemble(context, profile, override, purpose, resolution, environment);
+  } catch (error) {
+    await resolution.held.release();
+    throw error;
+  }
+}
+
+function assemble(
+  context: CommandContext,
+  profile: Profile,
+  override: Program | undefined,
+  purpose: Purpose,
+  resolution: Resolution,
+  environment: RecordingEnvironment,
+): Prepared {
   const { command, args } = override ?? {
     command: profile.command,
     args: argsWithSecrets(context, profile, resolution),
   };
-
-  const { secrets } = resolution;
+  const { secrets, held } = resolution;
   const files = deliverFiles(valuesFor(secrets, "file"), {
     platform: context.platform,
     uid: context.uid,
@@ -82,9 +107,9 @@ export async function prepare(
     ambient: context.env,
   };
   const env: Environment =
-    purpose === "server"
-      ? serverEnvironment({ ...options, inheritEnv: profile.inheritEnv, nodeFolder })
-      : programEnvironment(options);
+    purpose === "program"
+      ? programEnvironment(options)
+      : serverEnvironment({ ...options, inheritEnv: profile.inheritEnv, nodeFolder });
   return {
     plan: {
       command,
@@ -93,7 +118,11 @@ export async function prepare(
       env,
       searchPath: commandSearchPath(env, nodeFolder, context.platform, context.env),
       secretNames: new Set(variables.keys()),
-      release: async () => files.remove(),
+      release: async () => {
+        files.remove();
+        // Not awaited: the client is to hear of the end of its server first.
+        void held.release();
+      },
     },
     secrets,
     notPassedOn: variablesNotPassedOn(
@@ -102,19 +131,44 @@ export async function prepare(
       [...environment.namesRead, ...profile.variablesUsed],
       context.platform,
     ),
+    held,
   };
 }
 
-/** The one line at the start, and one for what the client's config sets in vain. Names only, never a value. */
+/** Breaker and cache; a home that does not exist is not made for their sake. */
+function forBadDays(
+  { env, home, paths, onTerminal }: CommandContext,
+  profile: Profile,
+  purpose: Purpose,
+): Pick<ResolveRequest, "breaker" | "cache"> {
+  if (!env.MCP_RUN_HOME && !existsSync(home)) return {};
+  if (purpose === "trial") return { breaker: "lets-through" };
+  const maxAgeMs = profile.cacheMaxAgeMs;
+  return {
+    breaker: onTerminal ? "lets-through" : "guards",
+    ...(maxAgeMs !== undefined && { cache: { file: cacheFile(paths.cache, profile), maxAgeMs } }),
+  };
+}
+
+/**
+ * The program runs: the one line at the start, and one for what the client's config sets in vain. Names only,
+ * never a value. Also the time for what must not delay a start.
+ */
 export function announceStart(
-  { clock, printer }: CommandContext,
+  context: CommandContext,
   profile: Profile,
   prepared: Prepared | undefined,
   pid: number,
   startedAt: number,
 ): void {
+  const { clock, printer } = context;
   const { secrets: resolved = [], notPassedOn = [] } = prepared ?? {};
-  const secrets = resolved.map(({ name, from }) => ({ name, from }));
+  const secrets = resolved.map(({ name, from, cachedSince }) => ({
+    name,
+    from,
+    ...(cachedSince && { cachedMs: clock.now() - cachedSince.getTime() }),
+  }));
+  lookAfterCache(context, profile, prepared?.held);
   const ms = clock.monotonic() - startedAt;
   printer.emit({ type: "started", profile: profile.name, generation: 1, pid, secrets, ms });
   if (notPassedOn.length === 0) return;
@@ -124,6 +178,17 @@ export function announceStart(
     message: `the client sets ${names} for mcp-run, and the server does not get it`,
     hint: `inheritEnv: [${names}] in the profile`,
   });
+}
+
+function lookAfterCache({ paths, printer }: CommandContext, profile: Profile, held: Held | undefined): void {
+  held?.started();
+  if (held?.hasCache) return;
+  const file = cacheFile(paths.cache, profile);
+  const warn = (error: unknown) => {
+    const reason = systemErrorCode(error) ?? "a bug in mcp-run";
+    printer.emit({ type: "warning", message: `the old cache ${file} could not be removed: ${reason}` });
+  };
+  forgetUnwanted(file).catch(warn);
 }
 
 function hideFrom(needles: NeedleSet, { secrets, secretZero }: Resolution): void {

@@ -6,6 +6,7 @@ import { answerFailedStart } from "../relay/failed-start.ts";
 import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
+import type { Held } from "../secrets/held.ts";
 import { describeError } from "../ui/printer.ts";
 import type { CommandContext } from "./context.ts";
 import { loadForStart } from "./load-for-start.ts";
@@ -25,8 +26,12 @@ export async function run(
   const { clock, printer } = context;
   const stdout = new LineSink(context.stdout);
   const needles = new NeedleSet();
+  let held: Held | undefined;
+  const hold = (what: Held) => {
+    held = what;
+  };
   try {
-    const served = await serveProfile(context, name, programOf(override), stdout, needles);
+    const served = await serveProfile(context, name, programOf(override), stdout, needles, hold);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
@@ -40,6 +45,7 @@ export async function run(
   } finally {
     // An open stdin would keep us alive for as long as the client.
     context.stdin.destroy();
+    await held?.release();
   }
 }
 
@@ -62,6 +68,7 @@ async function serveProfile(
   override: Program | undefined,
   stdout: LineSink,
   needles: NeedleSet,
+  hold: (held: Held) => void,
 ): Promise<Served> {
   const startedAt = context.clock.monotonic();
   const profile = await loadForStart(context, name);
@@ -69,6 +76,7 @@ async function serveProfile(
   return serve({
     prepare: async (signal) => {
       prepared = await prepare(context, profile, override, "server", needles, signal);
+      hold(prepared.held);
       return prepared.plan;
     },
     onStarted: (pid) => {

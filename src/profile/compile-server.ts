@@ -15,10 +15,20 @@ const LEAST_FETCH_TIMEOUT_MS = 100;
 const MOST_FETCH_TIMEOUT_MS = 10 * 60_000;
 const LEAST_LINE_BYTES = 64 * 2 ** 10;
 const MOST_LINE_BYTES = 512 * 2 ** 20;
+const LEAST_CACHE_AGE_MS = 60_000;
+const MOST_CACHE_AGE_MS = 30 * 86_400_000;
 
 type ServerPart = Pick<
   Profile,
-  "command" | "args" | "cwd" | "env" | "inheritEnv" | "stopGraceMs" | "fetchTimeoutMs" | "maxLineBytes"
+  | "command"
+  | "args"
+  | "cwd"
+  | "env"
+  | "inheritEnv"
+  | "stopGraceMs"
+  | "fetchTimeoutMs"
+  | "maxLineBytes"
+  | "cacheMaxAgeMs"
 >;
 
 export function compileServer(compilation: Compilation): ServerPart {
@@ -30,6 +40,7 @@ export function compileServer(compilation: Compilation): ServerPart {
     env: compileEnv(compilation),
     inheritEnv: compileInheritEnv(compilation),
     ...compileLimits(compilation),
+    ...compileCache(compilation),
   };
 }
 
@@ -153,6 +164,18 @@ function compileLimits(
     fetchTimeoutMs: fetchTimeoutMs ?? DEFAULT_FETCH_TIMEOUT_MS,
     maxLineBytes: maxLineBytes ?? DEFAULT_MAX_LINE_BYTES,
   };
+}
+
+function compileCache(compilation: Compilation): Pick<Profile, "cacheMaxAgeMs"> {
+  const { cache } = compilation.body;
+  const cacheMaxAgeMs = cache === undefined || cache === "off" ? undefined : parseDuration(cache.maxAge);
+  if (cacheMaxAgeMs === undefined) return {};
+  const { pathOf, findings } = compilation;
+  if (cacheMaxAgeMs < LEAST_CACHE_AGE_MS || cacheMaxAgeMs > MOST_CACHE_AGE_MS)
+    findings.error({ path: pathOf("cache", "maxAge") }, "`maxAge` is out of its range", {
+      hint: "`1m` to `30d`",
+    });
+  return { cacheMaxAgeMs };
 }
 
 function checkRange(

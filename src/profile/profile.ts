@@ -24,6 +24,8 @@ export interface Profile {
   readonly maxLineBytes: number;
   /** Ms that a backend may take. */
   readonly fetchTimeoutMs: number;
+  /** Ms for which the last good secrets may stand in for a backend out of reach; undefined for not at all. */
+  readonly cacheMaxAgeMs?: number;
   /** Names that stand in a `${…}` of this profile or of the providers that it uses. */
   readonly variablesUsed: readonly string[];
   /** Every entry under `providers:` of the file, by name; those that this profile uses are validated. */

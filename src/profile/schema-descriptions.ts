@@ -26,9 +26,10 @@ export const PROFILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
   maxLine: "The longest line that is relayed; 64MiB by default.",
   scrub: "How secret values in the server's output are treated. On stderr they are always scrubbed.",
   onCrash: "What happens when the server ends by itself.",
+  cache:
+    "Keeps the last good secrets, encrypted, for a backend out of reach, and serves them for at most maxAge. off by default.",
   refresh: "Not yet supported.",
   probe: "Not yet supported.",
-  cache: "Not yet supported.",
   rotate: "Not yet supported.",
   audit: "Not yet supported.",
 };

@@ -59,9 +59,9 @@ const bodyShape = {
   maxLine: z.optional(size),
   scrub: z.optional(z.strictObject({ stdout: z.optional(z.literal("off")) })),
   onCrash: z.optional(z.literal("exit")),
+  cache: z.optional(z.union([z.literal("off"), z.strictObject({ maxAge: duration })])),
   refresh: later,
   probe: later,
-  cache: later,
   rotate: later,
   audit: later,
 };

@@ -14,13 +14,13 @@ export function formatMessage(
 }
 
 export function isQuantity(place: DocumentPath): boolean {
-  return ["stopGrace", "fetchTimeout", "maxLine"].includes(String(place.at(-1)));
+  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge"].includes(String(place.at(-1)));
 }
 
 export function quantityMessage(name: string, place: DocumentPath): { message: string; hint: string } {
-  return place.at(-1) === "maxLine"
-    ? { message: `${name} must be a size with its unit`, hint: "`64MiB`" }
-    : { message: `${name} must be a duration with its unit`, hint: "`1500ms`, `10s` or `2m`" };
+  if (place.at(-1) === "maxLine") return { message: `${name} must be a size with its unit`, hint: "`64MiB`" };
+  const hint = place.at(-1) === "maxAge" ? "`24h` or `7d`" : "`1500ms`, `10s` or `2m`";
+  return { message: `${name} must be a duration with its unit`, hint };
 }
 
 /** `args[1]`, `env.FOO`: the last steps of a path, enough to be recognised beside the excerpt. */

@@ -1,13 +1,18 @@
 /** Asks every backend of a profile at the same time, each within its own deadline, each document once. */
-import { untilAborted, withDeadline } from "../clock.ts";
+import { untilAborted } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
-import type { RefRequest } from "./provider.ts";
-import { type Answer, noAnswerOr, type ProviderPool } from "./provider-pool.ts";
+import { type Answer, type GroupAnswer, noAnswerOr } from "./answer.ts";
+import type { CacheUse } from "./cache-use.ts";
+import type { ProviderPool } from "./provider-pool.ts";
 import type { ResolveRequest } from "./resolution.ts";
 import type { Ref } from "./spec.ts";
 
-/** Fetches every ref, one deadline a backend; a backend that fails as a whole fails each of its refs. */
-export async function fetchAll(pool: ProviderPool, request: ResolveRequest): Promise<Map<Ref, Answer>> {
+/** @param loadCache gives the profile's cache; called only for a backend across a network */
+export async function fetchAll(
+  pool: ProviderPool,
+  request: Pick<ResolveRequest, "secrets" | "secretsFrom" | "signal">,
+  loadCache: (() => Promise<CacheUse>) | undefined,
+): Promise<Map<Ref, Answer>> {
   const refs = [
     ...request.secrets.flatMap(({ source }) => (source.type === "ref" ? [source.ref] : [])),
     ...request.secretsFrom.map(({ ref }) => ref),
@@ -16,7 +21,7 @@ export async function fetchAll(pool: ProviderPool, request: ResolveRequest): Pro
   await Promise.all(
     [...new Set(refs.map((ref) => ref.provider))].map(async (provider) => {
       const group = refs.filter((ref) => ref.provider === provider);
-      const fetched = await fetchGroup(pool, provider, group, request);
+      const fetched = await fetchGroup(pool, provider, group, request.signal, loadCache);
       for (const ref of group) {
         answers.set(ref, fetched instanceof ProviderError ? fetched : noAnswerOr(fetched.get(ref.request)));
       }
@@ -29,25 +34,16 @@ async function fetchGroup(
   pool: ProviderPool,
   provider: string,
   group: readonly Ref[],
-  { context: { clock }, signal, timeoutMs }: ResolveRequest,
-): Promise<ReadonlyMap<RefRequest, Answer> | ProviderError> {
-  const given = new AbortController();
-  try {
-    const limit = Math.max(timeoutMs, (await pool.patienceMs(provider)) ?? 0);
-    const work = pool.fetch(
-      provider,
-      group.map(({ request }) => request),
-      AbortSignal.any([signal, given.signal]),
-    );
-    return await untilAborted(
-      signal,
-      withDeadline(clock, limit, work, () => tooSlow(limit)),
-    );
-  } catch (error) {
+  signal: AbortSignal,
+  loadCache: (() => Promise<CacheUse>) | undefined,
+): Promise<GroupAnswer> {
+  const requests = group.map(({ request }) => request);
+  const asked = pool.fetch(provider, requests, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    given.abort(error);
     return asProviderError(error);
-  }
+  });
+  if (!loadCache || !(await pool.isRemote(provider))) return asked;
+  return untilAborted(signal, (await loadCache()).answer(provider, requests, asked));
 }
 
 function asProviderError(error: unknown): ProviderError {
@@ -62,10 +58,4 @@ function asProviderError(error: unknown): ProviderError {
     return new ProviderError(failure, error.message, error.hint ? { hint: error.hint } : {});
   }
   throw error;
-}
-
-function tooSlow(ms: number): ProviderError {
-  return new ProviderError("unavailable", `no answer within ${ms / 1000} s`, {
-    hint: "again, or a longer fetchTimeout in the profile",
-  });
 }

@@ -4,9 +4,15 @@
  * error that names its members and never a deadlock.
  */
 import { McpRunError, ProviderError } from "../errors.ts";
+import { type Answer, noAnswerOr } from "./answer.ts";
+import type { Breaker, Question } from "./breaker.ts";
+import { CredentialTrail } from "./credential-trail.ts";
 import { pickField } from "./field.ts";
+import { inTime } from "./in-time.ts";
+import { type LeaseOrigin, revokeLeases } from "./lease-keeper.ts";
 import type {
   FetchedSecret,
+  Lease,
   Provider,
   ProviderContext,
   ProviderKind,
@@ -16,37 +22,62 @@ import type {
 import { parseRef } from "./ref.ts";
 import type { Secret } from "./secret.ts";
 import type { ProviderEntry, Ref } from "./spec.ts";
+import { Waiting } from "./waiting.ts";
 
 export interface OpenProvider {
   readonly kind: ProviderKind;
   readonly provider: Provider<object>;
+  readonly credential: CredentialTrail;
+}
+
+/** What a pool keeps to; one without limits waits for as long as a person at a terminal likes to. */
+export interface PoolLimits {
+  /** Ms that a backend may take to be opened, and again to answer. */
+  readonly timeoutMs: number;
+  /** Loaded and asked only for backends across a network. */
+  readonly breaker?: (() => Promise<Breaker>) | undefined;
 }
 
 /** What a provider gets, apart from its own name and the way to other providers. */
 export type SharedContext = Omit<ProviderContext, "name" | "resolveRef" | "credentialIs">;
 
-/** What a backend said of one ref. */
-export type Answer = FetchedSecret | ProviderError;
+/** A ref as its provider wants it, and as people know it. */
+interface AskedRef {
+  readonly ref: object;
+  readonly from: string;
+}
 
-const CLOSE_MS = 2_000;
+/** Ms that closing may take: a backend that hangs must not keep the server waiting. */
+export const CLOSE_MS = 2_000;
 
 export class ProviderPool {
   readonly #kinds: ProviderKinds;
   readonly #entries: ReadonlyMap<string, ProviderEntry>;
   readonly #shared: SharedContext;
+  readonly #limits: PoolLimits;
   readonly #opened = new Map<string, Promise<OpenProvider>>();
-  /** An edge A -> B: A can't be opened before B has answered. */
-  readonly #waitsFor = new Map<string, Set<string>>();
+  readonly #waiting = new Waiting();
+  readonly #asking = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
+  #breaker: Promise<Breaker> | undefined;
+  #closed: Promise<void> | undefined;
+  #leases = new Map<Lease, LeaseOrigin>();
 
   /** Every value that has come so far; a provider must not quote one. */
   readonly #known: Secret[] = [];
   /** Values that opened a backend (secret zero): never given to a server, but to be scrubbed. */
   readonly secretZero: { readonly name: string; readonly value: Secret }[] = [];
 
-  constructor(kinds: ProviderKinds, entries: ReadonlyMap<string, ProviderEntry>, shared: SharedContext) {
+  constructor(
+    kinds: ProviderKinds,
+    entries: ReadonlyMap<string, ProviderEntry>,
+    shared: SharedContext,
+    limits: PoolLimits = { timeoutMs: Number.POSITIVE_INFINITY },
+  ) {
     this.#kinds = kinds;
     this.#entries = entries;
     this.#shared = shared;
+    this.#limits = limits;
   }
 
   /** Opens the provider of that name, or returns the one that is open. Rejects with McpRunError. */
@@ -61,37 +92,20 @@ export class ProviderPool {
 
   /**
    * Asks a provider for documents; requests that say the same are one ref, so that it is asked once.
-   * Rejects with McpRunError when the provider can't be opened or none of the refs could be tried.
+   * Rejects with McpRunError when the provider can't be opened or none of the refs could be tried in time.
    */
   async fetch(
     name: string,
     requests: readonly RefRequest[],
     signal: AbortSignal,
   ): Promise<ReadonlyMap<RefRequest, Answer>> {
-    const { kind, provider } = await this.open(name);
-    const refs = new Map<string, object>();
-    const answers = new Map<RefRequest, Answer>();
-    for (const request of requests) {
-      const key = JSON.stringify(request);
-      if (refs.has(key)) continue;
-      const parsed = kind.refSchema.safeParse(request);
-      if (parsed.success) refs.set(key, parsed.data);
-      else
-        answers.set(
-          request,
-          new ProviderError("invalid", parsed.error.issues[0]?.message ?? "the ref is malformed"),
-        );
+    const work = this.#fetch(name, requests, AbortSignal.any([signal, this.#closing.signal]));
+    this.#asking.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#asking.delete(work);
     }
-    const fetched =
-      refs.size > 0 ? await provider.fetch([...refs.values()], signal) : new Map<object, Answer>();
-    for (const request of requests) {
-      const ref = refs.get(JSON.stringify(request));
-      if (!ref) continue;
-      const answer = noAnswerOr(fetched.get(ref));
-      if (!(answer instanceof ProviderError)) this.#known.push(answer.value);
-      answers.set(request, answer);
-    }
-    return answers;
   }
 
   /** Reads one ref, its field picked. Rejects with McpRunError. */
@@ -104,32 +118,11 @@ export class ProviderPool {
           ? pickField(answer.value, ref.field)
           : answer.value;
     if (!(value instanceof ProviderError)) return { ...(answer as FetchedSecret), value };
-    throw new McpRunError(value.code, `Cannot read ${ref.text}: ${value.reason}`, {
-      ...(value.hint && { hint: value.hint }),
-      details: value.details,
-    });
+    throw unreadable(ref, value);
   }
 
-  /** The longest this backend may take, where a person may have to unlock something; undefined for the usual. */
-  async patienceMs(name: string): Promise<number | undefined> {
-    return (await this.#kindOf(name)).kind.patienceMs;
-  }
-
-  /** Closes what was opened, in at most CLOSE_MS: a backend that hangs must not keep the server waiting. */
-  async close(): Promise<void> {
-    const opened = [...this.#opened.values()];
-    this.#opened.clear();
-    const closed = Promise.allSettled(opened.map((open) => open.then(({ provider }) => provider.close())));
-    await new Promise<void>((resolve) => {
-      const timer = this.#shared.clock.after(CLOSE_MS, resolve);
-      closed.finally(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
-  }
-
-  async #kindOf(name: string): Promise<{ kind: ProviderKind; settings: Readonly<Record<string, unknown>> }> {
+  /** The kind and the settings behind a provider's name. Rejects with McpRunError if there is no such provider. */
+  async kindOf(name: string): Promise<{ kind: ProviderKind; settings: Readonly<Record<string, unknown>> }> {
     const entry = this.#entries.get(name);
     const kind = await this.#kinds.load(entry?.type ?? name);
     if (!kind || (!entry && !kind.worksWithoutSettings)) {
@@ -144,8 +137,124 @@ export class ProviderPool {
     return { kind, settings: entry?.settings ?? {} };
   }
 
+  /** True for a backend across a network; false also for one that there is not. */
+  async isRemote(name: string): Promise<boolean> {
+    const found = await this.kindOf(name).catch(() => undefined); // Whoever asks it is told.
+    return found?.kind.isRemote ?? false;
+  }
+
+  /** Hands over the leases that have come so far: from now on their keeper revokes them. */
+  takeLeases(): ReadonlyMap<Lease, LeaseOrigin> {
+    const taken = this.#leases;
+    this.#leases = new Map();
+    return taken;
+  }
+
+  /**
+   * Gives up what is still asked, revokes the leases that nobody has taken, and closes what was opened. Bounded,
+   * never rejects, may be called twice.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort(new ProviderError("unavailable", "given up"));
+    if (this.#asking.size > 0) await this.#atMost(CLOSE_MS, Promise.allSettled(this.#asking));
+    await revokeLeases(this.takeLeases(), this.#shared);
+    const opened = [...this.#opened.values()];
+    this.#opened.clear();
+    const closed = opened.map((open) => open.then(({ provider }) => provider.close()));
+    await this.#atMost(CLOSE_MS, Promise.allSettled(closed));
+  }
+
+  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = this.#shared.clock.after(ms, resolve);
+      work.finally(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  async #fetch(
+    name: string,
+    requests: readonly RefRequest[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<RefRequest, Answer>> {
+    const { clock } = this.#shared;
+    const { kind, settings } = await this.kindOf(name);
+    const limitMs = Math.max(this.#limits.timeoutMs, kind.patienceMs ?? 0);
+    const limit = { clock, limitMs, signal, isWaiting: () => this.#waiting.isWaiting(name) };
+    const { provider, credential } = await inTime(limit, () => this.open(name));
+
+    const refs = new Map<string, AskedRef>();
+    const answers = new Map<RefRequest, Answer>();
+    for (const request of requests) {
+      const key = JSON.stringify(request);
+      if (refs.has(key)) continue;
+      const result = kind.refSchema.safeParse(request);
+      if (result.success) refs.set(key, { ref: result.data, from: `${name}:${request.path}` });
+      else answers.set(request, malformed(result.error.issues[0]?.message));
+    }
+    if (refs.size === 0) return answers;
+    const question = { type: kind.name, settings, credential, requests };
+    const fetched = await this.#guarded(question, kind, () =>
+      inTime(limit, (limited) => this.#ask(provider, [...refs.values()], limited)),
+    );
+    for (const request of requests) {
+      const asked = refs.get(JSON.stringify(request));
+      if (asked) answers.set(request, noAnswerOr(fetched.get(asked.ref)));
+    }
+    return answers;
+  }
+
+  async #ask(
+    provider: Provider<object>,
+    refs: readonly AskedRef[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<object, Answer>> {
+    const since = this.#shared.clock.now();
+    const fetched = await provider.fetch(
+      refs.map(({ ref }) => ref),
+      signal,
+    );
+    for (const { ref, from } of refs) {
+      const answer = fetched.get(ref);
+      if (!answer || answer instanceof ProviderError) continue;
+      this.#known.push(answer.value);
+      // Also one that came too late for whoever asked: it is revoked at the end.
+      if (answer.lease) this.#leases.set(answer.lease, { from, names: [], since });
+    }
+    if (this.#closing.signal.aborted) void revokeLeases(this.takeLeases(), this.#shared);
+    return fetched;
+  }
+
+  /** Asks a backend across a network only if it has not failed again and again, and takes note of the outcome. */
+  async #guarded(
+    question: Question,
+    { isRemote }: ProviderKind,
+    ask: () => Promise<ReadonlyMap<object, Answer>>,
+  ): Promise<ReadonlyMap<object, Answer>> {
+    if (!isRemote || !this.#limits.breaker) return ask();
+    this.#breaker ??= this.#limits.breaker();
+    const breaker = await this.#breaker;
+    const refused = breaker.refusal(question);
+    if (refused) throw refused;
+    try {
+      const fetched = await ask();
+      breaker.record(question, fetched);
+      return fetched;
+    } catch (error) {
+      if (error instanceof ProviderError && !this.#closing.signal.aborted) breaker.record(question, error);
+      throw error;
+    }
+  }
+
   async #openNow(name: string): Promise<OpenProvider> {
-    const { kind, settings } = await this.#kindOf(name);
+    const { kind, settings } = await this.kindOf(name);
     const config = kind.configSchema.safeParse(settings);
     if (!config.success) {
       const issue = config.error.issues[0];
@@ -155,15 +264,22 @@ export class ProviderPool {
         `Cannot open provider ${name}: ${where ? `${where}: ` : ""}${issue?.message}`,
       );
     }
+    const credential = new CredentialTrail();
     const context: ProviderContext = {
       ...this.#shared,
       name,
-      credentialIs: () => undefined,
-      resolveRef: (text, signal) => this.#resolveFor(name, text, signal),
+      env: credential.watch(this.#shared.env),
+      credentialIs: (text) => credential.said(text),
+      resolveRef: async (text, signal) => {
+        const value = await this.#resolveFor(name, text, signal);
+        credential.resolved(text, value);
+        return value;
+      },
       quotable: (text, values) => this.#shared.quotable(text, [...this.#known, ...values]),
     };
     const provider = await kind.open(config.data, context);
-    return { kind, provider };
+    credential.complete();
+    return { kind, provider, credential };
   }
 
   async #resolveFor(name: string, text: string, signal: AbortSignal): Promise<Secret> {
@@ -176,7 +292,7 @@ export class ProviderPool {
       );
     }
     const needed = parsed.ref.provider;
-    const circle = this.#pathBetween(needed, name);
+    const circle = this.#waiting.circle(name, needed);
     if (circle) {
       throw new ProviderError(
         "invalid",
@@ -186,26 +302,22 @@ export class ProviderPool {
         },
       );
     }
-    const edges = this.#waitsFor.get(name) ?? new Set();
-    this.#waitsFor.set(name, edges.add(needed));
-    const { value } = await this.read(parsed.ref, signal);
+    const { ref } = parsed;
+    const { value } = await this.#waiting.during(name, needed, () =>
+      this.read(ref, signal).catch((error: unknown) => {
+        // Of the other provider as a whole; it has to be named, or this one would seem to be the silent one.
+        throw error instanceof ProviderError ? unreadable(ref, error) : error;
+      }),
+    );
     this.secretZero.push({ name: needed.toUpperCase(), value });
-    edges.delete(needed);
     return value;
-  }
-
-  /** The names on the way from one provider to another along who-waits-for-whom, both included. */
-  #pathBetween(from: string, to: string): readonly string[] | undefined {
-    if (from === to) return [to];
-    for (const next of this.#waitsFor.get(from) ?? []) {
-      const rest = this.#pathBetween(next, to);
-      if (rest) return [from, ...rest];
-    }
-    return undefined;
   }
 }
 
-/** A provider owes an answer for every ref; one that gives none is broken, and that is said. */
-export function noAnswerOr(answer: Answer | undefined): Answer {
-  return answer ?? new ProviderError("invalid", "the provider gave no answer for it");
+function unreadable({ text }: Ref, { code, reason, hint, details }: ProviderError): McpRunError {
+  return new McpRunError(code, `Cannot read ${text}: ${reason}`, { ...(hint && { hint }), details });
+}
+
+function malformed(message = "the ref is malformed"): ProviderError {
+  return new ProviderError("invalid", message);
 }

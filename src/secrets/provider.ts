@@ -18,6 +18,8 @@ export interface FetchedSecret {
   readonly expiresAt?: Date;
   /** A value that lives only as long as its lease; every ref to the same document has the same lease object. */
   readonly lease?: Lease;
+  /** True for a token that belongs to one login: never kept by `cache:` of a profile. A lease never is either. */
+  readonly isEphemeral?: boolean;
 }
 
 /** The backend's promise to keep a value alive; whoever fetched it renews it and, in the end, revokes it. */

@@ -1,6 +1,8 @@
 /** What goes into the resolver and what comes out of it. */
 import type { ProviderError } from "../errors.ts";
-import type { FetchedSecret, ProviderKinds } from "./provider.ts";
+import type { CacheSettings } from "./document-cache.ts";
+import type { Held } from "./held.ts";
+import type { FetchedSecret, Lease, ProviderKinds } from "./provider.ts";
 import type { SharedContext } from "./provider-pool.ts";
 import type { Secret } from "./secret.ts";
 import type { Delivery, ProviderEntry, SecretSpec, SecretsFromSpec } from "./spec.ts";
@@ -11,8 +13,15 @@ export interface ResolveRequest {
   readonly providers: ReadonlyMap<string, ProviderEntry>;
   readonly kinds: ProviderKinds;
   readonly context: SharedContext;
-  /** Ms a backend may take, opening it included. */
+  /** Ms a backend may take. */
   readonly timeoutMs: number;
+  /** Where the last good documents are kept for a bad day; without it none are, and none are served. */
+  readonly cache?: CacheSettings | undefined;
+  /**
+   * What becomes of a backend that fails again and again: it is left alone for a while, or, where a person is
+   * watching, asked all the same. Without it nothing is remembered.
+   */
+  readonly breaker?: "guards" | "lets-through";
   /** Aborted: the whole set is given up at once. */
   readonly signal: AbortSignal;
 }
@@ -25,6 +34,10 @@ export interface ResolvedSecret {
   readonly version?: string;
   readonly createdAt?: Date;
   readonly expiresAt?: Date;
+  /** It ends with this lease. */
+  readonly lease?: Lease;
+  /** Set if it came from the cache: when the backend gave it. */
+  readonly cachedSince?: Date;
   readonly deliver: Delivery;
   readonly scrub: boolean;
 }
@@ -41,6 +54,13 @@ export interface Resolution {
   readonly failures: readonly SecretFailure[];
   /** Values that opened a backend (secret zero): never given to the server, but scrubbed. */
   readonly secretZero: readonly { readonly name: string; readonly value: Secret }[];
+  /** What lives as long as the program; whoever got the resolution releases it. */
+  readonly held: Held;
+}
+
+/** A document of a backend, and where it really came from. */
+export interface Document extends FetchedSecret {
+  readonly cachedSince?: Date | undefined;
 }
 
 /** A resolved secret that keeps what the backend said of its version. */
@@ -48,7 +68,7 @@ export function resolvedFrom(
   spec: Pick<SecretSpec, "name" | "deliver" | "scrub">,
   value: Secret,
   from: string,
-  { version, createdAt, expiresAt }: Partial<FetchedSecret> = {},
+  { version, createdAt, expiresAt, lease, cachedSince }: Partial<Document> = {},
 ): ResolvedSecret {
   return {
     name: spec.name,
@@ -59,5 +79,7 @@ export function resolvedFrom(
     ...(version !== undefined && { version }),
     ...(createdAt && { createdAt }),
     ...(expiresAt && { expiresAt }),
+    ...(lease && { lease }),
+    ...(cachedSince && { cachedSince }),
   };
 }

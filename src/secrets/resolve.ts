@@ -4,12 +4,12 @@
  * fields; spread `secretsFrom`; fill in the templates; then, if anything is missing, refuse the whole set.
  */
 import { McpRunError, ProviderError, worstOf } from "../errors.ts";
-import { fetchAll } from "./fetch-all.ts";
+import { noAnswerOr } from "./answer.ts";
+import { Fetching } from "./fetching.ts";
 import { allFields, missingField, pickField } from "./field.ts";
 import { fillTemplates } from "./fill-templates.ts";
-import type { FetchedSecret } from "./provider.ts";
-import { type Answer, noAnswerOr, ProviderPool } from "./provider-pool.ts";
 import {
+  type Document,
   type Resolution,
   type ResolvedSecret,
   type ResolveRequest,
@@ -19,28 +19,48 @@ import {
 import type { Secret } from "./secret.ts";
 import type { Ref, SecretsFromSpec } from "./spec.ts";
 
-/** Resolves everything, or throws one McpRunError that names every secret that failed. */
+/**
+ * Resolves everything, or throws one McpRunError that names every secret that failed. What was lent stays alive
+ * until what is held is released.
+ */
 export async function resolveSecrets(request: ResolveRequest): Promise<Resolution> {
-  const resolution = await tryResolveSecrets(request);
-  if (resolution.failures.length > 0) throw refusal(resolution.failures);
-  return resolution;
+  const fetching = new Fetching(request);
+  const outcome = await resolveWith(fetching, request);
+  if (outcome.failures.length === 0) {
+    return { ...outcome, secretZero: fetching.pool.secretZero, held: fetching.hold(outcome.secrets) };
+  }
+  await fetching.pool.close();
+  throw refusal(outcome.failures);
 }
 
-/** Like resolveSecrets, but reports each failure on its own: for `check`. Rejects only when aborted. */
-export async function tryResolveSecrets(request: ResolveRequest): Promise<Resolution> {
-  const pool = new ProviderPool(request.kinds, request.providers, request.context);
+/**
+ * Like resolveSecrets, but reports each failure on its own, and holds nothing: what was lent is given back at
+ * once. For `check`. Rejects only when aborted.
+ */
+export async function tryResolveSecrets(request: ResolveRequest): Promise<Omit<Resolution, "held">> {
+  const fetching = new Fetching(request);
+  const outcome = await resolveWith(fetching, request);
+  await fetching.pool.close();
+  return { ...outcome, secretZero: fetching.pool.secretZero };
+}
+
+/** Rejects only when aborted; then everything is given back. */
+async function resolveWith(
+  fetching: Fetching,
+  request: ResolveRequest,
+): Promise<Pick<Resolution, "secrets" | "failures">> {
   try {
-    return { ...(await resolveWith(pool, request)), secretZero: pool.secretZero };
-  } finally {
-    await pool.close();
+    return assemble(await fetching.fetch(), request);
+  } catch (error) {
+    await fetching.pool.close();
+    throw error;
   }
 }
 
-async function resolveWith(
-  pool: ProviderPool,
+function assemble(
+  documents: ReadonlyMap<Ref, Document | ProviderError>,
   request: ResolveRequest,
-): Promise<Pick<Resolution, "secrets" | "failures">> {
-  const documents = await fetchAll(pool, request);
+): Pick<Resolution, "secrets" | "failures"> {
   const failures: SecretFailure[] = [];
   const resolved = new Map<string, ResolvedSecret>();
 
@@ -50,7 +70,7 @@ async function resolveWith(
     const answer = noAnswerOr(documents.get(ref));
     const value = unlessEmpty(answer instanceof ProviderError ? answer : fieldOf(answer.value, ref));
     if (!(value instanceof ProviderError)) {
-      resolved.set(spec.name, resolvedFrom(spec, value, ref.text, answer as FetchedSecret));
+      resolved.set(spec.name, resolvedFrom(spec, value, ref.text, answer as Document));
     } else if (!(spec.optional && value.failure === "missing")) {
       failures.push({ name: spec.name, from: ref.text, error: value });
     }
@@ -84,7 +104,10 @@ function fieldOf(document: Secret, ref: Ref): Secret | ProviderError {
   return ref.field ? pickField(document, ref.field) : document;
 }
 
-function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecret | SecretFailure> {
+function* spread(
+  spec: SecretsFromSpec,
+  answer: Document | ProviderError,
+): Generator<ResolvedSecret | SecretFailure> {
   const from = spec.ref.text;
   const source = answer instanceof ProviderError ? answer : fieldOf(answer.value, spec.ref);
   const fields = source instanceof ProviderError ? source : allFields(source);
@@ -107,12 +130,7 @@ function* spread(spec: SecretsFromSpec, answer: Answer): Generator<ResolvedSecre
         }),
       };
     } else if (!(value instanceof ProviderError)) {
-      yield resolvedFrom(
-        { name, deliver: "env", scrub: true },
-        value,
-        `${from}#${key}`,
-        answer as FetchedSecret,
-      );
+      yield resolvedFrom({ name, deliver: "env", scrub: true }, value, `${from}#${key}`, answer as Document);
     } else if (!(mayBeAbsent && value.failure === "missing")) {
       yield { name, from, error: value };
     }

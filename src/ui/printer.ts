@@ -82,7 +82,10 @@ function severityOf(event: McpRunEvent): LogLevel {
 function describe(event: McpRunEvent): string {
   switch (event.type) {
     case "started": {
-      const secrets = event.secrets.map(({ name, from }) => `${name} (${from})`).join(", ") || "no secrets";
+      const secrets =
+        event.secrets
+          .map(({ name, from, cachedMs }) => `${name} (${from}${cachedMs === undefined ? "" : ", cached"})`)
+          .join(", ") || "no secrets";
       return `${event.profile}: generation ${event.generation} started in ${Math.round(event.ms)} ms with ${secrets}`;
     }
     case "warning":

@@ -12,13 +12,14 @@ import { isAlive, until } from "../helpers/processes.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { PROGRAMS, SecretService, type SecretServiceOptions } from "../helpers/secret-service.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
-import { describeStoreContract } from "../providers/contract.ts";
+import { describeRotationContract } from "../providers/rotation-contract.ts";
 
 const HELPER = join(ROOT, "dist/keychain-helper.cjs");
 const never = () => new AbortController().signal;
 
 function contextOn(service: SecretService, overrides: Parameters<typeof testContext>[0] = {}) {
   return testContext({
+    home: join(service.dir, "mcp-run"),
     env: service.env,
     keychainHelper: [process.execPath, HELPER],
     runProgram,
@@ -33,19 +34,46 @@ async function read(service: SecretService, ref: { path: string; attributes?: Re
   return answer instanceof ProviderError ? answer : answer?.value.reveal();
 }
 
-/** Puts many items by one process of the same library: 200 runs of a tool would take longer than the test. */
-function fill(service: SecretService, items: readonly (readonly [service: string, value: string])[]): void {
-  const script = `
-    const { Entry } = require("@napi-rs/keyring");
-    for (const [service, value] of JSON.parse(require("fs").readFileSync(0, "utf8"))) {
-      new Entry(service, "tester", { linux: { store: "secret-service" } }).setPassword(value);
-    }`;
-  execFileSync(process.execPath, ["-e", script], {
+/**
+ * Runs a script with the native library itself: for many items, 200 runs of a tool would take longer than the test.
+ * `input` is its parameter; returns what the script's expression is, by way of JSON.
+ */
+function native(service: SecretService, script: string, input: unknown): unknown {
+  const program = `
+    const { Entry, findCredentials } = require("@napi-rs/keyring");
+    const entry = (service, account) => new Entry(service, account, { linux: { store: "secret-service" } });
+    const run = (input) => ${script};
+    process.stdout.write(JSON.stringify(run(JSON.parse(require("fs").readFileSync(0, "utf8"))) ?? null));`;
+  const output = execFileSync(process.execPath, ["-e", program], {
     cwd: ROOT,
     env: { ...service.env, DBUS_SESSION_BUS_ADDRESS: `unix:path=${service.env.XDG_RUNTIME_DIR}/bus` },
-    input: JSON.stringify(items),
+    input: JSON.stringify(input),
+    encoding: "utf8",
   });
+  return JSON.parse(output);
 }
+
+const fill = (service: SecretService, items: readonly (readonly [service: string, value: string])[]) =>
+  native(service, 'input.forEach(([name, value]) => entry(name, "tester").setPassword(value))', items);
+
+/** Removes what mcp-run has noted, and the notes. */
+const removeNoted = (service: SecretService) =>
+  native(
+    service,
+    `findCredentials(input).forEach(({ account }) => {
+      entry(account, "tester").deletePassword();
+      entry(input, account).deletePassword();
+    })`,
+    "mcp-run entries",
+  );
+
+/** The secrets that mcp-run keeps beside the entries whose paths begin so. */
+const sideItems = (service: SecretService, start: string) =>
+  native(
+    service,
+    "input[0].flatMap((name) => findCredentials(name)).filter(({ account }) => account.startsWith(input[1]))",
+    [["mcp-run candidate value", "mcp-run previous value"], start],
+  );
 
 describeBackend("the OS keychain", PROGRAMS, () => {
   describe("as a store", () => {
@@ -54,26 +82,28 @@ describeBackend("the OS keychain", PROGRAMS, () => {
 
     beforeAll(async () => {
       service = await SecretService.start();
+      // A keychain that mcp-run has written to before, so that it names versions.
+      await (await keychainOn(service)).put({ path: "first" }, new Secret("first"), never());
+      removeNoted(service);
     });
 
     afterAll(() => service.stop());
 
-    describeStoreContract("keychain, on gnome-keyring", {
+    describeRotationContract("keychain, on gnome-keyring", {
       emptyIs: "kept",
+      // Each step is a process or two.
+      rounds: 2,
+      another: () => keychainOn(service),
+      stored: async () => JSON.stringify(sideItems(service, `round-${round}-`)),
       async open(entries) {
         round++;
         const nameOf = (name: string) => `round-${round}-${name}`;
-        fill(
-          service,
-          Object.entries(entries).map(([name, value]) => [nameOf(name), value]),
-        );
-        const provider = await keychainOn(service);
+        const items = Object.entries(entries).map(([name, value]) => [nameOf(name), value] as const);
+        if (items.length > 0) fill(service, items);
         return {
-          provider,
+          provider: await keychainOn(service),
           ref: (name) => ({ path: nameOf(name) }),
-          async dispose() {
-            for (const { path } of await provider.list(never())) await provider.remove({ path }, never());
-          },
+          dispose: async () => void removeNoted(service),
         };
       },
       pathOf: (name) => `round-${round}-${name}`,

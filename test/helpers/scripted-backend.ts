@@ -2,7 +2,12 @@
 import * as z from "zod/mini";
 import type { Clock } from "../../src/clock.ts";
 import { ProviderError, type ProviderFailure } from "../../src/errors.ts";
-import type { FetchedSecret, ProviderKind, ProviderKinds } from "../../src/secrets/provider.ts";
+import type {
+  FetchedSecret,
+  ProviderContext,
+  ProviderKind,
+  ProviderKinds,
+} from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 
 export interface Script {
@@ -17,6 +22,11 @@ export interface Script {
   readonly needs?: readonly string[];
   readonly opensWith?: (secrets: readonly Secret[]) => void;
   readonly hangsOnClose?: boolean;
+  readonly isRemote?: boolean;
+  /** Stands for `values` and `failure`: the answer to one path, or a throw for all of them. */
+  readonly respond?: (path: string) => FetchedSecret | ProviderError;
+  /** Runs in `open`. */
+  readonly opens?: (context: ProviderContext) => void;
 }
 
 export interface ScriptedBackend extends ProviderKind<object, { path: string }> {
@@ -30,6 +40,7 @@ export function scriptedBackend(script: Script): ScriptedBackend {
   const backend: ScriptedBackend = {
     name: script.name,
     worksWithoutSettings: true,
+    isRemote: script.isRemote ?? false,
     configSchema: z.object({}),
     refSchema: z.strictObject({ path: z.string(), version: z.optional(z.string()) }) as never,
     calls,
@@ -38,6 +49,7 @@ export function scriptedBackend(script: Script): ScriptedBackend {
       const signal = new AbortController().signal;
       const needed = await Promise.all((script.needs ?? []).map((ref) => context.resolveRef(ref, signal)));
       script.opensWith?.(needed);
+      script.opens?.(context);
       return {
         async fetch(refs) {
           calls.push(refs.map(({ path }) => path));
@@ -56,7 +68,8 @@ export function scriptedBackend(script: Script): ScriptedBackend {
   return backend;
 }
 
-function answer({ values, failure }: Script, path: string): FetchedSecret | ProviderError {
+function answer({ values, failure, respond }: Script, path: string): FetchedSecret | ProviderError {
+  if (respond) return respond(path);
   if (failure) return new ProviderError(failure, `scripted ${failure}`);
   const value = values?.[path];
   return value === undefined
@@ -64,9 +77,9 @@ function answer({ values, failure }: Script, path: string): FetchedSecret | Prov
     : { value: new Secret(value), version: "1" };
 }
 
-export function kindsOf(...backends: readonly ScriptedBackend[]): ProviderKinds {
+export function kindsOf(...kinds: readonly { readonly name: string }[]): ProviderKinds {
   return {
-    names: backends.map(({ name }) => name),
-    load: async (type) => backends.find(({ name }) => name === type) as unknown as ProviderKind | undefined,
+    names: kinds.map(({ name }) => name),
+    load: async (type) => kinds.find(({ name }) => name === type) as unknown as ProviderKind | undefined,
   };
 }

@@ -60,11 +60,11 @@ mcp-run.yaml:10:32: unknown key \`optionl\`, did you mean \`optional\`?
     expect(text).toBe(`mcp-run.yaml:3:22: unknown key \`a\\u009b31m\\u202e\\e[1m\`
     3 |   p: { command: npx, "a\\u009b31m\\u202e\\e[1m": 1,  "x": 1 }
       |                      ^^^^^^^^^^^^^^^^^^^^^^^
-  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`
+  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\`
 mcp-run.yaml:3:41: unknown key \`x\`
     3 |   p: { command: npx, "a\\u009b31m\\u202e\\e[1m": 1,  "x": 1 }
       |                                                   ^^^
-  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\``);
+  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\``);
   });
 
   it("shows of a long line what is around the caret", async () => {
@@ -221,7 +221,6 @@ describe("the keys of a profile", () => {
   it.each([
     ["refresh: { every: 15m }", "2:1: `refresh`"],
     ["probe: { tool: get_me }", "2:1: `probe`"],
-    ["cache: { maxAge: 24h }", "2:1: `cache`"],
     ["rotate: {}", "2:1: `rotate`"],
     ["audit: { calls: metadata }", "2:1: `audit`"],
     ["scrub: { stdout: warn }", "2:18: `stdout`: warn"],

@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { awsKind } from "../../providers/aws.ts";
+import { azureKind } from "../../providers/azure.ts";
 import { commandKind } from "../../providers/command.ts";
 import { envKind } from "../../providers/env.ts";
 import { fileKind } from "../../providers/file.ts";
 import { keychainKind } from "../../providers/keychain.ts";
 import { localKind } from "../../providers/local.ts";
+import { vaultKind } from "../../providers/vault.ts";
 import { listProfiles, loadProfile } from "../../src/profile/load.ts";
 import { readYaml } from "../../src/profile/read-yaml.ts";
 import {
@@ -21,7 +24,7 @@ import { errorOf, room } from "./room.ts";
 
 const TEXT = readFileSync(join(import.meta.dirname, "../../mcp-run.example.yaml"), "utf8");
 const KINDS = new Map(
-  [commandKind, envKind, fileKind, keychainKind, localKind].map((kind) => [
+  [awsKind, azureKind, commandKind, envKind, fileKind, keychainKind, localKind, vaultKind].map((kind) => [
     kind.name,
     kind as unknown as ProviderKind,
   ]),
@@ -45,7 +48,7 @@ describe("mcp-run.example.yaml", () => {
       Object.keys(schema.shape),
     );
     for (const key of keys) expect(TEXT, key).toMatch(new RegExp(`\\b${key}:`));
-    for (const type of LATER_PROVIDER_TYPES.filter((name) => name !== "oauth"))
+    for (const type of [...LATER_PROVIDER_TYPES, "vault", "aws-secrets-manager", "azure-key-vault"])
       expect(TEXT).toContain(`type: ${type}`);
     for (const value of Object.values(LATER_VALUES).flat())
       expect(TEXT).toMatch(new RegExp(`\\b${value}\\b`));

@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { awsKind } from "../../providers/aws.ts";
+import { azureKind } from "../../providers/azure.ts";
 import { commandKind } from "../../providers/command.ts";
 import { envKind } from "../../providers/env.ts";
 import { fileKind } from "../../providers/file.ts";
 import { keychainKind } from "../../providers/keychain.ts";
 import { localKind } from "../../providers/local.ts";
+import { vaultKind } from "../../providers/vault.ts";
 import { profileJsonSchema } from "../../src/profile/json-schema.ts";
 import type { ProviderKind } from "../../src/secrets/provider.ts";
 import { safeKind } from "./room.ts";
@@ -17,7 +20,16 @@ interface Document {
   definitions: Record<string, Definition>;
 }
 
-const kinds = [commandKind, envKind, fileKind, keychainKind, localKind] as unknown as ProviderKind[];
+const kinds = [
+  awsKind,
+  azureKind,
+  commandKind,
+  envKind,
+  fileKind,
+  keychainKind,
+  localKind,
+  vaultKind,
+] as unknown as ProviderKind[];
 
 describe("the JSON Schema", () => {
   it("in docs is what `mcp-run schema` prints", () => {
@@ -41,7 +53,7 @@ describe("the JSON Schema", () => {
   it("refuses the keys of later versions", () => {
     const { definitions } = profileJsonSchema([]) as Document;
 
-    for (const key of ["refresh", "probe", "cache", "rotate", "audit"])
+    for (const key of ["refresh", "probe", "rotate", "audit"])
       expect(definitions.profile?.properties[key]).toEqual({ not: {}, description: "Not yet supported." });
   });
 

@@ -10,8 +10,7 @@ describe("the settings of a provider that is used", () => {
   it.each([
     ["{ type: safe }", "3:3: `address` is missing"],
     ["{ type: saef, address: 'https://a' }", "3:14: there is no provider type `saef`, did you mean `safe`?"],
-    ["{ type: vault, address: 'https://a' }", "3:14: provider type `vault` is not yet supported"],
-    ["{ type: aws-secrets-manager }", "3:14: provider type `aws-secrets-manager` is not yet supported"],
+    ["{ type: oauth, issuer: 'https://a' }", "3:14: provider type `oauth` is not yet supported"],
     ["{ type: 3 }", "3:14: `type` must be text, not a number"],
     ["{ type: safe, address: nowhere }", "3:29: `address`: invalid URL"],
     ["{ type: safe, address: 3 }", "3:29: `address` must be text, not a number"],

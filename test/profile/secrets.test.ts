@@ -15,7 +15,7 @@ describe("an entry of secrets", () => {
     ["''", "2:15: `A` must be a ref: it has no colon"],
     ["'keychian:a'", "2:15: there is no provider `keychian`, did you mean `keychain`?"],
     ["'quux:a'", "2:15: there is no provider `quux`"],
-    ["'vault:a#b'", "2:15: provider `vault` is not yet supported"],
+    ["'oauth:a#b'", "2:15: provider `oauth` is not yet supported"],
     ["'safe:a'", "2:15: provider `safe` needs settings"],
     ["'local:${X}'", "2:22: `${…}` is not expanded in a ref"],
     ["3", "2:15: `A` must be text or a mapping, not a number"],

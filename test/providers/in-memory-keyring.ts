@@ -5,12 +5,18 @@ import type { ProgramRequest, ProgramRunner } from "../../src/secrets/program.ts
 
 export interface InMemoryKeyring {
   readonly library: KeyringLibrary;
+  /** What lies in it: `SERVICE\nACCOUNT` to value. */
+  readonly items: Map<string, string>;
   /** Plays the helper program: the real helper's work, in this process. */
   readonly runProgram: ProgramRunner;
+  /** Windows: what other programs have stored, by target name. */
+  readonly credentials: Map<string, { account: string; password: string }>;
   /** What the provider has started, in order. */
   readonly requests: ProgramRequest[];
   /** What every call of the library throws, by its message; undefined lets it work. */
   failure: string | undefined;
+  /** How many more writes there are before the helper dies, as of a power cut; undefined for no end. */
+  writesLeft: number | undefined;
   /** Entries that were made, that is questions that were put to the keychain. */
   readonly touched: string[];
 }
@@ -18,10 +24,18 @@ export interface InMemoryKeyring {
 export function inMemoryKeyring(entries: Readonly<Record<string, string>> = {}): InMemoryKeyring {
   const items = new Map(Object.entries(entries));
   const keyOf = (service: string, username: string) => `${service}\n${username}`;
+  const beforeWrite = () => {
+    if (keyring.writesLeft === undefined) return;
+    if (keyring.writesLeft === 0) throw new Error("the power is cut");
+    keyring.writesLeft--;
+  };
   const keyring: InMemoryKeyring = {
+    items,
+    credentials: new Map(),
     requests: [],
     touched: [],
     failure: undefined,
+    writesLeft: undefined,
     library: {
       Entry: class {
         readonly #key: string;
@@ -40,18 +54,26 @@ export function inMemoryKeyring(entries: Readonly<Record<string, string>> = {}):
         }
 
         setPassword(password: string): void {
+          beforeWrite();
           items.set(this.#key, password);
         }
 
         deletePassword(): boolean {
+          beforeWrite();
           return items.delete(this.#key);
         }
       },
-      findCredentials(service) {
+      findCredentials(service, target) {
         if (keyring.failure) throw new Error(keyring.failure);
-        return [...items]
-          .filter(([key]) => key.startsWith(`${service}\n`))
-          .map(([key, password]) => ({ account: key.slice(service.length + 1), password }));
+        const found = [...items].map(([key, password]) => {
+          const [itemService, account = ""] = key.split("\n");
+          return { itemService, account, password };
+        });
+        if (target === undefined) return found.filter(({ itemService }) => itemService === service);
+        // The library then looks for the target alone, which for an entry of its own is ACCOUNT.SERVICE.
+        const own = found.filter(({ itemService, account }) => `${account}.${itemService}` === target);
+        const other = keyring.credentials.get(target);
+        return other ? [...own, other] : own;
       },
     },
     async runProgram(request) {

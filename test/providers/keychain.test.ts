@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../../providers/keychain/answer.ts";
 import { itemPath, parseItemPath } from "../../providers/keychain/item-path.ts";
 import { sessionBusAddress } from "../../providers/keychain/session-bus.ts";
@@ -12,14 +12,24 @@ import type { ProgramOutcome, ProgramRequest } from "../../src/secrets/program.t
 import { Secret } from "../../src/secrets/secret.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { settle, VirtualClock } from "../helpers/virtual-clock.ts";
-import { describeStoreContract, printed } from "./contract.ts";
+import { printed } from "./contract.ts";
 import { type InMemoryKeyring, inMemoryKeyring } from "./in-memory-keyring.ts";
+import { describeRotationContract } from "./rotation-contract.ts";
 
 const never = () => new AbortController().signal;
 const ENV = { HOME: "/home/tester", DBUS_SESSION_BUS_ADDRESS: "unix:path=/nonexistent/bus" };
 
+/** Where the lock of those who write is made. */
+let home: string;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "mcp-run-keychain-"));
+});
+
+afterAll(() => rm(home, { recursive: true, force: true }));
+
 function context(keyring: InMemoryKeyring, overrides: Parameters<typeof testContext>[0] = {}) {
-  return testContext({ platform: "linux", env: ENV, runProgram: keyring.runProgram, ...overrides });
+  return testContext({ home, platform: "linux", env: ENV, runProgram: keyring.runProgram, ...overrides });
 }
 
 /** A keychain whose helper never answers, and when it was asked. */
@@ -39,17 +49,26 @@ function hanging(overrides: Parameters<typeof testContext>[0] = {}) {
   return { clock, within };
 }
 
-describeStoreContract("keychain, with its native library in memory", {
+let keyring = inMemoryKeyring();
+
+describeRotationContract("keychain, with its native library in memory", {
   emptyIs: "kept",
   async open(entries) {
-    const items = Object.entries(entries).map(([name, value]) => [`service-${name}\ntester`, value]);
+    keyring = inMemoryKeyring({
+      "mcp-run key\nversions": "a key that was made before",
+      ...Object.fromEntries(
+        Object.entries(entries).map(([name, value]) => [`service-${name}\ntester`, value]),
+      ),
+    });
     return {
-      provider: await keychainKind.open({}, context(inMemoryKeyring(Object.fromEntries(items)))),
+      provider: await keychainKind.open({}, context(keyring)),
       ref: (name) => ({ path: `service-${name}` }),
       dispose: async () => undefined,
     };
   },
+  another: () => keychainKind.open({}, context(keyring)),
   pathOf: (name) => `service-${name}`,
+  stored: async () => JSON.stringify([...keyring.items]),
   async hang() {
     return {
       provider: await keychainKind.open({}, hanging().within),
@@ -151,7 +170,7 @@ describe("what the helper gets", () => {
     await store.fetch([{ path: "a" }, { path: "b/alice" }], never());
 
     expect(keyring.requests).toHaveLength(1);
-    expect(keyring.touched).toEqual(["a/tester", "b/alice"]);
+    expect(keyring.touched).toEqual(["a/tester", "b/alice", "mcp-run key/versions"]);
   });
 });
 
@@ -219,6 +238,11 @@ describe("the words of the native library", () => {
     ["Entry is matched by 2 credentials: [x]", "ambiguous"],
     ["Data is not UTF-8 encoded", "not-text"],
     ["Attribute 'password encoded as UTF-16' is longer than platform limit of 2560 chars", "too-large"],
+    ["Couldn't access platform storage: Windows ERROR_NO_SUCH_LOGON_SESSION", "no-session"],
+    ["Platform failure: The user name or passphrase you entered is not correct.", "refused"],
+    ["Couldn't access platform storage: No keychain is available.", "no-collection"],
+    ["Couldn't access platform storage: The specified keychain could not be found.", "no-collection"],
+    ["Platform failure: A default keychain could not be found.", "no-collection"],
     ["Something new", "failed"],
   ])("%s means %s", (message, trouble) => {
     expect(failureOf(new Error(message))).toMatchObject({ trouble });
@@ -321,6 +345,25 @@ describe("a helper that fails", () => {
   });
 });
 
+it("a helper whose answer was cut off is reported without it", async () => {
+  const within = testContext({
+    platform: "linux",
+    env: ENV,
+    runProgram: async () => ({
+      type: "exited",
+      exitCode: 0,
+      stdout: Buffer.from("canary-in-half-an-answer"),
+      stderr: "",
+    }),
+  });
+  const store = await keychainKind.open({}, within);
+
+  const failed = await store.fetch([{ path: "github" }], never()).catch((error: unknown) => error);
+
+  expect(failed).toMatchObject({ failure: "unavailable", reason: expect.stringContaining("half an answer") });
+  expect(printed(failed)).not.toContain("canary");
+});
+
 describe("the limit of Windows", () => {
   it.each([
     [1_280, "taken"],
@@ -348,7 +391,7 @@ describe("items of other programs", () => {
       env: ENV,
       async runProgram(request) {
         requests.push(request);
-        return outcome;
+        return request.argv[0] === "secret-tool" ? outcome : inMemoryKeyring().runProgram(request);
       },
     });
     return { requests, within };
@@ -407,7 +450,8 @@ describe("items of other programs", () => {
   });
 
   it("are read by their target on Windows, and never through an entry, which would empty them", async () => {
-    const keyring = inMemoryKeyring({ "git\nalice": "canary-win" });
+    const keyring = inMemoryKeyring();
+    keyring.credentials.set("git:https://example.com", { account: "alice", password: "canary-win" });
     const store = await keychainKind.open({}, context(keyring, { platform: "win32" }));
     const wanted = { path: "git", target: "git:https://example.com" };
     const other = { path: "git/bob", target: "git:https://example.com" };
@@ -416,7 +460,7 @@ describe("items of other programs", () => {
 
     expect((answers.get(wanted) as { value: Secret }).value.reveal()).toBe("canary-win");
     expect(answers.get(other)).toMatchObject({ failure: "missing" });
-    expect(keyring.touched).toEqual([]);
+    expect(keyring.touched).toEqual(["mcp-run key/versions"]);
   });
 
   it("are never written", async () => {
@@ -427,10 +471,13 @@ describe("items of other programs", () => {
     await expect(windows.remove({ path: "git", target: "x" }, never())).rejects.toThrow("only read");
   });
 
-  it.each([{ attributes: {} }, { attributes: { a: "" } }, { target: "" }, { version: "2" }])(
-    "are refused when they are named by nothing: %j",
-    (more) => {
-      expect(keychainKind.refSchema.safeParse({ path: "x", ...more }).success).toBe(false);
-    },
-  );
+  it.each([
+    { attributes: {} },
+    { attributes: { a: "" } },
+    { target: "" },
+    { target: "x", version: "k1" },
+    { attributes: { a: "b" }, version: "k1" },
+  ])("are refused when they are named by nothing, or by a version: %j", (more) => {
+    expect(keychainKind.refSchema.safeParse({ path: "x", ...more }).success).toBe(false);
+  });
 });

@@ -1,60 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../src/errors.ts";
-import { parseRef } from "../../src/secrets/ref.ts";
-import type { ResolveRequest } from "../../src/secrets/resolution.ts";
 import { resolveSecrets, tryResolveSecrets } from "../../src/secrets/resolve.ts";
-import type { Ref, SecretSpec } from "../../src/secrets/spec.ts";
-import { testContext } from "../helpers/provider-context.ts";
-import { kindsOf, type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
+import { scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
-
-function ref(text: string): Ref {
-  const parsed = parseRef(text);
-  if (!parsed.ok) throw new Error(parsed.reason);
-  return parsed.ref;
-}
-
-function secret(name: string, from: string, rest: Partial<SecretSpec> = {}): SecretSpec {
-  return {
-    name,
-    source: { type: "ref", ref: ref(from) },
-    optional: false,
-    deliver: "env",
-    scrub: true,
-    ...rest,
-  };
-}
-
-function template(name: string, text: string, rest: Partial<SecretSpec> = {}): SecretSpec {
-  return { ...secret(name, "x:y", rest), source: { type: "template", template: text } };
-}
-
-function request(backends: readonly ScriptedBackend[], rest: Partial<ResolveRequest> = {}): ResolveRequest {
-  const { name: _name, resolveRef: _resolveRef, events: _events, ...context } = testContext();
-  return {
-    secrets: [],
-    secretsFrom: [],
-    providers: new Map(),
-    kinds: kindsOf(...backends),
-    context,
-    timeoutMs: 10_000,
-    signal: new AbortController().signal,
-    ...rest,
-  };
-}
-
-function valuesOf({ secrets }: { secrets: readonly { name: string; value: { reveal(): string } }[] }) {
-  return Object.fromEntries(secrets.map(({ name, value }) => [name, value.reveal()]));
-}
-
-async function failure(work: Promise<unknown>): Promise<McpRunError> {
-  const error = await work.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(McpRunError);
-  return error as McpRunError;
-}
+import { failure, ref, request, secret, template, valuesOf } from "./requests.ts";
 
 describe("resolveSecrets", () => {
   it("fetches a document once for any number of its fields, and different documents in one call", async () => {
@@ -71,6 +20,7 @@ describe("resolveSecrets", () => {
 
     expect(valuesOf(resolved)).toEqual({ U: "canary-u", P: "canary-p", C: "canary-c" });
     expect(backend.calls).toEqual([["a/b", "c"]]);
+    await resolved.held.release();
     expect(backend.closed).toBe(1);
   });
 

@@ -5,13 +5,28 @@ import { StoreArchive } from "../../../providers/local/archive.ts";
 import { emptyDocument, newVersion, withVersion } from "../../../providers/local/document.ts";
 import { IdentityKey } from "../../../providers/local/identity-key.ts";
 import { placesOf } from "../../../providers/local/places.ts";
-import type { LocalRef } from "../../../providers/local/store.ts";
+import type { LocalRef, LocalStore } from "../../../providers/local/store.ts";
 import { localKind } from "../../../providers/local.ts";
 import type { ProviderContext } from "../../../src/secrets/provider.ts";
 import { inMemoryKeychain, testContext } from "../../helpers/provider-context.ts";
-import { describeStoreContract, type OpenHarness } from "../contract.ts";
+import type { OpenHarness } from "../contract.ts";
+import { describeRotationContract } from "../rotation-contract.ts";
 
-describeStoreContract("local", {
+/** Of the store that is open. */
+let context = testContext();
+
+const writers = {
+  another: () => localKind.open({}, context) as Promise<LocalStore>,
+  stored: async () => {
+    const places = placesOf({}, context);
+    const key = new IdentityKey({ settings: {}, places, context });
+    const opened = await new StoreArchive(places, key, context.clock).read(new AbortController().signal);
+    return JSON.stringify(opened?.document);
+  },
+};
+
+describeRotationContract("local", {
+  ...writers,
   emptyIs: "kept",
   open: (entries) => openSeeded(entries, {}),
   async hang() {
@@ -22,7 +37,9 @@ describeStoreContract("local", {
   },
 });
 
-describeStoreContract("local, with its identity in a keychain", {
+describeRotationContract("local, with its identity in a keychain", {
+  ...writers,
+  rounds: 5,
   emptyIs: "kept",
   open: (entries) => openSeeded(entries, { keychain: inMemoryKeychain() }),
 });
@@ -56,7 +73,8 @@ async function openSeeded(
   entries: Readonly<Record<string, string>>,
   overrides: { keychain?: ReturnType<typeof inMemoryKeychain> },
 ): Promise<OpenHarness<LocalRef>> {
-  const { context, dispose } = await seededHome(entries, overrides);
+  const { dispose, ...seeded } = await seededHome(entries, overrides);
+  context = seeded.context;
   return { provider: await localKind.open({}, context), ref, dispose };
 }
 

@@ -1,0 +1,2 @@
+/** Nothing but one class of @azure/identity: a chunk of its own, loaded by the profiles that use it. */
+export { WorkloadIdentityCredential } from "@azure/identity";

@@ -1,0 +1,183 @@
+/**
+ * Everything that is sent with a token: one lazy login for all, another when the token turns out to be no good, and an
+ * end to every token that is ours.
+ */
+import { untilAborted } from "../../src/clock.ts";
+import { ProviderError } from "../../src/errors.ts";
+import type { ProviderContext } from "../../src/secrets/provider.ts";
+import type { Secret } from "../../src/secrets/secret.ts";
+import type { VaultClient, VaultRequest } from "./client.ts";
+import type { Credential } from "./credential.ts";
+import { type Answer, isRecord } from "./exchange.ts";
+import { noAnswerError } from "./failure.ts";
+import { grantOf, logIn } from "./login.ts";
+import { readTokenFile } from "./places.ts";
+import { errorsIn } from "./retry.ts";
+import { Token, type TokenTerm } from "./token.ts";
+import { unwrapper } from "./unwrap.ts";
+
+export class Session {
+  readonly #client: VaultClient;
+  readonly #credential: Credential;
+  readonly #context: ProviderContext;
+  readonly #secretIdOf: ReturnType<typeof unwrapper>;
+  readonly #closing = new AbortController();
+  readonly #tokens = new Set<Token>();
+  readonly #lookedUp = new WeakSet<Token>();
+  readonly #beingLookedAt = new Map<Token, Promise<boolean>>();
+  #token: Promise<Token> | undefined;
+  #replaced: { readonly dead: Token; readonly next: Promise<Token> } | undefined;
+
+  constructor(client: VaultClient, credential: Credential, context: ProviderContext) {
+    this.#client = client;
+    this.#credential = credential;
+    this.#context = context;
+    this.#secretIdOf = unwrapper(client);
+  }
+
+  get url(): string {
+    return this.#client.url;
+  }
+
+  /** The server's answer, whatever it is. Throws ProviderError when there is none, or no token to ask with. */
+  async send(request: VaultRequest, signal: AbortSignal): Promise<Answer> {
+    return (await this.sendAs(request, signal)).answer;
+  }
+
+  /** Like send, and says with which token: a lease hangs on it. */
+  async sendAs(request: VaultRequest, signal: AbortSignal): Promise<{ answer: Answer; token: Token }> {
+    // Of its own: many requests at once listen, and Node warns of eleven listeners on one signal.
+    const own = AbortSignal.any([signal]);
+    const token = await untilAborted(own, this.#currentToken());
+    const answer = await this.#sendWith(token, request, own);
+    if (answer.status !== 403 || isAboutPolicy(answer)) return { answer, token };
+    if (await untilAborted(own, this.#isAlive(token))) return { answer, token };
+    const next = await untilAborted(own, this.#replace(token));
+    return { answer: await this.#sendWith(next, request, own), token: next };
+  }
+
+  /** Keeps the token alive until the returned function is called. */
+  hold(token: Token): () => void {
+    if (!token.isOwn && !this.#lookedUp.has(token)) {
+      this.#lookedUp.add(token);
+      void this.#lookUp(token);
+    }
+    return token.hold();
+  }
+
+  /** Revokes the tokens that are ours, and with them what hangs on them; those of others only end their renewal. */
+  async close(signal: AbortSignal): Promise<void> {
+    this.#closing.abort(new ProviderError("unavailable", `${this.#context.name} was closed meanwhile`));
+    const tokens = [...this.#tokens];
+    this.#tokens.clear();
+    for (const token of tokens) token.close();
+    const revoke = (token: Token) =>
+      this.#client.send({ does: "write", path: "auth/token/revoke-self" }, token.secret, signal);
+    await Promise.allSettled(tokens.filter(({ isOwn }) => isOwn).map(revoke));
+  }
+
+  async #currentToken(): Promise<Token> {
+    this.#closing.signal.throwIfAborted();
+    const current = this.#token;
+    const token = await current;
+    if (token && (token.isFresh || !token.isOwn)) return token;
+    // Unless somebody else has begun another login meanwhile.
+    return this.#token && this.#token !== current ? this.#token : this.#begin(this.#firstToken());
+  }
+
+  /** What comes of it is the token from now on; a failure is forgotten, so that the next call tries again. */
+  #begin(work: Promise<Token>): Promise<Token> {
+    this.#token = work;
+    work.catch(() => {
+      if (this.#token === work) this.#token = undefined;
+    });
+    return work;
+  }
+
+  async #firstToken(): Promise<Token> {
+    const credential = this.#credential;
+    if (credential.type === "token") return this.#keep(credential.token, false, UNKNOWN_TERM);
+    const grant = await logIn(credential, this.#secretIdOf, this.#client, this.#closing.signal);
+    return this.#keep(grant.token, true, grant);
+  }
+
+  /** Another token for one that the server does not know any more; tried once, however many have met it. */
+  #replace(dead: Token): Promise<Token> {
+    if (this.#replaced?.dead !== dead) this.#replaced = { dead, next: this.#begin(this.#nextToken(dead)) };
+    return this.#replaced.next;
+  }
+
+  async #nextToken(dead: Token): Promise<Token> {
+    dead.close();
+    this.#tokens.delete(dead);
+    if (this.#credential.type === "login") return this.#firstToken();
+    const { file, where } = this.#credential;
+    const reread = file === undefined ? undefined : await readTokenFile(file);
+    if (reread && !reread.equals(dead.secret)) return this.#keep(reread, false, UNKNOWN_TERM);
+    throw new ProviderError("denied", `the token in ${where} is not valid any more (403)`, {
+      hint: "`vault login` for a new one, or auth: with a method that logs in by itself",
+    });
+  }
+
+  #keep(secret: Secret, isOwn: boolean, term: TokenTerm): Token {
+    const token = new Token(secret, isOwn, term, (one) => this.#renew(one), this.#context.clock);
+    this.#tokens.add(token);
+    return token;
+  }
+
+  async #sendWith(token: Token, request: VaultRequest, signal: AbortSignal): Promise<Answer> {
+    const outcome = await this.#client.send(request, token.secret, signal);
+    if (outcome.type === "no-answer") throw noAnswerError(outcome, this.#client.url);
+    return outcome;
+  }
+
+  /** A refusal may be about the path or about the token, and every token may look at itself. */
+  #isAlive(token: Token): Promise<boolean> {
+    const asked =
+      this.#beingLookedAt.get(token) ??
+      this.#sendWith(token, LOOKUP, this.#closing.signal)
+        .then(({ status }) => status !== 403)
+        .finally(() => this.#beingLookedAt.delete(token));
+    this.#beingLookedAt.set(token, asked);
+    return asked;
+  }
+
+  /** The term of a token that was given to us, as far as it says. Never rejects. */
+  async #lookUp(token: Token): Promise<void> {
+    const data = await this.#sendWith(token, LOOKUP, this.#closing.signal).then(
+      ({ json }) => json?.data,
+      () => undefined,
+    );
+    if (!isRecord(data) || typeof data.ttl !== "number") return;
+    token.learn({ durationMs: data.ttl * 1000, renewable: data.renewable === true });
+  }
+
+  /** Nobody waits for it, so it never rejects: a failure is said, and the term is what is left. */
+  async #renew(token: Token): Promise<TokenTerm> {
+    try {
+      const answer = await this.#sendWith(token, RENEWAL, this.#closing.signal);
+      if (answer.status === 200) return grantOf(answer, this.url);
+      this.#warn(`refused (${answer.status})`);
+      return { durationMs: token.leftMs, renewable: answer.status >= 500 };
+    } catch (error) {
+      if (this.#closing.signal.aborted) return { durationMs: token.leftMs, renewable: false };
+      if (!(error instanceof ProviderError)) throw error;
+      this.#warn(error.reason);
+      return { durationMs: token.leftMs, renewable: true };
+    }
+  }
+
+  #warn(why: string): void {
+    const message = `the login at ${this.#context.name} was not renewed, and secrets with a lease end with it: ${why}`;
+    this.#context.emit({ type: "warning", message });
+  }
+}
+
+/** A refusal that the server gives to a good token. */
+function isAboutPolicy({ json }: Answer): boolean {
+  return errorsIn(json).some((text) => text.startsWith("preflight capability check"));
+}
+
+const UNKNOWN_TERM: TokenTerm = { durationMs: 0, renewable: false };
+const LOOKUP: VaultRequest = { does: "read", path: "auth/token/lookup-self", isRepeatable: true };
+const RENEWAL: VaultRequest = { does: "write", path: "auth/token/renew-self", isRepeatable: true };

@@ -1,0 +1,36 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { systemClock } from "../src/clock.ts";
+
+const DAY_MS = 86_400_000;
+
+describe("the system's clock", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it("waits longer than the 24.8 days that one timer of Node can wait", () => {
+    const called = vi.fn();
+    systemClock.after(60 * DAY_MS, called);
+
+    vi.advanceTimersByTime(60 * DAY_MS - 1);
+    expect(called).not.toHaveBeenCalled();
+
+    vi.advanceTimersByTime(1);
+    expect(called).toHaveBeenCalledTimes(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("can be told to stop in a later part of a long wait", () => {
+    const called = vi.fn();
+    const timer = systemClock.after(60 * DAY_MS, called);
+    vi.advanceTimersByTime(30 * DAY_MS);
+
+    timer.cancel();
+
+    vi.advanceTimersByTime(90 * DAY_MS);
+    expect(called).not.toHaveBeenCalled();
+  });
+});

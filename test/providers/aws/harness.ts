@@ -1,0 +1,37 @@
+/** The provider of a test, opened on a server that it names, with keys that are canaries. */
+
+import type { AwsRef } from "../../../providers/aws/ref.ts";
+import type { AwsSettings } from "../../../providers/aws/settings.ts";
+import { awsKind } from "../../../providers/aws.ts";
+import type { RotatableStore } from "../../../src/secrets/provider.ts";
+import { isRotatableStore } from "../../../src/secrets/provider.ts";
+import { FAKE_REGION } from "../../helpers/fake-secrets-manager.ts";
+import { type TestContextOverrides, testContext } from "../../helpers/provider-context.ts";
+
+// The bundle has this built in; see rolldown.config.ts.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
+
+export const CANARY_KEYS = {
+  AWS_ACCESS_KEY_ID: "canary-access-key",
+  AWS_SECRET_ACCESS_KEY: "canary-secret-key",
+  AWS_SESSION_TOKEN: "canary-session-token",
+} as const;
+
+/** A ref as the pool would make it. */
+export function refTo(path: string, more: Partial<AwsRef> = {}): AwsRef {
+  return { path, binary: "base64", ...more };
+}
+
+/** Opens the provider as the pool does: settings through the schema, keys from the environment. */
+export async function openAws(
+  settings: AwsSettings,
+  overrides: TestContextOverrides = {},
+): Promise<RotatableStore<AwsRef>> {
+  const context = testContext({ name: "aws", env: CANARY_KEYS, ...overrides });
+  const provider = await awsKind.open(
+    awsKind.configSchema.parse({ region: FAKE_REGION, ...settings }),
+    context,
+  );
+  if (!isRotatableStore(provider)) throw new Error("the provider is no store in which a key can be rotated");
+  return provider as RotatableStore<AwsRef>;
+}
