@@ -34,7 +34,7 @@ import type { Running } from "./running.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import { STOP_TIMES } from "./stopping.ts";
 import { Succession } from "./succession.ts";
-import { Switchboard } from "./switchboard.ts";
+import { type LeakPolicy, Switchboard } from "./switchboard.ts";
 import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** Ms that the last bytes may take after the server has gone: a client that does not read can't hold us. */
@@ -76,6 +76,8 @@ export interface ServeOptions {
   /** How another server takes the place of the first, and how long (ms) that may finish its work. */
   readonly swap?: { readonly mode: "overlap" | "sequential"; readonly drainMs: number };
   readonly probe?: Probe | undefined;
+  /** What becomes of a secret that the server tells the client. */
+  readonly leaks?: LeakPolicy | undefined;
   readonly platform: NodeJS.Platform;
   readonly uid: number | undefined;
   /** For small private files of ours: Paths.run. */
@@ -155,7 +157,7 @@ class Supervisor {
   #hasRetriedProbe = false;
 
   constructor(options: ServeOptions) {
-    const { stdin, stdout, stderr, needles, maxLineBytes, clock, probe } = options;
+    const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe } = options;
     this.#options = options;
     this.#session = new Session({ onIdle: (number) => this.#idle(number), now: () => clock.monotonic() });
     const session = this.#session;

@@ -11,8 +11,11 @@ import type { ServerLine } from "../relay/own-request.ts";
 import { type PumpEnd, pumpLines } from "../relay/pump.ts";
 import type { Session } from "../relay/session.ts";
 import { SwitchedSink } from "../relay/switched-sink.ts";
+import type { ServerVerdict } from "../relay/verdict.ts";
+import { redactJson } from "../scrub/redact-json.ts";
 import { ScrubStream } from "../scrub/scrub-stream.ts";
 import type { NeedleSource } from "../scrub/scrubber.ts";
+import { SecretWatch } from "../scrub/secret-watch.ts";
 import { ByteRelay } from "./byte-relay.ts";
 
 /** Start-up chatter on stdout that is kept while stderr is blocked. */
@@ -32,9 +35,26 @@ export interface SwitchboardOptions {
   readonly needles: NeedleSource;
   /** Bytes of a line, its newline included. */
   readonly maxLineBytes: number;
+  /** What becomes of a secret that a server tells the client on stdout; without it nobody looks. */
+  readonly leaks?: LeakPolicy | undefined;
   readonly warn: (message: string) => void;
   /** Nobody reads our stdout any more. */
   readonly onReaderGone: () => void;
+}
+
+export interface LeakPolicy {
+  /** `report` leaves every byte as it is. */
+  readonly mode: "report" | "redact";
+  readonly onLeak: (leak: Leak) => void;
+}
+
+/** A message to the client that holds values of these secrets. */
+export interface Leak {
+  readonly names: readonly string[];
+  /** Its own, or that of the request that it answers. */
+  readonly method: string | undefined;
+  /** Raw JSON. */
+  readonly id: string | undefined;
 }
 
 /** The streams of one server. */
@@ -160,10 +180,11 @@ export class Switchboard {
     signal: AbortSignal,
   ): Promise<PumpEnd> {
     const { stdout, session, maxLineBytes, onReaderGone } = this.#options;
+    const judge = this.#judgeOf(number, streams.stdout);
     const end = await pumpLines(streams.stdout, stdout, {
       maxLineBytes,
       signal,
-      judge: (line) => session.serverSaid(number, line),
+      judge,
       onOverlong: (line) => this.#overlongFromServer(number, line, sink),
       onNoise: (line) => {
         if (noise.writableLength < MOST_NOISE_BYTES) noise.write(line);
@@ -175,6 +196,22 @@ export class Switchboard {
       onReaderGone();
     }
     return end;
+  }
+
+  #judgeOf(number: number, source: Readable): (line: Line) => ServerVerdict {
+    const { session, leaks, needles } = this.#options;
+    if (!leaks) return (line) => session.serverSaid(number, line);
+    const watch = new SecretWatch(needles);
+    // Before the pump's own listener, so that every line is judged after its bytes were searched.
+    source.on("data", (chunk: Buffer) => watch.push(chunk));
+    return (line) => {
+      const names = watch.isAlarmed ? watch.namesIn(line.bytes) : [];
+      const method = names.length > 0 ? session.methodOf(number, line) : undefined;
+      const verdict = session.serverSaid(number, line);
+      if (verdict === false) return false;
+      if (names.length > 0) leaks.onLeak({ names, method, id: idOf(line) });
+      return leaks.mode === "redact" ? redacted(verdict, line, needles) : verdict;
+    };
   }
 
   #fromClient(line: Line): boolean | readonly Buffer[] {
@@ -223,6 +260,17 @@ export class Switchboard {
     const transform = new ScrubStream(needles);
     return new ByteRelay({ source, transform, sink: stderr, whenReaderGone: "discard" });
   }
+}
+
+function redacted(verdict: true | readonly Buffer[], line: Line, needles: NeedleSource): ServerVerdict {
+  const lines = verdict === true ? [line.bytes] : verdict;
+  const masked = lines.map((bytes) => redactJson(bytes.toString("utf8"), needles));
+  if (masked.every((text) => text === undefined)) return verdict;
+  return lines.map((bytes, index) => (masked[index] === undefined ? bytes : Buffer.from(masked[index])));
+}
+
+function idOf({ envelope }: Line): string | undefined {
+  return "id" in envelope ? envelope.id : undefined;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

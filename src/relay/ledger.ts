@@ -53,9 +53,10 @@ export class RequestLedger {
     return request;
   }
 
-  /** True while this request is unanswered. */
-  has(id: string): boolean {
-    return keyIn(this.#open, id) !== undefined;
+  /** The request, while it is unanswered. */
+  get(id: string): ClientRequest | undefined {
+    const key = keyIn(this.#open, id);
+    return key === undefined ? undefined : this.#open.get(key);
   }
 
   /** True once the server has answered any request of the client, be it with an error. */

@@ -209,6 +209,13 @@ export class Session {
     }
   }
 
+  /** What a line of a server is about: its own method, or that of the request that it answers. */
+  methodOf(number: number, { envelope }: Line): string | undefined {
+    if (envelope.type === "request" || envelope.type === "notification") return envelope.method;
+    if (envelope.type !== "response") return undefined;
+    return this.#traffic.get(number)?.ledger.get(envelope.id)?.method;
+  }
+
   /** An answer that was too long to be passed on: somebody else tells the client. False if nobody waits for it. */
   serverAnsweredTooLong(number: number, id: string): boolean {
     return this.#of(number).ledger.answered(id) !== undefined;
@@ -262,7 +269,7 @@ export class Session {
     }
     if (this.recall.listenEnded(id)) return this.#current ? CURRENT : NOBODY;
     for (const traffic of this.#traffic.values()) {
-      if (!traffic.ledger.has(id)) continue;
+      if (!traffic.ledger.get(id)) continue;
       traffic.ledger.clientSaid(line);
       return traffic === this.#current ? CURRENT : some([{ generation: traffic.number, bytes: line.bytes }]);
     }

@@ -40,14 +40,17 @@ export class Scrubber {
   #heldLength = 0;
   #heldNeedle: number | undefined;
   readonly #runs = new Runs();
+  readonly #onFound: ((label: string) => void) | undefined;
   readonly #tuning: Tuning;
   readonly #budget: Budget;
   /** Bytes that the automaton will still read, and its node once it has read what is held. */
   #automatonBytes = 0;
   #node: number | undefined;
 
-  constructor(source: NeedleSource, tuning: Tuning = TUNING) {
+  /** `onFound` is called with the name of what was found, each time that a mask begins. */
+  constructor(source: NeedleSource, tuning: Tuning = TUNING, onFound?: (label: string) => void) {
     this.#source = source;
+    this.#onFound = onFound;
     this.#tuning = tuning;
     this.#budget = { left: tuning.comparisons };
   }
@@ -193,6 +196,7 @@ export class Scrubber {
       if (!run.shown) {
         this.#pass(chunk, clear, run.start, pieces);
         pieces.push(this.#matcher.maskOf(run.needle));
+        this.#onFound?.(this.#matcher.table.labels[run.needle]!);
       }
       clear = Math.min(run.end, decided);
     }
