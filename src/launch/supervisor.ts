@@ -170,6 +170,7 @@ class Supervisor {
       stderr,
       needles,
       maxLineBytes,
+      leaks,
       warn,
       onReaderGone,
     });

@@ -179,7 +179,7 @@ export class Switchboard {
     noise: PassThrough,
     signal: AbortSignal,
   ): Promise<PumpEnd> {
-    const { stdout, session, maxLineBytes, onReaderGone } = this.#options;
+    const { stdout, maxLineBytes, onReaderGone } = this.#options;
     const judge = this.#judgeOf(number, streams.stdout);
     const end = await pumpLines(streams.stdout, stdout, {
       maxLineBytes,
