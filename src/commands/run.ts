@@ -1,6 +1,7 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
 import { exitCodeFor, InterruptedError } from "../errors.ts";
-import { type Served, serve } from "../launch/supervisor.ts";
+import type { Served } from "../launch/serving.ts";
+import { serve } from "../launch/supervisor.ts";
 import { errorResponse } from "../relay/error-response.ts";
 import { answerFailedStart } from "../relay/failed-start.ts";
 import { LineSink } from "../relay/line-sink.ts";

@@ -1,5 +1,5 @@
 /** What the launch room is told whenever a server is served, by `run` or by `check --start`. */
-import type { ServeOptions } from "../launch/supervisor.ts";
+import type { ServeOptions } from "../launch/serving.ts";
 import type { Profile } from "../profile/profile.ts";
 import type { CommandContext } from "./context.ts";
 

@@ -17,24 +17,20 @@
  * | backing-off | stopped                      | stopped                          | -                                |
  * | stopping    | to every server's stop policy| -                                | last bytes: stopped              |
  */
-import type { Readable, Writable } from "node:stream";
-import { type Clock, type Timer, untilAborted } from "../clock.ts";
+import { type Timer, untilAborted } from "../clock.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
-import type { Emit } from "../events.ts";
-import { errorResponse, METHOD_NOT_FOUND } from "../relay/error-response.ts";
 import type { ClientRequest } from "../relay/ledger.ts";
-import type { LineSink } from "../relay/line-sink.ts";
-import type { Probe } from "../relay/probe.ts";
 import { Session } from "../relay/session.ts";
-import type { NeedleSource } from "../scrub/scrubber.ts";
 import { type ExitStatus, exitCodeOf } from "./exit-status.ts";
 import { type Generation, startGeneration } from "./generation.ts";
 import { RestartPolicy } from "./restart-policy.ts";
 import type { Running } from "./running.ts";
+import { type Circumstances, debtsOf, type Sequel, sequelOf } from "./sequel.ts";
+import { ReplaceError, type Served, type ServeOptions } from "./serving.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import { STOP_TIMES } from "./stopping.ts";
 import { Succession } from "./succession.ts";
-import { type LeakPolicy, Switchboard } from "./switchboard.ts";
+import { Switchboard } from "./switchboard.ts";
 import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** Ms that the last bytes may take after the server has gone: a client that does not read can't hold us. */
@@ -53,67 +49,6 @@ type SupervisorState =
   | "stopping"
   | "stopped";
 
-/** Why a server is to be started; whoever prepares it need not fetch its secrets anew for a `restart`. */
-export type StartReason = "first" | "restart";
-
-export interface ServeOptions {
-  /** Puts together what to start, its secrets fetched; rejects with the signal's reason when it is aborted. */
-  readonly prepare: (signal: AbortSignal, reason: StartReason) => Promise<LaunchPlan>;
-  /** What the client says. Afterwards it is paused, and what was not read is still in it. */
-  readonly stdin: Readable;
-  /** To the client. Never ended here. */
-  readonly stdout: LineSink;
-  /** Never ended here. */
-  readonly stderr: Writable;
-  /** What to hide on stderr; may grow while the server runs. */
-  readonly needles: NeedleSource;
-  /** Bytes of a line, its newline included. */
-  readonly maxLineBytes: number;
-  /** Ms from TERM to KILL. */
-  readonly stopGraceMs: number;
-  /** Whether a server that ended by itself is started again, once a client has had an answer. */
-  readonly onCrash?: "restart" | "exit";
-  /** How another server takes the place of the first, and how long (ms) that may finish its work. */
-  readonly swap?: { readonly mode: "overlap" | "sequential"; readonly drainMs: number };
-  readonly probe?: Probe | undefined;
-  /** What becomes of a secret that the server tells the client. */
-  readonly leaks?: LeakPolicy | undefined;
-  readonly platform: NodeJS.Platform;
-  readonly uid: number | undefined;
-  /** For small private files of ours: Paths.run. */
-  readonly runFolder: string;
-  readonly clock: Clock;
-  readonly emit: Emit;
-  /** Calls back at each INT, TERM, HUP or QUIT; ends with the returned function. */
-  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
-  /** The first server runs. What is returned is called when no server is to be replaced any more. */
-  readonly onStarted?: (pid: number, replace: Replace) => (() => void) | undefined;
-  /** Another server has taken over. */
-  readonly onReplaced?: (pid: number, generation: number) => void;
-}
-
-/**
- * Has a server with this plan take the place of the current one. Resolves once it has; rejects with the reason if
- * the current one goes on. One after the other: while a server drains, the next change waits.
- */
-export type Replace = (plan: LaunchPlan) => Promise<void>;
-
-export interface Served {
-  readonly status: ExitStatus;
-  /** The exit code that mcp-run owes its caller. */
-  readonly exitCode: number;
-  /** False if a signal, the end of the client's input or the loss of its ear had been told before. */
-  readonly endedByItself: boolean;
-  /** False if the server died before its first answer. */
-  readonly hasAnswered: boolean;
-  /** Then: what the client has asked, for the caller to answer. */
-  readonly unanswered: readonly ClientRequest[];
-  /** Bytes of a last line of the server without a newline; they were dropped. */
-  readonly tornBytes: number;
-  /** False if stdout or stderr was not read in time. Then only the end of our process frees these streams. */
-  readonly flushed: boolean;
-}
-
 /**
  * Runs servers for one client until the last and all that came of it have gone and every byte is written.
  * Throws McpRunError if the first could not be prepared or started, InterruptedError if a signal came before.
@@ -122,21 +57,11 @@ export function serve(options: ServeOptions): Promise<Served> {
   return new Supervisor(options).run();
 }
 
-/** Why a server did not get the place of another; a state. */
-export class ReplaceError extends Error {
-  override readonly name = "ReplaceError";
-}
-
-/** What comes after a server. */
-type Sequel =
-  | { readonly type: "none" }
-  | { readonly type: "restart" }
-  | { readonly type: "retry-after-probe" }
-  | { readonly type: "end"; readonly endedByItself: boolean; unanswered?: readonly ClientRequest[] };
-
 const RESTARTED = "server restarted";
 
-type Ending = Pick<Served, "status" | "endedByItself" | "unanswered" | "tornBytes" | "flushed">;
+/** What a server leaves behind. */
+type LastWords = Pick<Served, "status" | "unanswered" | "tornBytes" | "flushed">;
+type Ending = LastWords & Pick<Served, "endedByItself">;
 
 class Supervisor {
   readonly #options: ServeOptions;
@@ -154,7 +79,7 @@ class Supervisor {
   #current: Running | undefined;
   #watchdog: Watchdog | undefined;
   #lastChange: Promise<void> = Promise.resolve();
-  #hasRetriedProbe = false;
+  #hasRetried = false;
 
   constructor(options: ServeOptions) {
     const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe } = options;
@@ -269,84 +194,50 @@ class Supervisor {
   }
 
   async #serverEnded(running: Running, status: ExitStatus): Promise<ExitStatus> {
+    const { number } = running;
     const isCurrent = running === this.#current;
-    const timer = this.#options.clock.after(LAST_BYTES_MS, () => this.#board.cut(running.number));
+    const timer = this.#options.clock.after(LAST_BYTES_MS, () => this.#board.cut(number));
     let sequel: Sequel = { type: "none" };
-    const { tornBytes, flushed } = await this.#board.detach(running.number, () => {
-      sequel = isCurrent ? this.#sequelOf(running) : { type: "none" };
-      return this.#owed(running, sequel);
+    let unanswered: readonly ClientRequest[] = [];
+    const { tornBytes, flushed } = await this.#board.detach(number, () => {
+      if (isCurrent) sequel = sequelOf(this.#session, number, this.#circumstances(running));
+      const debts = debtsOf(this.#session, number, sequel, this.#count + 1);
+      unanswered = debts.unanswered;
+      return debts.lines;
     });
     timer.cancel();
     this.#living.delete(running);
     if (tornBytes > 0) this.#warn(`the server's last line had no end: ${tornBytes} bytes were dropped`);
     if (!isCurrent) return status;
     this.#current = undefined;
-    await this.#follow(sequel, running, { status, tornBytes, flushed });
+    this.#follow(sequel, running, { status, tornBytes, flushed, unanswered });
     return status;
   }
 
-  /** What comes after the current server, now that it has said its last word. */
-  #sequelOf(running: Running): Sequel {
-    if (this.#stopped.signal.aborted) return { type: "end", endedByItself: false };
-    // A change of servers is under way that goes on without it.
-    if (running.isDismissed || this.#state === "swapping") return { type: "none" };
-    const { hasAnswered } = this.#session;
-    const asked = this.#session.unanswered(running.number);
-    const onlyProbe = asked.length === 1 && asked[0]?.method === "server/discover";
-    if (!hasAnswered && onlyProbe && !this.#hasRetriedProbe) return { type: "retry-after-probe" };
-    if (!hasAnswered || this.#options.onCrash !== "restart") return { type: "end", endedByItself: true };
-    return { type: "restart" };
+  #circumstances({ isDismissed }: Running): Circumstances {
+    return {
+      isStopped: this.#stopped.signal.aborted,
+      isBeingReplaced: isDismissed || this.#state === "swapping",
+      mayRestart: this.#options.onCrash === "restart",
+      mayRetry: !this.#hasRetried,
+    };
   }
 
-  /** The lines that the client is owed for a server that has gone. */
-  #owed({ number }: Running, sequel: Sequel): readonly Buffer[] {
-    const session = this.#session;
-    if (sequel.type === "retry-after-probe") {
-      const answers = session
-        .takeUnanswered(number)
-        .map(({ id }) => errorResponse(id, "Method not found", METHOD_NOT_FOUND));
-      return [...answers, ...session.over(number, RESTARTED)];
+  #follow(sequel: Sequel, { startedAt }: Running, last: LastWords): void {
+    if (sequel.type === "end") this.#end({ ...last, endedByItself: sequel.endedByItself });
+    if (sequel.type === "retry") {
+      this.#hasRetried = true;
+      this.#warn("the server ended at the probe of a newer client, and is started again for an older one");
+      void this.#comeBack(last, 0);
     }
-    if (sequel.type === "end") {
-      if (session.hasAnswered) {
-        const ended = "the server has ended";
-        return [...session.over(number, ended), ...session.refuseHeld(ended)];
-      }
-      sequel.unanswered = [...session.takeUnanswered(number), ...session.takeHeld()];
-      return session.over(number, RESTARTED);
-    }
-    return session.over(number, `server restarted, generation ${this.#count + 1}`);
-  }
-
-  async #follow(
-    sequel: Sequel,
-    running: Running,
-    ending: Pick<Ending, "status" | "tornBytes" | "flushed">,
-  ): Promise<void> {
-    switch (sequel.type) {
-      case "none":
-        return;
-      case "end":
-        this.#end({ ...ending, endedByItself: sequel.endedByItself, unanswered: sequel.unanswered ?? [] });
-        return;
-      case "retry-after-probe":
-        this.#hasRetriedProbe = true;
-        this.#warn("the server ended at the probe of a newer client, and is started again for an older one");
-        void this.#comeBack(ending, 0);
-        return;
-      case "restart": {
-        const livedMs = this.#options.clock.monotonic() - running.startedAt;
-        const delayMs = this.#policy.died(livedMs, true) ?? 0;
-        void this.#comeBack(ending, delayMs);
-      }
+    if (sequel.type === "restart") {
+      const livedMs = this.#options.clock.monotonic() - startedAt;
+      void this.#comeBack(last, this.#policy.died(livedMs, true) ?? 0);
     }
   }
 
   /** Starts a server in the place of one that has gone, until one takes over or the policy gives up. Never rejects. */
-  async #comeBack(
-    last: Pick<Ending, "status" | "tornBytes" | "flushed">,
-    firstDelayMs: number,
-  ): Promise<void> {
+  async #comeBack(last: LastWords, firstDelayMs: number): Promise<void> {
     const { clock, prepare } = this.#options;
     const { signal } = this.#stopped;
     let delayMs: number | undefined = firstDelayMs;
@@ -376,7 +267,7 @@ class Supervisor {
     stopWatching();
     if (this.#current) return;
     this.#board.tellClient(this.#session.refuseHeld("the server has ended"));
-    this.#end({ ...ending, endedByItself: !signal.aborted, unanswered: [] });
+    this.#end({ ...ending, endedByItself: !signal.aborted });
   }
 
   /** Undefined once it has taken over; else why not, and it is being stopped. */
@@ -421,12 +312,20 @@ class Supervisor {
       throw new ReplaceError(old ? "the client has not introduced itself yet" : "no server runs now");
     }
     this.#state = "swapping";
-    if (swap.mode === "sequential") await this.#clearThePlace(old, swap.drainMs);
+    if (swap.mode === "sequential") {
+      // It can't run twice: what is new waits until the old one has gone and the next has come.
+      this.#session.hold();
+      await this.#retire(old);
+    }
     const failure = await this.#startAndInstall(plan, swap.mode === "overlap" ? old : undefined);
     if (failure === undefined) return swap.mode === "overlap" ? old : undefined;
     // Without a server the next start is for whoever comes: secrets and all are put together anew.
     if (this.#current) this.#state = "serving";
-    else void this.#comeBack({ status: { type: "exited", code: 1 }, tornBytes: 0, flushed: true }, 0);
+    else
+      void this.#comeBack(
+        { status: { type: "exited", code: 1 }, tornBytes: 0, flushed: true, unanswered: [] },
+        0,
+      );
     throw new ReplaceError(failure);
   }
 
@@ -437,15 +336,6 @@ class Supervisor {
       if (error instanceof McpRunError) return error.message;
       throw error;
     }
-  }
-
-  /** A server that can't run twice: it finishes and goes before the next is started, and what is new waits. */
-  async #clearThePlace(old: Running, drainMs: number): Promise<void> {
-    this.#session.hold();
-    old.isDismissed = true;
-    await this.#succession.drain(old, drainMs, RESTARTED);
-    old.generation.tell({ type: "stdin-ended", unanswered: 0 });
-    await old.ended;
   }
 
   /** Lets a server that has lost its place finish its work, and stops it. */

@@ -4,8 +4,8 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { CreateMessageRequestSchema, type JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, it } from "vitest";
+import type { Replace, ServeOptions } from "../../src/launch/serving.ts";
 import type { LaunchPlan } from "../../src/launch/spawn.ts";
-import type { Replace, ServeOptions } from "../../src/launch/supervisor.ts";
 import { until } from "../helpers/processes.ts";
 import { type Serving, serving } from "../helpers/serving.ts";
 
