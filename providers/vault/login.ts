@@ -90,20 +90,17 @@ function loginError(answer: Answer, method: string, path: string, url: string): 
   if (status !== 400 && status !== 401 && status !== 403 && status !== 404) {
     return refusalError(answer, { path: `auth/${path}`, capability: "update" }, url);
   }
-  const isPlaceWrong = status === 404;
   if (!answer.json) return strangeAnswer(answer, url);
-  return new ProviderError(
-    "denied",
-    isPlaceWrong
-      ? `there is no login by ${method} at auth/${path} (404)`
-      : `the login by ${method} was refused (${status})`,
-    {
-      hint: isPlaceWrong
-        ? "mount: under auth: with the path of the method (`vault auth list`), or another namespace:"
-        : (HINTS[method] ?? "the role and the credential under auth:"),
-    },
-  );
+  // The server says 403 rather than 404 to somebody without a token.
+  const isPlaceWrong = status === 403 || status === 404;
+  const hint = isPlaceWrong ? WRONG_PLACE : (HINTS[method] ?? "");
+  return new ProviderError("denied", `the login by ${method} at auth/${path} was refused (${status})`, {
+    hint,
+  });
 }
+
+const WRONG_PLACE =
+  "mount: under auth: with the path of this method (`vault auth list`), or another namespace:";
 
 const HINTS: Readonly<Record<string, string>> = {
   approle:
