@@ -8,6 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { backendPath } from "./backends.ts";
 import type { PrivateCa } from "./private-ca.ts";
 
 export const ROOT_TOKEN = "canary-root";
@@ -48,7 +49,10 @@ export class VaultServer {
       args.push(`-config=${home}/tls.hcl`);
     }
     // Standard streams are closed: its log would fill a pipe that nobody reads.
-    const child = spawn("vault", args, { env: { HOME: home, PATH: process.env.PATH }, stdio: "ignore" });
+    const child = spawn(backendPath("vault"), args, {
+      env: { HOME: home, PATH: process.env.PATH },
+      stdio: "ignore",
+    });
     const server = new VaultServer(
       child,
       home,
