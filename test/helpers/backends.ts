@@ -29,43 +29,42 @@ export function describeBackend(
   needs: readonly (BackendName | (string & {}))[],
   tests: () => void,
 ): void {
-  const absent = needs.filter((need) => whereIs(need) === undefined);
+  const { absent, isFailure } = lookFor(needs, process.env);
   if (absent.length === 0) {
     describe(name, tests);
     return;
   }
   const reason = `not here: ${absent.join(", ")} (.ci/install-backends installs what it can)`;
   it(`${name} can be tested on this machine`, (context) => {
-    if (isRequired(absent)) throw new Error(reason);
+    if (isFailure) throw new Error(reason);
     process.stderr.write(`Skipped ${name}: ${reason}\n`);
     context.skip(reason);
   });
 }
 
+/** Which of these are not here, and whether that has to fail. */
+export function lookFor(needs: readonly string[], env: NodeJS.ProcessEnv) {
+  const absent = needs.filter((need) => whereIs(need, env) === undefined);
+  const notHere = (env.MCP_RUN_BACKENDS_NOT_HERE ?? "").split(",");
+  const isFailure = env.MCP_RUN_REQUIRE_BACKENDS === "1" && absent.some((need) => !notHere.includes(need));
+  return { absent, isFailure };
+}
+
 /** The server's program, or jar: $MCP_RUN_TEST_VAULT (_MOTO, _LOWKEY_VAULT), the cache, the PATH; in that order. */
-export function backendPath(name: BackendName): string {
-  const path = whereIs(name);
+export function backendPath(name: BackendName, env = process.env): string {
+  const path = whereIs(name, env);
   if (path === undefined) throw new Error(`${name} is not on this machine; .ci/install-backends installs it`);
   return path;
 }
 
-function whereIs(need: string): string | undefined {
-  const named = process.env[`MCP_RUN_TEST_${need.toUpperCase().replaceAll("-", "_")}`];
+function whereIs(need: string, env: NodeJS.ProcessEnv): string | undefined {
+  const named = env[`MCP_RUN_TEST_${need.toUpperCase().replaceAll("-", "_")}`];
   if (named) return named;
-  const programs = (IN_PATH[need] ?? [need]).flatMap((program) =>
-    (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, program)),
-  );
-  const cached = Object.hasOwn(CACHED, need) ? [join(cacheFolder(), CACHED[need as BackendName])] : [];
+  const cache = env.MCP_RUN_BACKENDS_CACHE || join(homedir(), ".cache/mcp-run-backends");
+  const cached = Object.hasOwn(CACHED, need) ? [join(cache, CACHED[need as BackendName])] : [];
+  const folders = (env.PATH ?? "").split(delimiter);
+  const programs = (IN_PATH[need] ?? [need]).flatMap((one) => folders.map((folder) => join(folder, one)));
   return [...cached, ...programs].find(isThere);
-}
-
-function cacheFolder(): string {
-  return process.env.MCP_RUN_BACKENDS_CACHE || join(homedir(), ".cache/mcp-run-backends");
-}
-
-function isRequired(absent: readonly string[]): boolean {
-  const notHere = (process.env.MCP_RUN_BACKENDS_NOT_HERE ?? "").split(",");
-  return process.env.MCP_RUN_REQUIRE_BACKENDS === "1" && absent.some((need) => !notHere.includes(need));
 }
 
 function isThere(file: string): boolean {
