@@ -111,6 +111,11 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
       hint: "`vault operator init`",
     });
   }
+  if (says(/upgrading from non-versioned/i)) {
+    return new ProviderError("unavailable", `the mount is being upgraded to KV version 2 (${status})`, {
+      hint: "again in a minute",
+    });
+  }
   if (says(/namespace/i)) {
     return new ProviderError("invalid", `there is no such namespace (${status})`, {
       hint: "another namespace: in the settings, or none",

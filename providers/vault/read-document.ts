@@ -124,8 +124,10 @@ async function fromEngine(
     const lease = leases.take(answer, token);
     return { value: new Secret(JSON.stringify(answer.json.data)), ...(lease && { lease }) };
   }
-  if (answer.status === 200 && answer.json) {
-    throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (200)`);
+  if (answer.status === 204 || (answer.status === 200 && answer.json)) {
+    throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (${answer.status})`, {
+      hint: "a path that holds a value; PKI is not supported",
+    });
   }
   if (answer.status === 200) throw strangeAnswer(answer, session.url);
   const says = (words: RegExp) => errorsIn(answer.json).some((text) => words.test(text));
