@@ -72,7 +72,7 @@ export function awsFailure(error: unknown, surroundings: Surroundings): Provider
     return connectionFailure(error, surroundings);
   const facts: Facts = {
     ...surroundings,
-    code: typeof name === "string" ? name : "",
+    code: plainCode(name),
     said: typeof message === "string" ? message : "",
     status,
     trace: [`HTTP ${status}`, ...requestIdOf($metadata?.requestId)].join(", "),
@@ -86,7 +86,13 @@ export function batchFailure(
   { ErrorCode = "", Message = "" }: { ErrorCode?: string | undefined; Message?: string | undefined },
   surroundings: Surroundings,
 ): ProviderError {
-  const facts: Facts = { ...surroundings, code: ErrorCode, said: Message, status: 200, trace: "in a batch" };
+  const facts: Facts = {
+    ...surroundings,
+    code: plainCode(ErrorCode),
+    said: Message,
+    status: 200,
+    trace: "in a batch",
+  };
   return serviceFailure(facts) ?? unknownFailure(facts);
 }
 
@@ -142,7 +148,7 @@ function serviceFailure(facts: Facts): AwsError | undefined {
     case "AccessDenied":
       return fail("denied", ...refusal(said));
     case "PublicPolicyException":
-      return fail("denied", "the secret's policy is public, which the account forbids");
+      return fail("denied", "the secret's policy is public, which the account forbids", "a narrower policy");
     case "LimitExceededException":
       return fail(
         "unavailable",
@@ -154,7 +160,7 @@ function serviceFailure(facts: Facts): AwsError | undefined {
     case "InvalidParameterException":
     case "InvalidNextTokenException":
     case "ValidationException":
-      return fail("invalid", "Secrets Manager does not accept the request");
+      return fail("invalid", "Secrets Manager does not accept the request", "the ref's name and version");
     default:
       return credentialFailure(facts);
   }
@@ -254,14 +260,17 @@ function strangeAnswer(facts: Facts): AwsError {
 }
 
 function unknownFailure({ code, trace }: Facts): AwsError {
-  const named = /^[A-Za-z]{3,64}$/.test(code) ? code : "an error without a name";
-  return new AwsError("invalid", `Secrets Manager refuses with ${named} (${trace})`, {
-    hint: "the API reference of Secrets Manager for this error",
-    awsCode: code,
-  });
+  return new AwsError(
+    "invalid",
+    `Secrets Manager refuses with ${code || "an error without a name"} (${trace})`,
+    {
+      hint: "the API reference of Secrets Manager for this error",
+      awsCode: code,
+    },
+  );
 }
 
-const NO_HOST = ["ENOTFOUND", "ERR_INVALID_URL"];
+const NO_HOST = ["ENOTFOUND", "EAI_AGAIN", "ERR_INVALID_URL"];
 const TLS_CODES =
   /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|EPROTO$)/;
 
@@ -304,6 +313,11 @@ function connectionFailure(error: unknown, { region }: Surroundings): AwsError {
     isPassing: true,
     awsCode: code || undefined,
   });
+}
+
+/** The service's word for an error, or nothing: what else stands in its place is not repeated. */
+function plainCode(name: unknown): string {
+  return typeof name === "string" && /^[A-Za-z]{3,64}$/.test(name) ? name : "";
 }
 
 function numberOf(value: unknown): number | undefined {

@@ -1,7 +1,7 @@
 /**
  * AWS Secrets Manager on loopback for the real SDK: AWS JSON 1.1, the rules of versions and staging labels as the API
- * reference states them, and errors with the bodies and status codes that the service sends. STS's AssumeRole answers
- * at the same address. A test can put any other answer in place of the service's own, and counts the requests.
+ * reference states them, and errors with the bodies and status codes that the service sends. STS answers at the
+ * same address. A test can put any other answer in place of the service's own, and counts the requests.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -130,6 +130,11 @@ export class FakeSecretsManager {
     return labelsOf(this.#find(name));
   }
 
+  /** Does what a request asks for, as if somebody else had sent it, or its answer had got lost. */
+  carryOut({ operation, input }: Pick<SeenRequest, "operation" | "input">): void {
+    this.#answer(operation, input);
+  }
+
   /** How often each operation was asked for. */
   get counts(): Readonly<Record<string, number>> {
     const counts: Record<string, number> = {};
@@ -161,7 +166,7 @@ export class FakeSecretsManager {
   }
 
   #answer(operation: string, input: Input): Instead {
-    if (operation === "AssumeRole") return { status: 200, body: assumedRole(this.roleKeys) };
+    if (operation.startsWith("AssumeRole")) return { status: 200, body: assumed(operation, this.roleKeys) };
     try {
       return { status: 200, body: JSON.stringify(this.#carryOut(operation, input)) };
     } catch (error) {
@@ -403,6 +408,8 @@ function labelsOf(entry: Entry): Record<string, string[]> {
   return Object.fromEntries(labelled.map(({ id, labels }) => [id, [...labels]]));
 }
 
-function assumedRole(keys: FakeSecretsManager["roleKeys"]): string {
-  return `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>${keys.accessKeyId}</AccessKeyId><SecretAccessKey>${keys.secretAccessKey}</SecretAccessKey><SessionToken>${keys.sessionToken}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`;
+/** API reference of STS: AssumeRole and AssumeRoleWithWebIdentity. */
+function assumed(operation: string, keys: FakeSecretsManager["roleKeys"]): string {
+  const credentials = `<AccessKeyId>${keys.accessKeyId}</AccessKeyId><SecretAccessKey>${keys.secretAccessKey}</SecretAccessKey><SessionToken>${keys.sessionToken}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>`;
+  return `<${operation}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${operation}Result><Credentials>${credentials}</Credentials></${operation}Result></${operation}Response>`;
 }
