@@ -233,112 +233,112 @@ describe("a backend out of reach", () => {
     machine.env = { ...machine.env, VAULT_TOKEN: "canary-token-2" };
 
     expect((await machine.start()).values).toEqual(KEPT);
-
-    it("has no stand-in for what it did not have: an optional secret is still absent", async () => {
-      const machine = new Machine();
-      machine.contents = { a: "canary-a" };
-      const secrets = [secret("A", "vault:a"), secret("B", "vault:b", { optional: true })];
-      await machine.start({ secrets });
-      machine.trouble = refused;
-
-      expect((await machine.start({ secrets })).values).toEqual({ A: "canary-a" });
-    });
   });
 
-  describe("the cache is not used", () => {
-    it.each<ProviderFailure>(["denied", "missing", "invalid", "conflict"])(
-      "when the answer is «%s»",
-      async (kind) => {
-        const machine = new Machine();
-        await machine.start();
-        machine.trouble = new ProviderError(kind, `scripted ${kind}`);
+  it("has no stand-in for what it did not have: an optional secret is still absent", async () => {
+    const machine = new Machine();
+    machine.contents = { a: "canary-a" };
+    const secrets = [secret("A", "vault:a"), secret("B", "vault:b", { optional: true })];
+    await machine.start({ secrets });
+    machine.trouble = refused;
 
-        expect((await failure(machine.start())).details.join()).toContain(`scripted ${kind}`);
-        expect(machine.warnings).toEqual([]);
-      },
+    expect((await machine.start({ secrets })).values).toEqual({ A: "canary-a" });
+  });
+});
+
+describe("the cache is not used", () => {
+  it.each<ProviderFailure>(["denied", "missing", "invalid", "conflict"])(
+    "when the answer is «%s»",
+    async (kind) => {
+      const machine = new Machine();
+      await machine.start();
+      machine.trouble = new ProviderError(kind, `scripted ${kind}`);
+
+      expect((await failure(machine.start())).details.join()).toContain(`scripted ${kind}`);
+      expect(machine.warnings).toEqual([]);
+    },
+  );
+
+  it("when one document is out of reach and the other is denied: the whole set fails", async () => {
+    const machine = new Machine();
+    await machine.start();
+    machine.contents = { a: refused, b: new ProviderError("denied", "permission denied (403)") };
+
+    expect((await failure(machine.start())).message).toContain("permission denied (403)");
+  });
+
+  it("beyond maxAge, counted from when the backend gave it, however often it was served", async () => {
+    const machine = new Machine();
+    await machine.start();
+    machine.trouble = refused;
+    await machine.clock.advance(20 * HOUR);
+    expect((await machine.start()).values).toEqual(KEPT);
+
+    await machine.clock.advance(4 * HOUR);
+
+    expect((await failure(machine.start())).details.join()).toContain("connection refused");
+  });
+
+  it("for a value that has expired", async () => {
+    const machine = new Machine();
+    const expiresAt = new Date(machine.clock.now() + HOUR);
+    machine.contents.a = { value: new Secret("canary-a"), expiresAt };
+    await machine.start();
+    machine.trouble = refused;
+    expect((await machine.start()).values).toEqual(KEPT);
+
+    await machine.clock.advance(HOUR);
+
+    expect((await failure(machine.start())).message).toContain(
+      "Cannot read secret A from vault:a: connection refused",
     );
+  });
 
-    it("when one document is out of reach and the other is denied: the whole set fails", async () => {
-      const machine = new Machine();
-      await machine.start();
-      machine.contents = { a: refused, b: new ProviderError("denied", "permission denied (403)") };
+  it("for a value from the future, as after the clock was set back", async () => {
+    const machine = new Machine();
+    await machine.clock.advance(2 * HOUR);
+    await machine.start();
+    machine.trouble = refused;
+    const earlier = new VirtualClock(machine.clock.now() - 2 * HOUR);
 
-      expect((await failure(machine.start())).message).toContain("permission denied (403)");
+    const starting = machine.resolve({
+      context: {
+        ...request([]).context,
+        paths: machine.paths,
+        clock: earlier,
+        env: testEnvironment(machine.env),
+      },
     });
 
-    it("beyond maxAge, counted from when the backend gave it, however often it was served", async () => {
-      const machine = new Machine();
-      await machine.start();
-      machine.trouble = refused;
-      await machine.clock.advance(20 * HOUR);
-      expect((await machine.start()).values).toEqual(KEPT);
+    expect((await failure(passUntil(earlier, starting))).code).toBe("backend-unavailable");
+  });
 
-      await machine.clock.advance(4 * HOUR);
+  it.each<[string, Partial<Pick<Machine, "env" | "settings">>, Partial<ResolveRequest>]>([
+    ["other settings", { settings: { namespace: "other" } }, {}],
+    ["another place in a variable", { env: { VAULT_ADDR: "https://b", VAULT_TOKEN: "canary-token" } }, {}],
+    ["the variable gone", { env: { VAULT_TOKEN: "canary-token" } }, {}],
+    ["another path", {}, { secrets: [secret("A", "vault:b2")] }],
+  ])("for a profile that has changed: %s", async (_what, change, asks) => {
+    const machine = new Machine();
+    await machine.start();
+    Object.assign(machine, change, { trouble: refused });
 
-      expect((await failure(machine.start())).details.join()).toContain("connection refused");
-    });
+    const error = await failure(machine.start(asks));
 
-    it("for a value that has expired", async () => {
-      const machine = new Machine();
-      const expiresAt = new Date(machine.clock.now() + HOUR);
-      machine.contents.a = { value: new Secret("canary-a"), expiresAt };
-      await machine.start();
-      machine.trouble = refused;
-      expect((await machine.start()).values).toEqual(KEPT);
+    expect(error.code).toBe("backend-unavailable");
+    expect(machine.warnings).toEqual([]);
+  });
 
-      await machine.clock.advance(HOUR);
+  it("without the key `cache`: nothing is kept, nothing served", async () => {
+    const machine = new Machine();
+    await machine.start({ cache: undefined });
+    expect(existsSync(machine.folder)).toBe(false);
+    await machine.start();
+    machine.trouble = refused;
 
-      expect((await failure(machine.start())).message).toContain(
-        "Cannot read secret A from vault:a: connection refused",
-      );
-    });
+    await failure(machine.start({ cache: undefined }));
 
-    it("for a value from the future, as after the clock was set back", async () => {
-      const machine = new Machine();
-      await machine.clock.advance(2 * HOUR);
-      await machine.start();
-      machine.trouble = refused;
-      const earlier = new VirtualClock(machine.clock.now() - 2 * HOUR);
-
-      const starting = machine.resolve({
-        context: {
-          ...request([]).context,
-          paths: machine.paths,
-          clock: earlier,
-          env: testEnvironment(machine.env),
-        },
-      });
-
-      expect((await failure(passUntil(earlier, starting))).code).toBe("backend-unavailable");
-    });
-
-    it.each<[string, Partial<Pick<Machine, "env" | "settings">>, Partial<ResolveRequest>]>([
-      ["other settings", { settings: { namespace: "other" } }, {}],
-      ["another place in a variable", { env: { VAULT_ADDR: "https://b", VAULT_TOKEN: "canary-token" } }, {}],
-      ["the variable gone", { env: { VAULT_TOKEN: "canary-token" } }, {}],
-      ["another path", {}, { secrets: [secret("A", "vault:b2")] }],
-    ])("for a profile that has changed: %s", async (_what, change, asks) => {
-      const machine = new Machine();
-      await machine.start();
-      Object.assign(machine, change, { trouble: refused });
-
-      const error = await failure(machine.start(asks));
-
-      expect(error.code).toBe("backend-unavailable");
-      expect(machine.warnings).toEqual([]);
-    });
-
-    it("without the key `cache`: nothing is kept, nothing served", async () => {
-      const machine = new Machine();
-      await machine.start({ cache: undefined });
-      expect(existsSync(machine.folder)).toBe(false);
-      await machine.start();
-      machine.trouble = refused;
-
-      await failure(machine.start({ cache: undefined }));
-
-      expect(machine.warnings).toEqual([]);
-    });
+    expect(machine.warnings).toEqual([]);
   });
 });
 
