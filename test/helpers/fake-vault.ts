@@ -155,7 +155,7 @@ export class FakeVault {
       return mountOf(path.slice("sys/internal/ui/mounts/".length));
     if (path.startsWith("sys/leases/")) return this.#aboutLease(path, body);
     if (path.startsWith("secret/")) return this.kv2.answer(request, path.slice("secret/".length));
-    if (path.startsWith("kv1/")) return this.#kv1(request, path.slice("kv1/".length));
+    if (`${path}/`.startsWith("kv1/")) return this.#kv1(request, path.slice("kv1/".length));
     if (path.startsWith("database/creds/")) return this.#makeAccount(path, token);
     if (path.startsWith("cubbyhole/")) return success({ note: "canary-note" });
     return { status: 404, body: { errors: [`no handler for route "${path}". route entry not found.`] } };
