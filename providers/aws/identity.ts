@@ -4,8 +4,9 @@
  */
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { ProviderError } from "../../src/errors.ts";
+import { AwsError } from "./aws-error.ts";
 import { type CredentialSource, type Identity, type Keys, METADATA_MS } from "./credentials.ts";
-import { AwsError, awsFailure, loginHint } from "./failure.ts";
+import { awsFailure } from "./failure.ts";
 import type { AwsSettings } from "./settings.ts";
 import type { Transport } from "./transport.ts";
 
@@ -115,7 +116,7 @@ async function credentialError(
   const said = typeof message === "string" ? message : "";
   if (/\bsso\b|SSO|login session/i.test(said)) {
     return new AwsError("denied", "there is no valid login to IAM Identity Center", {
-      hint: loginHint(profile ?? "default"),
+      hint: `aws sso login --profile ${profile ?? "default"}`,
     });
   }
   if (/multi-factor/.test(said)) {

@@ -6,30 +6,13 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { attach, bearerOf, type Entry, labelsOf, type Version } from "./fake-secret-versions.ts";
 
 const ACCOUNT = "123456789012";
 const MAX_BYTES = 65_536;
 /** Of the values in one answer to BatchGetSecretValue. */
 const MAX_BATCH_BYTES = 1024 * 1024;
 export const FAKE_REGION = "eu-west-1";
-
-interface Version {
-  readonly id: string;
-  readonly text: string | undefined;
-  /** Base64. */
-  readonly bytes: string | undefined;
-  /** Seconds since the epoch. */
-  readonly createdAt: number;
-  readonly labels: Set<string>;
-}
-
-interface Entry {
-  readonly name: string;
-  readonly arn: string;
-  readonly versions: Map<string, Version>;
-  readonly description: string | undefined;
-  deletedAt?: number;
-}
 
 type Input = Readonly<Record<string, unknown>>;
 
@@ -386,26 +369,6 @@ export class FakeSecretsManager {
       ...(end < live.length && { NextToken: String(end) }),
     };
   }
-}
-
-/** Moves the label; with AWSCURRENT goes AWSPREVIOUS, to the version that was current. */
-function attach(entry: Entry, label: string, version: Version): void {
-  const before = bearerOf(entry, label);
-  if (before === version) return;
-  before?.labels.delete(label);
-  version.labels.add(label);
-  if (label !== "AWSCURRENT") return;
-  version.labels.delete("AWSPREVIOUS");
-  if (before) attach(entry, "AWSPREVIOUS", before);
-}
-
-function bearerOf(entry: Entry, label: string): Version | undefined {
-  return [...entry.versions.values()].find(({ labels }) => labels.has(label));
-}
-
-function labelsOf(entry: Entry): Record<string, string[]> {
-  const labelled = [...entry.versions.values()].filter(({ labels }) => labels.size > 0);
-  return Object.fromEntries(labelled.map(({ id, labels }) => [id, [...labels]]));
 }
 
 /** API reference of STS: AssumeRole and AssumeRoleWithWebIdentity. */
