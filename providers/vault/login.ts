@@ -7,6 +7,7 @@ import { type Answer, isRecord } from "./exchange.ts";
 import { noAnswerError, refusalError, strangeAnswer } from "./failure.ts";
 import { apiPath } from "./path.ts";
 import { readTokenFile } from "./places.ts";
+import { errorsIn } from "./retry.ts";
 
 export interface Grant {
   readonly token: Secret;
@@ -87,7 +88,9 @@ export function grantOf(answer: Answer, url: string): Grant {
 
 function loginError(answer: Answer, method: string, path: string, url: string): ProviderError {
   const { status } = answer;
-  if (status !== 400 && status !== 401 && status !== 403 && status !== 404) {
+  // Some releases give a wrong password the status 500.
+  const isInvalid = errorsIn(answer.json).some((text) => /^invalid (user|role|secret|cred)/i.test(text));
+  if (status !== 400 && status !== 401 && status !== 403 && status !== 404 && !isInvalid) {
     return refusalError(answer, { path: `auth/${path}`, capability: "update" }, url);
   }
   if (!answer.json) return strangeAnswer(answer, url);

@@ -61,7 +61,9 @@ describeBackend("logins at Vault", ["vault"], () => {
 
     expect(refusal).toMatchObject({
       failure: "denied",
-      reason: "the login by approle at auth/approle/login was refused (400)",
+      reason: expect.stringMatching(
+        /^the login by approle at auth\/approle\/login was refused \((400|500)\)$/,
+      ),
     });
     expect(printed(refusal)).not.toContain("canary");
   });
@@ -103,7 +105,9 @@ describeBackend("logins at Vault", ["vault"], () => {
 
     expect(refusal).toMatchObject({
       failure: "denied",
-      reason: "the login by userpass at auth/userpass/login/alice was refused (400)",
+      reason: expect.stringMatching(
+        /^the login by userpass at auth\/userpass\/login\/alice was refused \((400|500)\)$/,
+      ),
     });
     expect(printed(refusal)).not.toContain("canary");
   });
@@ -135,7 +139,7 @@ describeBackend("logins at Vault", ["vault"], () => {
 
     expect(refusal).toMatchObject({
       failure: "denied",
-      reason: "the login by jwt at auth/jwt/login was refused (400)",
+      reason: expect.stringMatching(/^the login by jwt at auth\/jwt\/login was refused \((400|500)\)$/),
     });
     expect(printed(refusal)).not.toContain(jwt);
   });

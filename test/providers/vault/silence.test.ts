@@ -19,6 +19,8 @@ afterEach(async () => {
   mcpRun.remove();
 });
 
+/** Of the libraries, and of Node itself. */
+const LOUD = { DEBUG: "*", DEBUG_DEPTH: "10", NODE_DEBUG: "http,https,net,tls,stream,timer" };
 const AUTH = { method: "approle", roleId: "role-1", secretId: "env:SECRET_ID" };
 
 async function runLoudly(
@@ -32,7 +34,7 @@ async function runLoudly(
   );
   const args = [MAIN, "--log-level", "debug", "exec", "p", "--", process.execPath, "-e", "0"];
   const child = spawn(process.execPath, args, {
-    env: { ...mcpRun.env, ...env, DEBUG: "*", DEBUG_DEPTH: "10", AWS_SDK_LOAD_CONFIG: "1" },
+    env: { ...mcpRun.env, ...env, ...LOUD },
     cwd: mcpRun.home,
     stdio: ["ignore", "pipe", "pipe"],
   });
