@@ -143,6 +143,31 @@ describe("a lease", () => {
     expect(vault.leases.size).toBe(0);
   });
 
+  it("is renewed while the server runs", async () => {
+    vault.lease.seconds = 2;
+    profile(CREDENTIALS, "", ["hello", "stay"]);
+    const { process: child, out, ended, err } = launch(["p"]);
+    await until("the server is up", () => out().includes('"up"'));
+
+    await until("the lease was renewed", () => vault.asked("sys/leases/renew").length > 1);
+    child.stdin.end();
+
+    expect(await ended).toBe(0);
+    expect(vault.leases.size).toBe(0);
+    expect(err()).not.toContain("Warning");
+  });
+
+  it("is revoked also by the start that a check tries out", async () => {
+    profile(CREDENTIALS, "", ["exit:3"]);
+
+    const { status, stdout } = await run(["check", "--start", "p"]);
+
+    expect(stdout).toContain("the server ended with exit code 3");
+    expect(status).not.toBe(0);
+    expect(vault.asked("database/creds")).toHaveLength(2);
+    expect(vault.leases.size).toBe(0);
+  });
+
   it("that can't be revoked is a warning with its secrets, and the exit code stays", async () => {
     profile(CREDENTIALS);
     vault.before = ({ path }) =>
