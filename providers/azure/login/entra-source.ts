@@ -51,20 +51,40 @@ export function entraSource(
 ): TokenSource {
   const witness = new Witness(options);
   let credential: Promise<SdkCredential> | undefined;
+  const askOnce = async (request: TokenRequest) => {
+    if (options.isLocal) theLocalOne.target = witness;
+    const httpClient = options.isLocal ? theLocalOne : witness;
+    credential ??= create({ httpClient, retryOptions: { maxRetries: 0 } });
+    try {
+      return await ask(await credential, request, witness, options.what);
+    } catch (error) {
+      // The library would go on repeating a refusal of this one without asking anybody.
+      credential = undefined;
+      throw error;
+    }
+  };
   return {
     token: (request) =>
       retrying(
         options.clock,
         request.signal,
         (error) => error.isTransient,
-        async () => {
-          credential ??= create({ httpClient: witness, retryOptions: { maxRetries: 0 } });
-          return ask(await credential, request, witness, options.what);
-        },
+        () => askOnce(request),
       ),
     close: () => witness.close(),
   };
 }
+
+/**
+ * The library keeps the network client of the first managed identity for the whole process, so that later ones would
+ * ask through a transport that has been closed; so it is given this one, which asks through the latest.
+ */
+const theLocalOne: HttpClient & { target?: HttpClient } = {
+  sendRequest(request) {
+    if (!this.target) throw new Error("a managed identity is asked for by nobody");
+    return this.target.sendRequest(request);
+  },
+};
 
 async function ask(
   credential: SdkCredential,
@@ -84,7 +104,11 @@ async function ask(
     signal.throwIfAborted();
     if (error instanceof ProviderError) throw error;
   }
-  throw witness.trouble ?? loginError(what, witness.refusal ?? { status: undefined, code: undefined });
+  if (witness.trouble) throw witness.trouble;
+  if (witness.refusal) throw loginError(what, witness.refusal);
+  throw new AzureError("invalid", `the login by ${what} can't be made from what it was given`, {
+    hint: "its entry credential: in the provider's settings",
+  });
 }
 
 /** Passes requests on, and remembers what became of the last one. */
@@ -101,7 +125,7 @@ class Witness implements HttpClient {
       timeoutMs,
       mayAsk(url) {
         if (url.protocol === "https:" || (isLocal && LOCAL_HOST.test(url.hostname))) return;
-        throw new AzureError("denied", `a login at ${url.protocol}//${url.host} is not encrypted`, {
+        throw new AzureError("denied", `a login at ${url.origin} would not be encrypted`, {
           hint: "an https address",
         });
       },
