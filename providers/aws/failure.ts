@@ -45,6 +45,7 @@ export function awsFailure(error: unknown, surroundings: Surroundings): Provider
 /** One entry of `Errors[]` of BatchGetSecretValue, which says the same as an error of its own. */
 export function batchFailure(
   { ErrorCode = "", Message = "" }: { ErrorCode?: string | undefined; Message?: string | undefined },
+  requestId: string | undefined,
   surroundings: Surroundings,
 ): ProviderError {
   const facts: Facts = {
@@ -52,7 +53,7 @@ export function batchFailure(
     code: plainCode(ErrorCode),
     said: Message,
     status: 200,
-    trace: "in a batch",
+    trace: ["in a batch", ...requestIdOf(requestId)].join(", "),
   };
   return serviceFailure(facts) ?? unknownFailure(facts);
 }

@@ -5,7 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import {
   BatchGetSecretValueCommand,
-  type BatchGetSecretValueResponse,
+  type BatchGetSecretValueCommandOutput,
   GetSecretValueCommand,
 } from "@aws-sdk/client-secrets-manager";
 import { untilAborted } from "../../src/clock.ts";
@@ -115,12 +115,12 @@ export class SecretReader {
         for (const path of chunk) answers.set(path, batch);
         return;
       }
-      const { SecretValues = [], Errors = [] } = batch;
+      const { SecretValues = [], Errors = [], $metadata } = batch;
       for (const path of chunk) {
         const value = SecretValues.find((entry) => isNameOf(path, entry));
         const failure = Errors.find(({ SecretId }) => SecretId === path);
         if (value) answers.set(path, value);
-        else if (failure) answers.set(path, batchFailure(failure, { region }));
+        else if (failure) answers.set(path, batchFailure(failure, $metadata?.requestId, { region }));
       }
     });
     return answers;
@@ -129,7 +129,7 @@ export class SecretReader {
   async #batch(
     paths: readonly string[],
     signal: AbortSignal,
-  ): Promise<BatchGetSecretValueResponse | ProviderError> {
+  ): Promise<Partial<BatchGetSecretValueCommandOutput> | ProviderError> {
     // A last one alone needs no permission for batches.
     if (paths.length === 1) return {};
     try {

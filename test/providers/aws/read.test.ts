@@ -86,6 +86,9 @@ describe("many secrets", () => {
     expect((answers.get(refs[1]!) as ProviderError).reason).toContain(
       "secretsmanager:GetSecretValue is denied",
     );
+    expect((answers.get(refs[4]!) as ProviderError).reason).toMatch(
+      /^there is no such secret in eu-west-1 \(ResourceNotFoundException, in a batch, request [0-9a-f-]+\)$/,
+    );
     expect(fake.counts).toMatchObject({ BatchGetSecretValue: 1 });
   });
 

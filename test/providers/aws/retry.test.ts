@@ -8,7 +8,7 @@ const passing = (retryAfterMs?: number) =>
   new AwsError("unavailable", "busy", { isPassing: true, retryAfterMs });
 
 /** Runs something that fails with these errors in turn, then succeeds; time is the test's. */
-function start(errors: readonly Error[], { signal = never(), mayRepeat = () => true } = {}) {
+function start(errors: readonly Error[], { signal = never(), mayRepeat = (): boolean => true } = {}) {
   const clock = new VirtualClock();
   const startedAt = clock.now();
   const at: number[] = [];
