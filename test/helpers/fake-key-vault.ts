@@ -102,6 +102,11 @@ export class FakeKeyVault {
     return id;
   }
 
+  /** As somebody else would do it. */
+  disable(name: string, id: string): void {
+    this.#update(name, id, { attributes: { enabled: false } });
+  }
+
   /** Every value that a reader could still get, of every secret and side secret. */
   readableValues(): readonly string[] {
     return [...this.#secrets.values()]
