@@ -80,7 +80,7 @@ async function fromKv2(
   throw new ProviderError("missing", `there is no secret ${rest} in ${mount.path} (404)`, {
     hint: isApiPath
       ? `vault:${mount.path}${rest.slice("data/".length)}, since "data/" belongs to the API and not to the path`
-      : `\`vault kv list -mount=${mountName(place)}\` for those that are there`,
+      : `\`vault kv list ${mount.path}\` for those that are there`,
   });
 }
 

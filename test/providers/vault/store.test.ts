@@ -77,6 +77,20 @@ describe("a write", () => {
   });
 });
 
+describe("a value that is too large", () => {
+  it.each([
+    [413, []],
+    [500, ["put failed due to value being too large; got 2000000 bytes, max: 1048576 bytes"]],
+  ])("is called so: %d", async (status, errors) => {
+    server.before = ({ method }) => (method === "POST" ? { status, body: { errors } } : undefined);
+
+    expect(await settled(provider.put(KEY, new Secret('{"value":"canary"}'), never()))).toMatchObject({
+      failure: "invalid",
+      reason: `the value is larger than the server takes (${status})`,
+    });
+  });
+});
+
 describe("a list", () => {
   it("goes into every folder, and leaves out what no ref can name and candidates of rotations", async () => {
     for (const path of ["a", "mcp/b", "mcp/deep/er/c", "mcp/b-mcp-run-pending", "mcp/bad\u0007bell"]) {
