@@ -24,12 +24,12 @@ export type Work<T> = (signal: AbortSignal) => Promise<T>;
 
 export class VaultConnection {
   readonly client: SecretClient;
+  /** As `az` knows the vault. */
+  readonly vault: string;
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #login: Login;
   readonly #host: string;
-  /** As `az` knows it. */
-  readonly #name: string;
   #isGreeted = false;
   #greeting: Promise<void> = Promise.resolve();
 
@@ -39,7 +39,7 @@ export class VaultConnection {
     this.#login = login;
     const { host, origin } = new URL(settings.vault);
     this.#host = host;
-    this.#name = vaultName(settings.vault);
+    this.vault = vaultName(settings.vault);
     this.#transport = new Transport({
       clock,
       ca,
@@ -149,7 +149,7 @@ export class VaultConnection {
       status,
       method,
       body,
-      vault: this.#name,
+      vault: this.vault,
       requestId: headers?.get("x-ms-request-id"),
       retryAfterMs: retryAfterMs(headers?.get("retry-after"), this.#clock.now()),
     };

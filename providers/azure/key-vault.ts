@@ -174,7 +174,11 @@ export class KeyVault implements RotatableStore<AzureRef> {
       });
     }
     const found = (await this.#client.versions(path, signal)).find((one) => one.version === version);
-    if (!found) throw new AzureError("missing", `${path} has no version ${version}`);
+    if (!found) {
+      throw new AzureError("missing", `${path} has no version ${version}`, {
+        hint: `az keyvault secret list-versions --vault-name ${this.#client.vault} --name ${path}`,
+      });
+    }
     if (!found.isEnabled) return false;
     await this.#client.disable(found, signal);
     return true;

@@ -97,7 +97,14 @@ describe("a refused read", () => {
       "az keyvault secret list --vault-name HOST",
     ],
     [400, "BadParameter", undefined, "invalid", "the vault HOST does not understand the request", undefined],
-    [409, "Conflict", undefined, "conflict", "somebody else is changing key", "again"],
+    [
+      409,
+      "Conflict",
+      undefined,
+      "conflict",
+      "somebody else is changing key, or its name is kept for a deleted one",
+      "again",
+    ],
   ] as const)("%d %s %s", async (status, code, inner, failure, state, hint) => {
     const error = await refused(refusal(status, code, MESSAGE, inner));
 

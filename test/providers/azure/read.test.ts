@@ -219,7 +219,7 @@ describe("a state", () => {
 
     expect(answer).toMatchObject({ failure: "missing" });
     expect(answer.reason).toMatch(/^key was deleted on \S+Z, and can be recovered until \S+Z$/);
-    expect(answer.hint).toContain("az keyvault secret recover --name key");
+    expect(answer.hint).toMatch(/^az keyvault secret recover --vault-name \S+ --name key$/);
   });
 
   it("of a deleted secret is only missing for whoever may not look", async () => {
