@@ -87,6 +87,11 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
       hint: `a policy with path "${path}" { capabilities = [${rights}] }, or another namespace:`,
     });
   }
+  if (isAboutNamespace(answer)) {
+    return new ProviderError("invalid", `there is no such namespace (${status})`, {
+      hint: "another namespace: in the settings, or none",
+    });
+  }
   if (status === 404 && answer.json) return nothingThere(says(/no handler for route/i), path);
   if (status === 405 || says(/unsupported operation/i)) {
     return new ProviderError("invalid", `${path} can't be read that way (${status})`, {
@@ -123,11 +128,6 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
       hint: "again in a minute",
     });
   }
-  if (says(/namespace/i)) {
-    return new ProviderError("invalid", `there is no such namespace (${status})`, {
-      hint: "another namespace: in the settings, or none",
-    });
-  }
   if (status >= 500) {
     return new ProviderError("unavailable", `${url} failed (${status})${pauseIn(answer)}`, {
       hint: `again later, or \`vault read ${path}\` and the server's log for its words`,
@@ -137,6 +137,11 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
   return new ProviderError("invalid", `the request was refused (${status})`, {
     hint: `\`vault read ${path}\`, which shows the server's own words`,
   });
+}
+
+/** The namespace in our header is none of the server's; whatever was asked for was not looked at. */
+export function isAboutNamespace({ status, json }: Answer): boolean {
+  return (status === 400 || status === 404) && errorsIn(json).some((text) => /namespace/i.test(text));
 }
 
 /** A success without what belongs into it. */

@@ -4,7 +4,7 @@ import { Secret } from "../../src/secrets/secret.ts";
 import type { VaultClient } from "./client.ts";
 import type { Credential, JwtFile, Proof } from "./credential.ts";
 import { type Answer, isRecord } from "./exchange.ts";
-import { noAnswerError, refusalError, strangeAnswer } from "./failure.ts";
+import { isAboutNamespace, noAnswerError, refusalError, strangeAnswer } from "./failure.ts";
 import { apiPath } from "./path.ts";
 import { readTokenFile } from "./places.ts";
 import { errorsIn } from "./retry.ts";
@@ -90,7 +90,7 @@ function loginError(answer: Answer, method: string, path: string, url: string): 
   const { status } = answer;
   // Some releases give a wrong password the status 500.
   const isInvalid = errorsIn(answer.json).some((text) => /^invalid (user|role|secret|cred)/i.test(text));
-  if (status !== 400 && status !== 401 && status !== 403 && status !== 404 && !isInvalid) {
+  if (isAboutNamespace(answer) || !(REFUSALS.includes(status) || isInvalid)) {
     return refusalError(answer, { path: `auth/${path}`, capability: "update" }, url);
   }
   if (!answer.json) return strangeAnswer(answer, url);
@@ -102,6 +102,7 @@ function loginError(answer: Answer, method: string, path: string, url: string): 
   });
 }
 
+const REFUSALS = [400, 401, 403, 404];
 const WRONG_PLACE =
   "mount: under auth: with the path of this method (`vault auth list`), or another namespace:";
 

@@ -56,7 +56,7 @@ async function fromKv2(
   if (found?.type === "live") {
     const { number, data, createdAt, expiresAt } = found;
     return {
-      value: new Secret(JSON.stringify(data)),
+      value: documentOf(data),
       version: String(number),
       ...(createdAt && { createdAt }),
       ...(expiresAt && { expiresAt }),
@@ -96,7 +96,7 @@ async function fromKv1(
     signal,
   );
   if (answer.status === 200 && isRecord(answer.json?.data)) {
-    return { value: new Secret(JSON.stringify(answer.json.data)) };
+    return { value: documentOf(answer.json.data) };
   }
   if (answer.status === 200) throw strangeAnswer(answer, session.url);
   if (!isNothing(answer)) {
@@ -122,7 +122,7 @@ async function fromEngine(
   const { answer, token } = await session.sendAs({ does: "read", path: apiPath(mount.path, rest) }, signal);
   if (answer.status === 200 && isRecord(answer.json?.data)) {
     const lease = leases.take(answer, token);
-    return { value: new Secret(JSON.stringify(answer.json.data)), ...(lease && { lease }) };
+    return { value: documentOf(answer.json.data), ...(lease && { lease }) };
   }
   if (answer.status === 204 || (answer.status === 200 && answer.json)) {
     throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (${answer.status})`, {
@@ -160,6 +160,15 @@ async function byTrying(
   }
   // Of the two answers the one that is nearer to what the user meant.
   throw refusals.find(({ failure }) => failure === "denied") ?? (refusals[0] as ProviderError);
+}
+
+/** As text; an answer may be nested deeper than can be written again. */
+function documentOf(data: object): Secret {
+  try {
+    return new Secret(JSON.stringify(data));
+  } catch {
+    throw new ProviderError("invalid", "the secret is nested too deep");
+  }
 }
 
 export function withoutVersions(mount: string): ProviderError {

@@ -3,7 +3,7 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import type { VaultProvider } from "../../providers/vault/provider.ts";
 import { describeBackend } from "../helpers/backends.ts";
-import { VaultServer } from "../helpers/vault-server.ts";
+import { ROOT_TOKEN, VaultServer } from "../helpers/vault-server.ts";
 import { never, printed, read, revealed, settled } from "../providers/contract.ts";
 import { documentOf, openVault, openWithToken, ref } from "../providers/vault/harness.ts";
 
@@ -206,12 +206,28 @@ describeBackend("logins at Vault", ["vault"], () => {
     expect(answer.get(asked[2])).toMatchObject({ failure: "denied" });
   });
 
+  it("reads in a namespace, and says of one that it is not there", async ({ skip }) => {
+    skip((await server.api("POST", "sys/namespaces/team-a")).status !== 200, "this server has no namespaces");
+    const inTeam = { "X-Vault-Namespace": "team-a" };
+    await server.must("POST", "sys/mounts/kv1", { type: "kv" }, inTeam);
+    await server.must("POST", "kv1/key", { value: "canary-team" }, inTeam);
+    const open = (namespace: string) => openWithToken(server.url, ROOT_TOKEN, { namespace });
+    const [{ provider }, { provider: stranger }] = [await open("team-a"), await open("team-b")];
+    opened.push(provider, stranger);
+
+    expect(revealed(await read(provider, ref("kv1/key")))).toBe(documentOf("canary-team"));
+    expect(await settled(read(stranger, ref("kv1/key")))).toMatchObject({
+      failure: "invalid",
+      reason: "there is no such namespace (404)",
+    });
+  });
+
   it("says that the server is sealed", async () => {
     const sealed = await VaultServer.start();
     await sealed.must("POST", "sys/seal");
-    const { provider } = await openWithToken(sealed.url, "canary-root");
+    const { provider } = await openWithToken(sealed.url, ROOT_TOKEN);
 
-    const refusal = await settled(provider.fetch([KEY], never()));
+    const refusal = await settled(read(provider, KEY));
 
     expect(refusal).toMatchObject({
       failure: "unavailable",

@@ -294,7 +294,7 @@ describe("a refusal", () => {
       "is a standby (400)",
       "active node",
     ],
-    [400, ["namespace not found"], "invalid", "there is no such namespace (400)", "namespace:"],
+    [404, ["namespace not found"], "invalid", "there is no such namespace (404)", "namespace:"],
     [400, ["Upgrading from non-versioned to versioned data."], "unavailable", "is being upgraded", "again"],
     [400, ["canary-unknown"], "invalid", "the request was refused (400)", "vault read secret/data/mcp/key"],
     [500, ["canary-unknown"], "unavailable", "failed (500)", "server's log"],
@@ -331,6 +331,41 @@ describe("a refusal", () => {
       reason: expect.stringContaining("does not answer as Vault does (400, text/html)"),
     });
     expect(printed(answer)).not.toContain("canary");
+  });
+
+  it("of the namespace comes before all that could be said of the path", async () => {
+    answerTo("", 404, ["namespace not found"]);
+
+    expect(await read(provider, ref("secret/mcp/key"))).toMatchObject({
+      failure: "invalid",
+      reason: "there is no such namespace (404)",
+    });
+  });
+
+  it("of one mount leaves the others alone, and is not asked for again by each path", async () => {
+    server.kv1.set("good", { value: "canary" });
+    answerTo("sys/internal/ui/mounts/secret/", 501);
+    const asked = [ref("secret/a"), ref("secret/b"), ref("secret/c"), ref("kv1/good")] as const;
+
+    const answer = await provider.fetch(asked, never());
+
+    for (const one of asked.slice(0, 3)) expect(answer.get(one)).toMatchObject({ failure: "unavailable" });
+    expect(revealed(answer.get(asked[3]))).toBe('{"value":"canary"}');
+    expect(server.asked("sys/internal/ui/mounts/secret/")).toHaveLength(1);
+  });
+
+  it("of what is nested deeper than can be written again is no bug", async () => {
+    const depth = 200_000;
+    server.before = ({ path }) =>
+      path.startsWith("kv1/")
+        ? {
+            status: 200,
+            body: `{"data":{"value":${"[".repeat(depth)}${"]".repeat(depth)}}}`,
+            headers: { "content-type": "application/json" },
+          }
+        : undefined;
+
+    expect(await read(provider, ref("kv1/deep"))).toMatchObject({ failure: "invalid" });
   });
 
   it("of one path leaves the others alone", async () => {
