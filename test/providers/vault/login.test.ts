@@ -148,18 +148,45 @@ describe("a login", () => {
     expect(server.asked("auth/approle").length).toBeLessThanOrEqual(3);
   });
 
-  it("is done anew rather than with a token that is about to end", async () => {
+  it("is prolonged when most of its time has gone, rather than done anew", async () => {
     const clock = new VirtualClock();
     const { provider } = await openApprole(undefined, {}, clock);
     await expectKey(provider);
 
     await clock.advance(HOUR * 0.6);
     await expectKey(provider);
-    expect(server.asked("auth/approle")).toHaveLength(1);
+    expect(server.asked("auth/token/renew-self")).toHaveLength(0);
     await clock.advance(HOUR * 0.1);
     await expectKey(provider);
 
+    expect(server.asked("auth/token/renew-self")).toHaveLength(1);
+    expect(server.asked("auth/approle")).toHaveLength(1);
+  });
+
+  it("is done anew when it can't be prolonged", async () => {
+    server.login.renewable = false;
+    const clock = new VirtualClock();
+    const { provider } = await openApprole(undefined, {}, clock);
+    await expectKey(provider);
+
+    await clock.advance(HOUR * 0.7);
+    await Promise.all([expectKey(provider), expectKey(provider)]);
+
     expect(server.asked("auth/approle")).toHaveLength(2);
+  });
+
+  it("is used to its end when another is refused, as where the secret-id was good for one", async () => {
+    server.login.renewable = false;
+    const clock = new VirtualClock();
+    const { provider } = await openApprole(undefined, {}, clock);
+    await expectKey(provider);
+    server.login.secretId = "canary-next";
+
+    await clock.advance(HOUR * 0.7);
+    await expectKey(provider);
+    await clock.advance(HOUR * 0.4);
+
+    expect(await settled(read(provider, KEY))).toMatchObject({ failure: "denied" });
   });
 
   it.each([
