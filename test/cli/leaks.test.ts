@@ -3,13 +3,10 @@
  * request and at the read alone, under every level of logging that the program, Node and the SDKs know. Neither a
  * stream nor a file may hold a credential or a value, in any encoding.
  */
-import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { EXIT_CODES } from "../../src/errors.ts";
-import { variantsOf } from "../../src/scrub/encodings.ts";
 import {
   type Answer,
   answers,
@@ -19,18 +16,11 @@ import {
   redirects,
   refusingUrl,
 } from "../helpers/hostile-server.ts";
-import { Installation, MAIN } from "../helpers/installation.ts";
+import { Installation } from "../helpers/installation.ts";
+import { LOUD, leaksIn, runInRoom } from "../helpers/loud-run.ts";
 import { misbehaviours } from "../helpers/misbehaviours.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { CREDENTIALS, GIVEN, REMOTE_LOGINS, type RemoteLogin } from "../helpers/remote-logins.ts";
-
-/** Whatever a person who looks for a mistake may switch on. */
-const LOUD = {
-  DEBUG: "*",
-  NODE_DEBUG: "http,https,net,tls,fetch,undici",
-  AZURE_LOG_LEVEL: "verbose",
-  VAULT_LOG_LEVEL: "trace",
-};
 
 const SECRETS = [
   ...Object.values(CREDENTIALS),
@@ -82,34 +72,6 @@ async function lookIntoEveryCorner(login: RemoteLogin): Promise<void> {
   point(login, "refuses", await refusingUrl(login.needsTls ? "https" : "http"));
 }
 
-interface Said {
-  readonly status: number | null;
-  readonly everything: string;
-}
-
-/** Not spawnSync: the servers live in this process. */
-async function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Said> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { ...room.env, ...CREDENTIALS, ...env },
-    cwd: room.home,
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: 40_000,
-    killSignal: "SIGKILL",
-  });
-  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
-  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
-  return { status: await ended, everything: out + err };
-}
-
-/** The lines that give something away, cut short: an assertion that fails shows them. */
-function leaksIn(said: string): string[] {
-  const variants = SECRETS.flatMap((secret) => variantsOf(secret).map(String));
-  const lines = said
-    .split("\n")
-    .filter((line) => /canary/i.test(line) || variants.some((one) => line.includes(one)));
-  return [...new Set(lines.map((line) => line.trim().slice(0, 200)))].slice(0, 10);
-}
-
 beforeAll(async () => {
   room = new Installation();
   tls = await privateCa();
@@ -138,9 +100,9 @@ describe("no credential and no value is in what is said of a backend that fails"
   ])(
     "%s",
     async (_name, args, env) => {
-      const { status, everything } = await run(args, env);
+      const { status, everything } = await runInRoom(room, args, { ...CREDENTIALS, ...env });
 
-      expect(leaksIn(everything)).toEqual([]);
+      expect(leaksIn(everything, SECRETS)).toEqual([]);
       expect(Object.keys(walk).filter((name) => !everything.includes(name))).toEqual([]);
       expect(status).toBe(EXIT_CODES["backend-unavailable"]);
       expect(room.filesWith("canary")).toEqual([]);
