@@ -1,5 +1,4 @@
 import {
-  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -15,7 +14,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { localKind } from "../../providers/local.ts";
 import { ProviderError, type ProviderFailure } from "../../src/errors.ts";
 import type { McpRunEvent } from "../../src/events.ts";
-import { mcpRunPaths } from "../../src/paths.ts";
+import { mcpRunPaths, type Paths } from "../../src/paths.ts";
 import { cacheFile, forgetUnwanted } from "../../src/secrets/cache-place.ts";
 import { forgetCache } from "../../src/secrets/document-cache.ts";
 import type { FetchedSecret, Lease, ProviderContext } from "../../src/secrets/provider.ts";
@@ -43,12 +42,12 @@ interface Started {
 
 /** A machine with one profile that has a cache, and a backend across a network. */
 class Machine {
-  readonly home = mkdtempSync(join(tmpdir(), "mcp-run-cache-"));
+  readonly home: string;
   // Files have the system's time, so the clock has to begin near it.
   readonly clock = new VirtualClock(Date.now());
   readonly events: McpRunEvent[] = [];
-  readonly paths = mcpRunPaths({ MCP_RUN_HOME: this.home }, "linux", this.home);
-  readonly file = cacheFile(this.paths.cache, { name: "p", file: "/profiles/p.yaml" });
+  readonly paths: Paths;
+  readonly file: string;
   readonly backends: ScriptedBackend[] = [];
   /** What the backend has; a ProviderError is its answer to that path. */
   contents: Record<string, string | ProviderError | FetchedSecret> = { a: "canary-a", b: "canary-b" };
@@ -59,11 +58,11 @@ class Machine {
   settings: Record<string, unknown> = { namespace: "team" };
   keychain: InMemoryKeychain | undefined;
 
-  constructor() {
-    onTestFinished(() => {
-      if (existsSync(this.folder)) chmodSync(this.folder, 0o700);
-      rmSync(this.home, { recursive: true, force: true });
-    });
+  constructor(profile = "p", home = mkdtempSync(join(tmpdir(), "mcp-run-cache-"))) {
+    this.home = home;
+    this.paths = mcpRunPaths({ MCP_RUN_HOME: home }, "linux", home);
+    this.file = cacheFile(this.paths.cache, { name: profile, file: `/profiles/${profile}.yaml` });
+    onTestFinished(() => rmSync(home, { recursive: true, force: true }));
   }
 
   get folder(): string {
@@ -137,6 +136,17 @@ async function passUntil<T>(clock: VirtualClock, work: Promise<T>, step = 100): 
     await clock.advance(step);
   }
   return work;
+}
+
+/** The same keychain, for somebody whose writes take a while. */
+function slowToWrite(keychain: InMemoryKeychain, ms: number): InMemoryKeychain {
+  return {
+    ...keychain,
+    async put(...what) {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      return keychain.put(...what);
+    },
+  };
 }
 
 const KEPT = { A: "canary-a", B: "canary-b" };
@@ -400,6 +410,7 @@ describe("the file of the cache", () => {
     await machine.start();
 
     expect(readdirSync(machine.folder).sort()).toEqual([
+      "key-made.age",
       expect.stringMatching(/^p-[0-9a-f]{12}\.age$/),
       expect.stringMatching(/^p-[0-9a-f]{12}\.age\.mark$/),
     ]);
@@ -412,6 +423,7 @@ describe("the file of the cache", () => {
     }
     expect(statSync(machine.folder).mode & 0o777).toBe(0o700);
     expect(files.map((file) => file.slice(machine.home.length)).sort()).toEqual([
+      "/cache/secrets/key-made.age",
       expect.stringMatching(/^\/cache\/secrets\/p-.*\.age$/),
       expect.stringMatching(/^\/cache\/secrets\/p-.*\.age\.mark$/),
       "/config/profile.cache.identity",
@@ -433,6 +445,19 @@ describe("the file of the cache", () => {
     expect(existsSync(join(machine.paths.config, "profile.cache.identity"))).toBe(false);
     machine.trouble = refused;
     expect((await machine.start()).values).toEqual(KEPT);
+  });
+
+  it("is as good for several profiles that are started for the first time at once", async () => {
+    const first = new Machine("p1");
+    const machines = [first, new Machine("p2", first.home), new Machine("p3", first.home)];
+    const keychain = inMemoryKeychain();
+    for (const [index, machine] of machines.entries()) machine.keychain = slowToWrite(keychain, index * 100);
+    await Promise.all(machines.map((machine) => machine.start()));
+    for (const machine of machines) machine.trouble = refused;
+
+    const values = await Promise.all(machines.map(async (machine) => (await machine.start()).values));
+
+    expect(values).toEqual(machines.map(() => KEPT));
   });
 
   it("is written anew only if something has changed, or a tenth of maxAge is over", async () => {
@@ -497,7 +522,7 @@ describe("the file of the cache", () => {
     },
   );
 
-  it("that can't be written is one warning, and the old one stays", async () => {
+  it("that can't be written is one warning, and no reason not to start", async () => {
     const machine = new Machine();
     mkdirSync(dirname(machine.folder), { recursive: true });
     // Root may write anywhere, so a file stands where the folder should be.
@@ -508,7 +533,19 @@ describe("the file of the cache", () => {
     expect(machine.warnings).toEqual([
       expect.stringMatching(/^the secrets of this profile could not be kept for a bad day: /),
     ]);
-    rmSync(machine.folder);
+  });
+
+  it("stays as it was if its successor can't be written", async () => {
+    const machine = new Machine();
+    await machine.start();
+    const draft = `${machine.file}.${process.pid}.tmp`;
+    mkdirSync(draft);
+    machine.contents.a = "canary-a2";
+    await machine.start();
+    expect(machine.warnings).toHaveLength(1);
+    machine.trouble = refused;
+
+    expect((await machine.start()).values).toEqual(KEPT);
   });
 
   it("goes with a rotation, and with the key `cache` of its profile", async () => {
@@ -516,13 +553,13 @@ describe("the file of the cache", () => {
     await machine.start();
 
     expect(forgetCache(machine.file)).toBe(true);
-    expect(readdirSync(machine.folder)).toEqual([]);
+    expect(readdirSync(machine.folder)).toEqual(["key-made.age"]);
     expect(forgetCache(machine.file)).toBe(false);
 
     await machine.start();
     expect(existsSync(machine.file)).toBe(true);
     await forgetUnwanted(machine.file);
-    expect(readdirSync(machine.folder)).toEqual([]);
+    expect(readdirSync(machine.folder)).toEqual(["key-made.age"]);
     await forgetUnwanted(machine.file);
   });
 
