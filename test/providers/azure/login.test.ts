@@ -334,7 +334,7 @@ describe("a login over plain http", () => {
     "is refused before anything is sent: %s",
     async (url) => {
       const source = entraSource(
-        { clock: systemClock, ca: undefined, what: "x", isLocal: true },
+        { clock: systemClock, ca: undefined, proxy: undefined, what: "x", isLocal: true },
         async (sdk) => ({
           async getToken() {
             await sdk.httpClient.sendRequest({

@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { refusal } from "../../helpers/fake-key-vault.ts";
 import { Installation, MAIN } from "../../helpers/installation.ts";
+import { ConnectProxy } from "./connect-proxy.ts";
 import { entraRefusal, FakeEntra } from "./fake-entra.ts";
 import { AzureRoom } from "./open.ts";
 
@@ -36,7 +37,10 @@ afterEach(async () => {
 });
 
 /** Runs a program with the secret `key` as TOKEN. Not synchronously: the servers live in this process. */
-async function exec(script: string): Promise<{ status: number | null; stdout: string; stderr: string }> {
+async function exec(
+  script: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
   const provider = {
     type: "azure-key-vault",
     vault: room.vault.url,
@@ -51,7 +55,7 @@ async function exec(script: string): Promise<{ status: number | null; stdout: st
     JSON.stringify({ version: 1, providers: { azure: provider }, profiles }),
   );
   const child = spawn(process.execPath, [MAIN, "exec", "p", "--", process.execPath, "-e", script], {
-    env: { ...mcpRun.env, ...CREDENTIAL, ...LOUD },
+    env: { ...mcpRun.env, ...CREDENTIAL, ...LOUD, ...env },
     cwd: mcpRun.home,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -95,5 +99,17 @@ describe("with every log of the SDK switched on", () => {
       "mcp-run: Cannot read secret TOKEN from azure:key: the client secret is wrong (401 AADSTS7000215). " +
         "Try storing the secret's value there, which is not its id.\n",
     );
+  });
+
+  it("the login of a proxy is in no line", async () => {
+    const proxy = await ConnectProxy.start();
+    const ran = await exec("0", { HTTPS_PROXY: `http://user:canary-proxy-password@${proxy.address}` });
+
+    const { tunnels } = proxy;
+    await proxy.stop();
+    expect(ran.status).toBe(0);
+    expect(tunnels.every(({ login }) => login?.startsWith("Basic "))).toBe(true);
+    expect(tunnels.length).toBeGreaterThan(0);
+    expect(ran.stdout + ran.stderr).not.toMatch(/canary|Basic /);
   });
 });
