@@ -8,7 +8,7 @@ import { AwsError } from "./aws-error.ts";
 import { type CredentialSource, type Identity, type Keys, METADATA_MS } from "./credentials.ts";
 import { awsFailure } from "./failure.ts";
 import type { AwsSettings } from "./settings.ts";
-import type { Transport } from "./transport.ts";
+import { collectBounded, type Transport } from "./transport.ts";
 
 type Role = NonNullable<AwsSettings["assumeRole"]>;
 
@@ -36,7 +36,7 @@ async function baseIdentity(
     ...(configFilepath !== undefined && { configFilepath }),
     // Files are read anew: a supervisor lives longer than a key in them.
     ignoreCache: true,
-    clientConfig: { requestHandler: transport, maxAttempts: 2 },
+    clientConfig: { requestHandler: transport, streamCollector: collectBounded, maxAttempts: 2 },
     parentClientConfig: { region },
     timeout: METADATA_MS,
     maxRetries: 0,
@@ -62,6 +62,7 @@ async function assumedRole(
     region,
     credentials,
     requestHandler: transport,
+    streamCollector: collectBounded,
     maxAttempts: 2,
     ...(endpoint !== undefined && { endpoint }),
   });

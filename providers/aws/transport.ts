@@ -43,7 +43,11 @@ export async function openTransport(
     ? (await import("./proxy.ts")).proxyAgent(proxy, env.NO_PROXY ?? env.no_proxy ?? "", options)
     : new https.Agent(options);
   const httpAgent = new LoopbackAgent({ keepAlive: true, maxSockets: SOCKETS });
-  for (const agent of [httpAgent, httpsAgent]) hideHeaders(agent);
+  let isClosed = false;
+  for (const agent of [httpAgent, httpsAgent]) {
+    hideHeaders(agent);
+    refuseWhen(() => isClosed, agent);
+  }
   return {
     connectionTimeout: CONNECT_MS,
     requestTimeout: ATTEMPT_MS,
@@ -51,6 +55,8 @@ export async function openTransport(
     httpAgent,
     httpsAgent,
     close() {
+      // A request that is torn away now would otherwise be sent again by the SDK, and keep the process alive.
+      isClosed = true;
       httpAgent.destroy();
       httpsAgent.destroy();
     },
@@ -79,6 +85,16 @@ function hideHeaders(agent: http.Agent): void {
   const { addRequest } = taker;
   taker.addRequest = (request, options) =>
     addRequest.call(agent, request, { ...options, headers: undefined });
+}
+
+/** An agent that was destroyed opens new connections all the same. */
+function refuseWhen(isClosed: () => boolean, agent: http.Agent): void {
+  const taker = agent as unknown as RequestTaker;
+  const { addRequest } = taker;
+  taker.addRequest = (request, options) => {
+    if (isClosed()) request.destroy(new ProviderError("unavailable", "the provider was closed"));
+    else addRequest.call(agent, request, options);
+  };
 }
 
 async function readBundle(file: string, { env, platform }: ProviderContext): Promise<string> {
