@@ -128,7 +128,7 @@ describe.skipIf(process.platform === "win32")("the installer of the real backend
 
   it("says that the registry has no lowkey-vault", () => {
     const mvn = 'echo "[ERROR] Could not find artifact com.github.nagyesta"; exit 1';
-    const ran = install(["lowkey-vault"], { java: "", mvn });
+    const ran = install(["lowkey-vault"], { java: "echo openjdk 25.0.3", mvn });
 
     expect(ran.stderr).toMatch(/left out lowkey-vault-app [\d.]+: the Maven registry does not have it/);
     expect(cached()).toEqual([]);
