@@ -5,6 +5,7 @@
  */
 import type { ProviderContext, ProviderKind, RotatableStore } from "../src/secrets/provider.ts";
 import { pathOf, readSetting } from "./azure/files.ts";
+import { proxySettings } from "./azure/proxy.ts";
 import { type AzureConfig, type AzureRef, configSchema, refSchema, settingsOf } from "./azure/settings.ts";
 
 export interface AzureKind extends ProviderKind<AzureConfig, AzureRef> {
@@ -19,18 +20,18 @@ export const azureKind: AzureKind = {
   refSchema,
   async open(config, context) {
     const settings = settingsOf(config);
-    const ca = settings.caCert && (await readSetting("caCert", pathOf(settings.caCert, context)));
+    const network = {
+      clock: context.clock,
+      ca: settings.caCert && (await readSetting("caCert", pathOf(settings.caCert, context))),
+      proxy: proxySettings(context.env.all()),
+    };
     const [{ tokenSource }, { Login }, { VaultConnection }, { KeyVault }] = await Promise.all([
       import("./azure/login/token-source.ts"),
       import("./azure/login/login.ts"),
       import("./azure/connection.ts"),
       import("./azure/key-vault.ts"),
     ]);
-    const login = new Login(await tokenSource(settings, ca, context), context.clock);
-    return new KeyVault(
-      new VaultConnection(settings, ca, login, context.clock),
-      context.clock,
-      settings.ignoreDates,
-    );
+    const login = new Login(await tokenSource(settings, network, context), context.clock);
+    return new KeyVault(new VaultConnection(settings, network, login), context.clock, settings.ignoreDates);
   },
 };

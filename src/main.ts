@@ -8,6 +8,9 @@ import { useCodeCache } from "./code-cache.ts";
 import { homeDirectory, mcpRunPaths } from "./paths.ts";
 import { RESERVED_PROFILE_NAMES } from "./profile/reserved-names.ts";
 
+/** Ms that the end of the process may wait for what nobody owns any more. */
+const STRAGGLERS_MS = 3_000;
+
 const home = homeDirectory(process.env, process.platform, () => userInfo().homedir);
 const { cache } = mcpRunPaths(process.env, process.platform, home);
 // Without a command, or with options before it, it is nearly always a server that is started.
@@ -29,4 +32,13 @@ import("./cli.ts")
       process.kill(process.pid, "SIGHUP");
     }
     if (outputAbandoned) process.exit();
+    endWithoutStragglers();
   });
+
+/** All is done and said: a socket that a backend's library has lost sight of must not keep us alive. */
+function endWithoutStragglers(): void {
+  setTimeout(() => {
+    if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit();
+    else endWithoutStragglers();
+  }, STRAGGLERS_MS).unref();
+}

@@ -4,10 +4,11 @@
  */
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { ProviderError } from "../../src/errors.ts";
+import { AwsError } from "./aws-error.ts";
 import { type CredentialSource, type Identity, type Keys, METADATA_MS } from "./credentials.ts";
-import { AwsError, awsFailure, loginHint } from "./failure.ts";
+import { awsFailure } from "./failure.ts";
 import type { AwsSettings } from "./settings.ts";
-import type { Transport } from "./transport.ts";
+import { collectBounded, type Transport } from "./transport.ts";
 
 type Role = NonNullable<AwsSettings["assumeRole"]>;
 
@@ -35,7 +36,7 @@ async function baseIdentity(
     ...(configFilepath !== undefined && { configFilepath }),
     // Files are read anew: a supervisor lives longer than a key in them.
     ignoreCache: true,
-    clientConfig: { requestHandler: transport, maxAttempts: 2 },
+    clientConfig: { requestHandler: transport, streamCollector: collectBounded, maxAttempts: 2 },
     parentClientConfig: { region },
     timeout: METADATA_MS,
     maxRetries: 0,
@@ -61,6 +62,7 @@ async function assumedRole(
     region,
     credentials,
     requestHandler: transport,
+    streamCollector: collectBounded,
     maxAttempts: 2,
     ...(endpoint !== undefined && { endpoint }),
   });
@@ -115,7 +117,7 @@ async function credentialError(
   const said = typeof message === "string" ? message : "";
   if (/\bsso\b|SSO|login session/i.test(said)) {
     return new AwsError("denied", "there is no valid login to IAM Identity Center", {
-      hint: loginHint(profile ?? "default"),
+      hint: `aws sso login --profile ${profile ?? "default"}`,
     });
   }
   if (/multi-factor/.test(said)) {

@@ -12,7 +12,7 @@ import {
 import { ProviderError } from "../../src/errors.ts";
 import type { Candidate, CandidateMark } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import { isAws } from "./failure.ts";
+import { isAws } from "./aws-error.ts";
 import { readMark, writeMark } from "./mark.ts";
 import { conflictWith, otherValue } from "./pending-version.ts";
 import type { Session } from "./session.ts";

@@ -9,7 +9,7 @@ import { GetSecretValueCommand } from "@aws-sdk/client-secrets-manager";
 import { ProviderError } from "../../src/errors.ts";
 import type { Candidate, CandidateMark } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import { isAws } from "./failure.ts";
+import { isAws } from "./aws-error.ts";
 import { readMark, writeMark } from "./mark.ts";
 import type { Session } from "./session.ts";
 import { bearersOf, type Described, describeSecret, dropLabel, moveLabel, PENDING } from "./stages.ts";

@@ -5,14 +5,16 @@
 import { isUtf8 } from "node:buffer";
 import {
   BatchGetSecretValueCommand,
-  type BatchGetSecretValueResponse,
+  type BatchGetSecretValueCommandOutput,
   GetSecretValueCommand,
 } from "@aws-sdk/client-secrets-manager";
+import { untilAborted } from "../../src/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Emit } from "../../src/events.ts";
 import type { FetchedSecret } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import { batchFailure, isAws } from "./failure.ts";
+import { AwsError, isAws } from "./aws-error.ts";
+import { batchFailure } from "./failure.ts";
 import { type AwsRef, isNameOf, regionOf, versionOf } from "./ref.ts";
 import type { Session } from "./session.ts";
 
@@ -22,9 +24,8 @@ export type Answer = FetchedSecret | ProviderError;
 const BATCH = 20;
 /** Requests at the same time. */
 const CONCURRENCY = 8;
-/** What a whole batch fails with where the single secrets may still be had. */
+/** What a whole batch fails with, besides a denial, where the single secrets may still be had. */
 const BATCH_REFUSALS = [
-  "AccessDeniedException",
   "DecryptionFailure",
   "InvalidParameterException",
   "InvalidRequestException",
@@ -57,7 +58,7 @@ export class SecretReader {
     signal.throwIfAborted();
     const answers = new Map<AwsRef, Answer>();
     if (refs.length === 0) return answers;
-    const region = await this.#session.region();
+    const region = await untilAborted(signal, this.#session.region());
     const here = refs.filter((ref) => {
       const other = regionOf(ref.path);
       if (other === undefined || other === region) return true;
@@ -68,7 +69,7 @@ export class SecretReader {
     const paths = [...new Set(current.map(({ path }) => path))];
     const values =
       paths.length > 1 && !this.#batchIsRefused
-        ? await this.#batches(paths, signal)
+        ? await this.#batches(paths, region, signal)
         : new Map<string, Value | ProviderError>();
     const single = here.filter((ref) => !(versionOf(ref) === undefined && values.has(ref.path)));
     await inParallel(single, async (ref) => {
@@ -99,24 +100,27 @@ export class SecretReader {
   }
 
   /** What the batches gave, by the name that was asked with; names without an answer are left out. */
-  async #batches(paths: readonly string[], signal: AbortSignal): Promise<Map<string, Value | ProviderError>> {
+  async #batches(
+    paths: readonly string[],
+    region: string,
+    signal: AbortSignal,
+  ): Promise<Map<string, Value | ProviderError>> {
     const answers = new Map<string, Value | ProviderError>();
     const chunks = Array.from({ length: Math.ceil(paths.length / BATCH) }, (_, index) =>
       paths.slice(index * BATCH, (index + 1) * BATCH),
     );
-    const region = await this.#session.region();
     await inParallel(chunks, async (chunk) => {
       const batch = await this.#batch(chunk, signal);
       if (batch instanceof ProviderError) {
         for (const path of chunk) answers.set(path, batch);
         return;
       }
-      const { SecretValues = [], Errors = [] } = batch;
+      const { SecretValues = [], Errors = [], $metadata } = batch;
       for (const path of chunk) {
         const value = SecretValues.find((entry) => isNameOf(path, entry));
         const failure = Errors.find(({ SecretId }) => SecretId === path);
         if (value) answers.set(path, value);
-        else if (failure) answers.set(path, batchFailure(failure, { region }));
+        else if (failure) answers.set(path, batchFailure(failure, $metadata?.requestId, { region }));
       }
     });
     return answers;
@@ -125,7 +129,7 @@ export class SecretReader {
   async #batch(
     paths: readonly string[],
     signal: AbortSignal,
-  ): Promise<BatchGetSecretValueResponse | ProviderError> {
+  ): Promise<Partial<BatchGetSecretValueCommandOutput> | ProviderError> {
     // A last one alone needs no permission for batches.
     if (paths.length === 1) return {};
     try {
@@ -136,17 +140,26 @@ export class SecretReader {
       );
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
-      if (!isAws(error, ...BATCH_REFUSALS)) return error;
-      if (error.awsCode === "AccessDeniedException" && !this.#batchIsRefused) {
-        this.#batchIsRefused = true;
-        this.#emit({
-          type: "debug",
-          message: "secretsmanager:BatchGetSecretValue is denied, so each secret is a request of its own",
-        });
-      }
+      const isDenied = isAws(error, "AccessDeniedException") || isPlainDenial(error);
+      if (!isDenied && !isAws(error, ...BATCH_REFUSALS)) return error;
+      if (isDenied) this.#doWithoutBatches();
       return {};
     }
   }
+
+  #doWithoutBatches(): void {
+    if (this.#batchIsRefused) return;
+    this.#batchIsRefused = true;
+    this.#emit({
+      type: "debug",
+      message: "secretsmanager:BatchGetSecretValue is denied, so each secret is a request of its own",
+    });
+  }
+}
+
+/** Denied for a reason that has nothing to do with the credential, or is not known. */
+function isPlainDenial(error: ProviderError): boolean {
+  return error.failure === "denied" && error instanceof AwsError && error.awsCode === undefined;
 }
 
 function secretOf(value: Value, { binary }: AwsRef): Answer {

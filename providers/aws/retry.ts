@@ -1,6 +1,6 @@
 /** Asks again where that may help: full-jitter backoff on the injected clock, and never past the signal. */
 import { type Clock, untilAborted } from "../../src/clock.ts";
-import { AwsError } from "./failure.ts";
+import { AwsError } from "./aws-error.ts";
 
 const ATTEMPTS = 5;
 const FIRST_MS = 100;

@@ -6,7 +6,7 @@
 import { ProviderError } from "../../src/errors.ts";
 import type { Candidate, CandidateMark, FetchedSecret } from "../../src/secrets/provider.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
-import { isAws } from "./failure.ts";
+import { isAws } from "./aws-error.ts";
 import { eraseSide, findSide, putSide, valueOfSide } from "./pending-secret.ts";
 import {
   candidateVersion,

@@ -4,8 +4,9 @@
  */
 import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { type Clock, untilAborted } from "../../src/clock.ts";
+import { AwsError } from "./aws-error.ts";
 import type { Identity } from "./credentials.ts";
-import { AwsError, awsFailure } from "./failure.ts";
+import { awsFailure } from "./failure.ts";
 import { withRetries } from "./retry.ts";
 import { ATTEMPT_MS, collectBounded, type Transport } from "./transport.ts";
 

@@ -5,7 +5,7 @@
  */
 import { DescribeSecretCommand, UpdateSecretVersionStageCommand } from "@aws-sdk/client-secrets-manager";
 import { ProviderError } from "../../src/errors.ts";
-import { isAws } from "./failure.ts";
+import { isAws } from "./aws-error.ts";
 import type { Session } from "./session.ts";
 
 export const CURRENT = "AWSCURRENT";

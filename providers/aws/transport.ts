@@ -43,6 +43,11 @@ export async function openTransport(
     ? (await import("./proxy.ts")).proxyAgent(proxy, env.NO_PROXY ?? env.no_proxy ?? "", options)
     : new https.Agent(options);
   const httpAgent = new LoopbackAgent({ keepAlive: true, maxSockets: SOCKETS });
+  let isClosed = false;
+  for (const agent of [httpAgent, httpsAgent]) {
+    hideHeaders(agent);
+    refuseWhen(() => isClosed, agent);
+  }
   return {
     connectionTimeout: CONNECT_MS,
     requestTimeout: ATTEMPT_MS,
@@ -50,6 +55,8 @@ export async function openTransport(
     httpAgent,
     httpsAgent,
     close() {
+      // A request that is torn away now would otherwise be sent again by the SDK, and keep the process alive.
+      isClosed = true;
       httpAgent.destroy();
       httpsAgent.destroy();
     },
@@ -65,6 +72,29 @@ class LoopbackAgent extends http.Agent {
       hint: "an https:// endpoint in the settings, in AWS_ENDPOINT_URL or in ~/.aws/config",
     });
   }
+}
+
+/** What every agent has, although it is documented nowhere: the way in for a request. */
+interface RequestTaker {
+  addRequest(request: http.ClientRequest, options: object): void;
+}
+
+/** With NODE_DEBUG=http Node prints the options of each connection, and the headers in them hold a session token. */
+function hideHeaders(agent: http.Agent): void {
+  const taker = agent as unknown as RequestTaker;
+  const { addRequest } = taker;
+  taker.addRequest = (request, options) =>
+    addRequest.call(agent, request, { ...options, headers: undefined });
+}
+
+/** An agent that was destroyed opens new connections all the same. */
+function refuseWhen(isClosed: () => boolean, agent: http.Agent): void {
+  const taker = agent as unknown as RequestTaker;
+  const { addRequest } = taker;
+  taker.addRequest = (request, options) => {
+    if (isClosed()) request.destroy(new ProviderError("unavailable", "the provider was closed"));
+    else addRequest.call(agent, request, options);
+  };
 }
 
 async function readBundle(file: string, { env, platform }: ProviderContext): Promise<string> {

@@ -12,7 +12,7 @@ import {
 import { ProviderError } from "../../src/errors.ts";
 import type { StoredEntry } from "../../src/secrets/provider.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
-import { isAws } from "./failure.ts";
+import { isAws } from "./aws-error.ts";
 import { isArn } from "./ref.ts";
 import type { Session } from "./session.ts";
 import { bearersOf, CURRENT, describeSecret, dropLabel, makeCurrent, notAsPlanned } from "./stages.ts";

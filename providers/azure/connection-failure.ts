@@ -38,7 +38,7 @@ export function connectionFailure(error: unknown, peer: string): ProviderError {
   }
   if (code === "ECONNREFUSED" || code.endsWith("UNREACH")) {
     return new AzureError("unavailable", `${peer} takes no connection (${code})`, {
-      hint: "the address in the provider's settings, or the network",
+      hint: "the address in the provider's settings, the network, or HTTPS_PROXY",
       isTransient: true,
     });
   }
@@ -70,5 +70,12 @@ export function redirected(peer: string, status: number): AzureError {
   return new AzureError("unavailable", `${peer} sends us elsewhere (${status}), which is not followed`, {
     hint: "the address in the provider's settings",
     statusCode: status,
+  });
+}
+
+export function proxyWantsLogin(): AzureError {
+  return new AzureError("denied", "the proxy on the way wants a login (407)", {
+    hint: "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    statusCode: 407,
   });
 }

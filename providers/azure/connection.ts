@@ -9,11 +9,12 @@ import { ProviderError } from "../../src/errors.ts";
 import { AzureError } from "./azure-error.ts";
 import { foreignAnswer } from "./connection-failure.ts";
 import type { Login } from "./login/login.ts";
+import { noProxyAddress } from "./proxy.ts";
 import { refusalError } from "./refusal.ts";
 import { retryAfterMs, retrying } from "./retry.ts";
 import { type AzureSettings, vaultName } from "./settings.ts";
 import { silenceSdk } from "./silence.ts";
-import { type HttpResponse, Transport } from "./transport.ts";
+import { type HttpResponse, type Network, Transport } from "./transport.ts";
 
 const TIMEOUT_MS = 20_000;
 /** Requests at the same time; a vault allows 400 a second. */
@@ -24,35 +25,40 @@ export type Work<T> = (signal: AbortSignal) => Promise<T>;
 
 export class VaultConnection {
   readonly client: SecretClient;
+  /** As `az` knows the vault. */
+  readonly vault: string;
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #login: Login;
   readonly #host: string;
-  /** As `az` knows it. */
-  readonly #name: string;
   #isGreeted = false;
   #greeting: Promise<void> = Promise.resolve();
 
-  constructor(settings: AzureSettings, ca: string | undefined, login: Login, clock: Clock) {
+  constructor(settings: AzureSettings, network: Network, login: Login) {
     silenceSdk();
-    this.#clock = clock;
+    this.#clock = network.clock;
     this.#login = login;
     const { host, origin } = new URL(settings.vault);
     this.#host = host;
-    this.#name = vaultName(settings.vault);
+    this.vault = vaultName(settings.vault);
     this.#transport = new Transport({
-      clock,
-      ca,
+      ...network,
       maxSockets: CONCURRENCY,
       timeoutMs: TIMEOUT_MS,
       mayAsk: (url) => this.#mayAsk(url, origin),
       look: (response, url) => this.#look(response, url),
     });
-    this.client = new SecretClient(settings.vault, login, {
-      httpClient: this.#transport,
-      retryOptions: { maxRetries: 0 },
-      disableChallengeResourceVerification: !settings.verifyChallenge,
-    });
+    try {
+      this.client = new SecretClient(settings.vault, login, {
+        httpClient: this.#transport,
+        agent: this.#transport.agent,
+        retryOptions: { maxRetries: 0 },
+        disableChallengeResourceVerification: !settings.verifyChallenge,
+      });
+    } catch {
+      // It reads the variables for a proxy by itself, more of them than we do, and throws what they hold.
+      throw noProxyAddress();
+    }
   }
 
   /** True as soon as the vault has answered one request that bore a token. */
@@ -149,7 +155,7 @@ export class VaultConnection {
       status,
       method,
       body,
-      vault: this.#name,
+      vault: this.vault,
       requestId: headers?.get("x-ms-request-id"),
       retryAfterMs: retryAfterMs(headers?.get("retry-after"), this.#clock.now()),
     };

@@ -173,14 +173,15 @@ export class KeyVault implements RotatableStore<AzureRef> {
         hint: "a rotation, which makes another one current first",
       });
     }
-    try {
-      const old = await this.#client.get(path, version, signal);
-      await this.#client.disable(old, signal);
-      return true;
-    } catch (error) {
-      if (error instanceof AzureError && error.serviceCode === "SecretDisabled") return false;
-      throw error;
+    const found = (await this.#client.versions(path, signal)).find((one) => one.version === version);
+    if (!found) {
+      throw new AzureError("missing", `${path} has no version ${version}`, {
+        hint: `az keyvault secret list-versions --vault-name ${this.#client.vault} --name ${path}`,
+      });
     }
+    if (!found.isEnabled) return false;
+    await this.#client.disable(found, signal);
+    return true;
   }
 
   async close(): Promise<void> {

@@ -40,7 +40,7 @@ async function deletedError(
     const when = deletedAt ? ` on ${said(deletedAt)}` : "";
     const kept = until ? `, and can be recovered until ${said(until)}` : "";
     return new AzureError("missing", `${name} was deleted${when}${kept}`, {
-      hint: `az keyvault secret recover --name ${name}, with the vault's --vault-name`,
+      hint: `az keyvault secret recover --vault-name ${client.vault} --name ${name}`,
     });
   } catch (error) {
     signal.throwIfAborted();

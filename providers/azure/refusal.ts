@@ -84,7 +84,11 @@ export function refusalError(refusal: Refusal): AzureError {
     return error("denied", `the vault ${vault} refuses it`, { hint: "the vault's access control" });
   }
   if (status === 404) return error("missing", `there is no ${which} at ${vault}`, { hint: az("list") });
-  if (status === 409) return error("conflict", `somebody else is changing ${secret}`, { hint: "again" });
+  if (status === 409) {
+    return error("conflict", `somebody else is changing ${secret}, or its name is kept for a deleted one`, {
+      hint: "again, or another name",
+    });
+  }
   if (status === 429) {
     return error("unavailable", `the vault ${vault} is asked too often`, {
       hint: "again in some seconds, or a longer refresh",

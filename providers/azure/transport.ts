@@ -9,8 +9,9 @@ import https from "node:https";
 import type { SecretClientOptions } from "@azure/keyvault-secrets";
 import type { Clock } from "../../src/clock.ts";
 import { AzureError } from "./azure-error.ts";
-import { connectionFailure, noAnswer, redirected } from "./connection-failure.ts";
+import { connectionFailure, noAnswer, proxyWantsLogin, redirected } from "./connection-failure.ts";
 import { Headers } from "./headers.ts";
+import { isExcepted, type ProxySettings } from "./proxy.ts";
 
 export type HttpClient = NonNullable<SecretClientOptions["httpClient"]>;
 export type HttpRequest = Parameters<HttpClient["sendRequest"]>[0];
@@ -19,10 +20,15 @@ export type HttpResponse = Awaited<ReturnType<HttpClient["sendRequest"]>>;
 /** 25 KB a value, 25 entries a page: an honest answer is far below. */
 const MAX_ANSWER_BYTES = 2 * 1024 * 1024;
 
-export interface TransportOptions {
+/** What all that we ask for is asked through. */
+export interface Network {
   readonly clock: Clock;
   /** PEM; undefined for the usual authorities. */
   readonly ca: string | undefined;
+  readonly proxy: ProxySettings | undefined;
+}
+
+export interface TransportOptions extends Network {
   /** Connections at the same time. */
   readonly maxSockets: number;
   /** Ms until a request is given up. */
@@ -35,12 +41,14 @@ export interface TransportOptions {
 
 export class Transport implements HttpClient {
   readonly #options: TransportOptions;
-  readonly #agent: https.Agent;
+  /** The SDK is given it too, so that it makes none of its own for a proxy: that one would print the proxy's password. */
+  readonly agent: https.Agent;
+  #tunnel: Promise<http.Agent> | undefined;
   readonly #closed = new AbortController();
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.#agent = new https.Agent({ keepAlive: true, maxSockets: options.maxSockets });
+    this.agent = new https.Agent({ keepAlive: true, maxSockets: options.maxSockets });
   }
 
   /** Throws ProviderError for what went wrong on the way, or the reason of an aborted request. */
@@ -56,7 +64,13 @@ export class Transport implements HttpClient {
     // Declared as the SDK's own type, but what we hand it is Node's.
     if (request.abortSignal) signals.push(request.abortSignal as AbortSignal);
     try {
-      const response = await this.#exchange(url, request, AbortSignal.any(signals));
+      const response = await this.#exchange(
+        url,
+        request,
+        await this.#agentFor(url),
+        AbortSignal.any(signals),
+      );
+      if (response.status === 407) throw proxyWantsLogin();
       if (response.status >= 300 && response.status < 400) throw redirected(url.host, response.status);
       this.#options.look(response, url);
       return response;
@@ -68,26 +82,40 @@ export class Transport implements HttpClient {
   /** Ends what is under way; every later request fails. */
   close(): void {
     this.#closed.abort(new AzureError("unavailable", "the provider was closed"));
-    this.#agent.destroy();
+    this.agent.destroy();
+    void this.#tunnel?.then((agent) => agent.destroy());
   }
 
-  #exchange(url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  /** Undefined for plain http, which is for addresses next to us. */
+  async #agentFor(url: URL): Promise<http.Agent | undefined> {
+    const { proxy, maxSockets } = this.#options;
+    if (url.protocol === "http:") return undefined;
+    if (!proxy || isExcepted(url, proxy)) return this.agent;
+    this.#tunnel ??= import("./tunnel.ts").then(({ tunnelAgent }) => tunnelAgent(proxy, maxSockets));
+    return this.#tunnel;
+  }
+
+  #exchange(
+    url: URL,
+    request: HttpRequest,
+    agent: http.Agent | undefined,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const { ca } = this.#options;
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);
         return;
       }
-      const isPlain = url.protocol === "http:";
       const body = textOf(request);
-      const outgoing = (isPlain ? http : https).request(url, {
+      const outgoing = (url.protocol === "http:" ? http : https).request(url, {
         method: request.method,
-        headers: headersOf(request, body),
-        // Where the environment names a proxy, the SDK brings an agent for it along.
-        agent: (request.agent as http.Agent | undefined) ?? (isPlain ? undefined : this.#agent),
+        agent,
         rejectUnauthorized: true,
         ...(ca !== undefined && { ca }),
       });
+      // Not as an option: with NODE_DEBUG=http Node prints the options of a connection, and the token with them.
+      for (const [name, value] of Object.entries(headersOf(request, body))) outgoing.setHeader(name, value);
       const stop = () => outgoing.destroy();
       const letGo = () => signal.removeEventListener("abort", stop);
       const fail = (error: unknown) => {

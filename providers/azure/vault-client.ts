@@ -31,6 +31,11 @@ export class VaultClient {
     this.#connection = connection;
   }
 
+  /** As `az` knows it. */
+  get vault(): string {
+    return this.#connection.vault;
+  }
+
   /** @param version undefined for the latest */
   get(name: string, version: string | undefined, signal: AbortSignal): Promise<ValuedVersion> {
     const { client } = this.#connection;

@@ -89,7 +89,7 @@ export async function writeVersion(
     const current = await readVersion(session, { mount, rest }, undefined, signal);
     return writeVersion(session, { mount, rest }, data, current?.number ?? 0, signal);
   }
-  throw refused(session, answer, { path: `${mount.path}data/${rest}`, capability: "update" });
+  throw refused(session, answer, { path: `${mount.path}data/${rest}`, capability: "write" });
 }
 
 /** Any change without an answer that matters. Throws ProviderError. */
@@ -105,7 +105,7 @@ export async function change(
     signal,
   );
   if (answer.status === 200 || answer.status === 204) return;
-  throw refused(session, answer, { path, capability: does === "delete" ? "delete" : "update" });
+  throw refused(session, answer, { path, capability: does });
 }
 
 /** The names at a path, folders with a slash at their end; undefined if there are none. Throws ProviderError. */

@@ -89,7 +89,6 @@ export class Connection {
           agent: this.#agent,
           signal,
           headers: {
-            ...headers,
             accept: "application/json",
             ...(payload && { "content-type": "application/json", "content-length": payload.length }),
           },
@@ -110,6 +109,8 @@ export class Connection {
           });
         },
       );
+      // Not among the options above, which Node prints under NODE_DEBUG=http.
+      for (const [name, value] of Object.entries(headers)) sent.setHeader(name, value);
       sent.on("error", reject);
       sent.end(payload);
     });

@@ -12,7 +12,8 @@ const ANOTHER_ADDRESS = "another address: (or VAULT_ADDR); a proxy or login page
 export interface Asked {
   /** The API path, as a policy names it: `mcp/data/github`. */
   readonly path: string;
-  readonly capability: "read" | "list" | "create" | "update" | "delete";
+  /** `write` is for a path that may not be there yet. */
+  readonly capability: "read" | "list" | "write" | "update" | "delete";
 }
 
 /** No answer at all: no other request would get one just now. */
@@ -81,8 +82,14 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
     });
   }
   if (status === 403) {
+    const rights = capability === "write" ? '"create", "update"' : `"${capability}"`;
     return new ProviderError("denied", `permission denied (403) to ${capability} ${path}`, {
-      hint: `a policy with path "${path}" { capabilities = ["${capability}"] }, or another namespace:`,
+      hint: `a policy with path "${path}" { capabilities = [${rights}] }, or another namespace:`,
+    });
+  }
+  if (isAboutNamespace(answer)) {
+    return new ProviderError("invalid", `there is no such namespace (${status})`, {
+      hint: "another namespace: in the settings, or none",
     });
   }
   if (status === 404 && answer.json) return nothingThere(says(/no handler for route/i), path);
@@ -111,9 +118,14 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
       hint: "`vault operator init`",
     });
   }
-  if (says(/namespace/i)) {
-    return new ProviderError("invalid", `there is no such namespace (${status})`, {
-      hint: "another namespace: in the settings, or none",
+  if (status === 413 || says(/too large/i)) {
+    return new ProviderError("invalid", `the value is larger than the server takes (${status})`, {
+      hint: "a smaller value; with the usual storage a secret has less than 1 MiB",
+    });
+  }
+  if (says(/upgrading from non-versioned/i)) {
+    return new ProviderError("unavailable", `the mount is being upgraded to KV version 2 (${status})`, {
+      hint: "again in a minute",
     });
   }
   if (status >= 500) {
@@ -125,6 +137,11 @@ export function refusalError(answer: Answer, { path, capability }: Asked, url: s
   return new ProviderError("invalid", `the request was refused (${status})`, {
     hint: `\`vault read ${path}\`, which shows the server's own words`,
   });
+}
+
+/** The namespace in our header is none of the server's; whatever was asked for was not looked at. */
+export function isAboutNamespace({ status, json }: Answer): boolean {
+  return (status === 400 || status === 404) && errorsIn(json).some((text) => /namespace/i.test(text));
 }
 
 /** A success without what belongs into it. */

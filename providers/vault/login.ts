@@ -4,9 +4,10 @@ import { Secret } from "../../src/secrets/secret.ts";
 import type { VaultClient } from "./client.ts";
 import type { Credential, JwtFile, Proof } from "./credential.ts";
 import { type Answer, isRecord } from "./exchange.ts";
-import { noAnswerError, refusalError, strangeAnswer } from "./failure.ts";
+import { isAboutNamespace, noAnswerError, refusalError, strangeAnswer } from "./failure.ts";
 import { apiPath } from "./path.ts";
 import { readTokenFile } from "./places.ts";
+import { errorsIn } from "./retry.ts";
 
 export interface Grant {
   readonly token: Secret;
@@ -87,23 +88,23 @@ export function grantOf(answer: Answer, url: string): Grant {
 
 function loginError(answer: Answer, method: string, path: string, url: string): ProviderError {
   const { status } = answer;
-  if (status !== 400 && status !== 401 && status !== 403 && status !== 404) {
+  // Some releases give a wrong password the status 500.
+  const isInvalid = errorsIn(answer.json).some((text) => /^invalid (user|role|secret|cred)/i.test(text));
+  if (isAboutNamespace(answer) || !(REFUSALS.includes(status) || isInvalid)) {
     return refusalError(answer, { path: `auth/${path}`, capability: "update" }, url);
   }
-  const isPlaceWrong = status === 404;
   if (!answer.json) return strangeAnswer(answer, url);
-  return new ProviderError(
-    "denied",
-    isPlaceWrong
-      ? `there is no login by ${method} at auth/${path} (404)`
-      : `the login by ${method} was refused (${status})`,
-    {
-      hint: isPlaceWrong
-        ? "mount: under auth: with the path of the method (`vault auth list`), or another namespace:"
-        : (HINTS[method] ?? "the role and the credential under auth:"),
-    },
-  );
+  // The server says 403 rather than 404 to somebody without a token.
+  const isPlaceWrong = status === 403 || status === 404;
+  const hint = isPlaceWrong ? WRONG_PLACE : (HINTS[method] ?? "");
+  return new ProviderError("denied", `the login by ${method} at auth/${path} was refused (${status})`, {
+    hint,
+  });
 }
+
+const REFUSALS = [400, 401, 403, 404];
+const WRONG_PLACE =
+  "mount: under auth: with the path of this method (`vault auth list`), or another namespace:";
 
 const HINTS: Readonly<Record<string, string>> = {
   approle:

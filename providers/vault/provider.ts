@@ -67,7 +67,7 @@ export class VaultProvider implements RotatableStore<VaultRef> {
   ): Promise<ReadonlyMap<VaultRef, FetchedSecret | ProviderError>> {
     signal.throwIfAborted();
     const documents = new Map(refs.map((ref) => [JSON.stringify([ref.path, ref.version]), ref]));
-    await this.#mounts.learn(
+    const withoutMount = await this.#mounts.learn(
       [...documents.values()].map(({ path }) => path),
       signal,
     );
@@ -75,7 +75,10 @@ export class VaultProvider implements RotatableStore<VaultRef> {
     /** Once the server is out of reach, the rest is not tried, which would only take the time of each. */
     let outOfReach: ProviderError | undefined;
     await inParallel(READS_AT_ONCE, documents, async ([key, ref]) => {
-      const answer = outOfReach ?? (await readDocument(this.#reader, ref, signal).catch(asAnswer(signal)));
+      const answer =
+        withoutMount.get(ref.path) ??
+        outOfReach ??
+        (await readDocument(this.#reader, ref, signal).catch(asAnswer(signal)));
       if (answer instanceof OutOfReach) outOfReach = answer;
       answers.set(key, answer);
     });

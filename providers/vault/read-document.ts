@@ -56,7 +56,7 @@ async function fromKv2(
   if (found?.type === "live") {
     const { number, data, createdAt, expiresAt } = found;
     return {
-      value: new Secret(JSON.stringify(data)),
+      value: documentOf(data),
       version: String(number),
       ...(createdAt && { createdAt }),
       ...(expiresAt && { expiresAt }),
@@ -80,7 +80,7 @@ async function fromKv2(
   throw new ProviderError("missing", `there is no secret ${rest} in ${mount.path} (404)`, {
     hint: isApiPath
       ? `vault:${mount.path}${rest.slice("data/".length)}, since "data/" belongs to the API and not to the path`
-      : `\`vault kv list -mount=${mountName(place)}\` for those that are there`,
+      : `\`vault kv list ${mount.path}\` for those that are there`,
   });
 }
 
@@ -96,7 +96,7 @@ async function fromKv1(
     signal,
   );
   if (answer.status === 200 && isRecord(answer.json?.data)) {
-    return { value: new Secret(JSON.stringify(answer.json.data)) };
+    return { value: documentOf(answer.json.data) };
   }
   if (answer.status === 200) throw strangeAnswer(answer, session.url);
   if (!isNothing(answer)) {
@@ -122,10 +122,12 @@ async function fromEngine(
   const { answer, token } = await session.sendAs({ does: "read", path: apiPath(mount.path, rest) }, signal);
   if (answer.status === 200 && isRecord(answer.json?.data)) {
     const lease = leases.take(answer, token);
-    return { value: new Secret(JSON.stringify(answer.json.data)), ...(lease && { lease }) };
+    return { value: documentOf(answer.json.data), ...(lease && { lease }) };
   }
-  if (answer.status === 200 && answer.json) {
-    throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (200)`);
+  if (answer.status === 204 || (answer.status === 200 && answer.json)) {
+    throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (${answer.status})`, {
+      hint: "a path that holds a value; PKI is not supported",
+    });
   }
   if (answer.status === 200) throw strangeAnswer(answer, session.url);
   const says = (words: RegExp) => errorsIn(answer.json).some((text) => words.test(text));
@@ -158,6 +160,15 @@ async function byTrying(
   }
   // Of the two answers the one that is nearer to what the user meant.
   throw refusals.find(({ failure }) => failure === "denied") ?? (refusals[0] as ProviderError);
+}
+
+/** As text; an answer may be nested deeper than can be written again. */
+function documentOf(data: object): Secret {
+  try {
+    return new Secret(JSON.stringify(data));
+  } catch {
+    throw new ProviderError("invalid", "the secret is nested too deep");
+  }
 }
 
 export function withoutVersions(mount: string): ProviderError {

@@ -81,8 +81,21 @@ export class Session {
     const current = this.#token;
     const token = await current;
     if (token && (token.isFresh || !token.isOwn)) return token;
-    // Unless somebody else has begun another login meanwhile.
-    return this.#token && this.#token !== current ? this.#token : this.#begin(this.#firstToken());
+    // Unless somebody else has begun one meanwhile.
+    if (this.#token && this.#token !== current) return this.#token;
+    return this.#begin(token ? this.#prolonged(token) : this.#firstToken());
+  }
+
+  /** Most of a token's time has gone: more of it, or another token, or in need what is left of it. */
+  async #prolonged(token: Token): Promise<Token> {
+    if (token.isRenewable) token.learn((await this.#renew(token)).term);
+    if (token.isFresh && token.endsInMs === Number.POSITIVE_INFINITY) return token;
+    try {
+      return await this.#firstToken();
+    } catch (error) {
+      if (error instanceof ProviderError && token.leftMs > 0) return token;
+      throw error;
+    }
   }
 
   /** What comes of it is the token from now on; a failure is forgotten, so that the next call tries again. */
@@ -120,7 +133,7 @@ export class Session {
   }
 
   #keep(secret: Secret, isOwn: boolean, term: TokenTerm): Token {
-    const token = new Token(secret, isOwn, term, (one) => this.#renew(one), this.#context.clock);
+    const token = new Token(secret, isOwn, term, (one) => this.#renewInTime(one), this.#context.clock);
     this.#tokens.add(token);
     return token;
   }
@@ -152,18 +165,25 @@ export class Session {
     token.learn({ durationMs: data.ttl * 1000, renewable: data.renewable === true });
   }
 
-  /** Nobody waits for it, so it never rejects: a failure is said, and the term is what is left. */
-  async #renew(token: Token): Promise<TokenTerm> {
+  /** For leases, and nobody waits for it: a failure is said. Never rejects. */
+  async #renewInTime(token: Token): Promise<TokenTerm> {
+    const { term, problem } = await this.#renew(token);
+    if (problem !== undefined) this.#warn(problem);
+    return term;
+  }
+
+  /** The token's new term, or what is left of the old one and why. Never rejects. */
+  async #renew(token: Token): Promise<{ readonly term: TokenTerm; readonly problem?: string }> {
+    // Not 0, which would be for ever.
+    const left = (renewable: boolean) => ({ durationMs: Math.max(1, token.leftMs), renewable });
     try {
       const answer = await this.#sendWith(token, RENEWAL, this.#closing.signal);
-      if (answer.status === 200) return grantOf(answer, this.url);
-      this.#warn(`refused (${answer.status})`);
-      return { durationMs: token.leftMs, renewable: answer.status >= 500 };
+      if (answer.status === 200) return { term: grantOf(answer, this.url) };
+      return { term: left(answer.status >= 500), problem: `refused (${answer.status})` };
     } catch (error) {
-      if (this.#closing.signal.aborted) return { durationMs: token.leftMs, renewable: false };
+      if (this.#closing.signal.aborted) return { term: left(false) };
       if (!(error instanceof ProviderError)) throw error;
-      this.#warn(error.reason);
-      return { durationMs: token.leftMs, renewable: true };
+      return { term: left(true), problem: error.reason };
     }
   }
 

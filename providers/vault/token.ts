@@ -58,6 +58,10 @@ export class Token {
     return !this.#isLimited || this.leftMs > this.#term.durationMs / 3;
   }
 
+  get isRenewable(): boolean {
+    return this.#term.renewable && this.leftMs > 0;
+  }
+
   /** Ms until it ends unless it is renewed; Infinity for ever. */
   get leftMs(): number {
     if (!this.#isLimited) return Number.POSITIVE_INFINITY;

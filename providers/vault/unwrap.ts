@@ -41,9 +41,8 @@ async function lookAt({ wrapping, mount }: Wrapped, client: VaultClient, signal:
   }
   const from = data.creation_path;
   const prefix = `auth/${mount}/role/`;
-  if (typeof from !== "string" || !from.startsWith(prefix) || !from.endsWith("/secret-id")) {
-    throw securityEvent(`it was not made at ${prefix}…/secret-id, so somebody else made it`);
-  }
+  const isOfRole = typeof from === "string" && from.startsWith(prefix) && /\/(custom-)?secret-id$/.test(from);
+  if (!isOfRole) throw securityEvent(`it was not made at ${prefix}…/secret-id, so somebody else made it`);
 }
 
 async function unwrap({ wrapping }: Wrapped, client: VaultClient, signal: AbortSignal): Promise<Secret> {

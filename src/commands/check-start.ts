@@ -18,10 +18,15 @@ import { serverLimits, surroundings } from "./serving.ts";
 const CLIENT_PATIENCE_MS = 30_000;
 const LAST_LINES = 5;
 
-/** Undefined if it did not come up; then the reason is among `findings`. */
+/**
+ * Undefined if it did not come up; then the reason is among `findings`.
+ *
+ * @param namesRead the variables that its backends have read
+ */
 export async function tryStart(
   context: CommandContext,
   profile: Profile,
+  namesRead: ReadonlySet<string>,
   findings: Finding[],
 ): Promise<CheckedStart | undefined> {
   const { clock } = context;
@@ -31,7 +36,7 @@ export async function tryStart(
   stderr.setEncoding("utf8").on("data", (chunk: string) => {
     chatter = (chatter + chunk).slice(-4096);
   });
-  const reduced = { ...context, env: environmentOfClient(context, profile, findings) };
+  const reduced = { ...context, env: environmentOfClient(context, profile, namesRead, findings) };
   const startedAt = clock.monotonic();
   let prepared: Prepared | undefined;
   const served = serve({
@@ -90,11 +95,13 @@ function lastWords(chatter: string, exitCode: number): readonly string[] {
 function environmentOfClient(
   { env, platform }: CommandContext,
   profile: Profile,
+  namesRead: ReadonlySet<string>,
   findings: Finding[],
 ): Record<string, string | undefined> {
   const usual = new Set(defaultNames(platform));
-  const wanted = new Set([...profile.variablesUsed, ...namesOfEnvRefs(profile)]);
-  const missing = [...wanted].filter((name) => env[name] !== undefined && !usual.has(name));
+  const isOurs = (name: string) => name.startsWith("MCP_RUN_");
+  const wanted = new Set([...profile.variablesUsed, ...namesRead]);
+  const missing = [...wanted].filter((name) => env[name] !== undefined && !usual.has(name) && !isOurs(name));
   if (missing.length > 0) {
     findings.push({
       severity: "warning",
@@ -102,16 +109,6 @@ function environmentOfClient(
       hint: "`env:` in the client's entry for this server",
     });
   }
-  const kept = Object.entries(env).filter(
-    ([name]) => usual.has(name) || wanted.has(name) || name.startsWith("MCP_RUN_"),
-  );
+  const kept = Object.entries(env).filter(([name]) => usual.has(name) || wanted.has(name) || isOurs(name));
   return Object.fromEntries(kept);
-}
-
-function namesOfEnvRefs({ secrets, providers }: Profile): readonly string[] {
-  return secrets.flatMap(({ source }) => {
-    if (source.type !== "ref") return [];
-    const { provider, request } = source.ref;
-    return (providers.get(provider)?.type ?? provider) === "env" ? [request.path] : [];
-  });
 }

@@ -64,11 +64,14 @@ async function checkProfile(
     findings.push(...loaded.warnings.map((message): Finding => ({ severity: "warning", message })));
     findings.push(...adviceFor(profile));
     if (!options.offline) {
-      const resolution = await interruptible(context, (signal) => resolve(context, loaded.profile, signal));
+      const environment = new RecordingEnvironment(context.env);
+      const resolution = await interruptible(context, (signal) =>
+        resolve(context, loaded.profile, environment, signal),
+      );
       secrets = checkedSecrets(resolution);
       findings.push(...shortValues(resolution));
       if (options.start && resolution.failures.length === 0)
-        start = await tryStart(context, profile, findings);
+        start = await tryStart(context, profile, environment.namesRead, findings);
     }
   } catch (error) {
     if (!(error instanceof McpRunError) || error instanceof InterruptedError) throw error;
@@ -86,13 +89,18 @@ async function checkProfile(
 
 type Resolved = Omit<Resolution, "held">;
 
-function resolve(context: CommandContext, profile: Profile, signal: AbortSignal): Promise<Resolved> {
+function resolve(
+  context: CommandContext,
+  profile: Profile,
+  environment: RecordingEnvironment,
+  signal: AbortSignal,
+): Promise<Resolved> {
   return tryResolveSecrets({
     secrets: profile.secrets,
     secretsFrom: profile.secretsFrom,
     providers: profile.providers,
     kinds: context.kinds,
-    context: providerContext(context, new RecordingEnvironment(context.env)),
+    context: providerContext(context, environment),
     timeoutMs: profile.fetchTimeoutMs,
     // Without the cache too: what is to be found out is whether the backend can be reached.
     breaker: "lets-through",

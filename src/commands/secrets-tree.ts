@@ -16,10 +16,14 @@ export function addSecretsCommands(secrets: Command, does: Does): void {
   secrets
     .command("set")
     .description("store a value, from a hidden prompt or from stdin (one trailing newline is dropped)")
-    .argument("<ref>", "where to store it, such as local:github-token")
+    .argument("<ref>", "where to store it; with #field it is one field of a JSON document, the others stay")
     .addHelpText(
       "after",
-      examples(["mcp-run secrets set local:github-token", "pbpaste | mcp-run secrets set keychain:github"]),
+      examples([
+        "mcp-run secrets set local:github-token",
+        "pbpaste | mcp-run secrets set keychain:github",
+        "mcp-run secrets set vault:mcp/github#token",
+      ]),
     )
     .action(
       does((ref: string, _options: object) => async (context) => (await load()).setSecret(context, ref)),
@@ -47,15 +51,15 @@ export function addSecretsCommands(secrets: Command, does: Does): void {
     );
   secrets
     .command("rm")
-    .description("remove a value and its earlier versions")
-    .argument("<ref>", "which one")
+    .description("remove a whole entry, its earlier versions included")
+    .argument("<ref>", "which one, without a #field")
     .action(
       does((ref: string, _options: object) => async (context) => (await load()).removeSecret(context, ref)),
     );
   secrets
     .command("generate")
     .description("store a random value that nobody has seen")
-    .argument("<ref>", "where to store it")
+    .argument("<ref>", "where to store it; with #field it is one field of a JSON document, the others stay")
     .option("--bytes <n>", "bytes of randomness, at least 16", "32")
     .addOption(
       new Option("--encoding <name>", "how they are written")

@@ -1,9 +1,11 @@
 /** `mcp-run secrets …`: keep values in the stores that mcp-run can write to. Values never pass through argv. */
 import { randomBytes } from "node:crypto";
 import { McpRunError, ProviderError } from "../errors.ts";
+import { pickField } from "../secrets/field.ts";
 import { parseRef } from "../secrets/ref.ts";
 import { Secret } from "../secrets/secret.ts";
 import type { Ref } from "../secrets/spec.ts";
+import { writeField } from "../secrets/write-field.ts";
 import { promptHidden, readPiped } from "../ui/prompt.ts";
 import { formatTable } from "../ui/table.ts";
 import type { CommandContext } from "./context.ts";
@@ -14,17 +16,19 @@ const LEAST_BYTES = 16;
 const MOST_BYTES = 4096;
 
 export async function setSecret(context: CommandContext, refText: string): Promise<number> {
-  const ref = storeRef(refText);
+  const ref = parsedRef(refText);
   return withStore(context, `store ${refText}`, ref, async (store, item, signal) => {
     const value = context.stdin.isTTY
       ? await promptHidden(`Value for ${refText} (not shown): `, context.stdin, context.stderr, signal)
       : await readPiped(context.stdin, signal);
     if (value.isEmpty) {
       throw new McpRunError("usage", `Cannot store ${refText}: the value is empty`, {
-        hint: `mcp-run secrets rm ${refText} to remove it`,
+        ...(!ref.field && { hint: `mcp-run secrets rm ${refText} to remove it` }),
       });
     }
-    const { version } = await store.put(item, value, signal);
+    const { version } = ref.field
+      ? await writeField(store, item, ref.field, value, signal)
+      : await store.put(item, value, signal);
     context.printer.emit({
       type: "notice",
       message: `Stored ${refText}${version ? `, version ${version}` : ""} (${value.reveal().length} characters)`,
@@ -74,7 +78,7 @@ export async function listSecrets(context: CommandContext, provider: string): Pr
 }
 
 export async function removeSecret(context: CommandContext, refText: string): Promise<number> {
-  return withStore(context, `remove ${refText}`, storeRef(refText), async (store, item, signal) => {
+  return withStore(context, `remove ${refText}`, entryRef(refText), async (store, item, signal) => {
     if (!(await store.remove(item, signal))) {
       throw new McpRunError("secret-invalid", `Cannot remove ${refText}: there is no such entry`, {
         hint: `mcp-run secrets list ${refText.split(":")[0]}`,
@@ -103,19 +107,29 @@ export async function generateSecret(
       `Cannot generate a value of ${options.bytes} bytes: it must be a whole number from ${LEAST_BYTES} to ${MOST_BYTES}`,
     );
   }
-  return withStore(context, `generate ${refText}`, storeRef(refText), async (store, item, signal) => {
-    const present = (await store.fetch([item], signal)).get(item);
-    if (!options.replace && !(present instanceof ProviderError && present.failure === "missing")) {
-      if (present instanceof ProviderError) throw present;
-      throw new McpRunError("usage", `Cannot generate ${refText}: it has a value already`, {
-        hint: "--replace",
+  const ref = parsedRef(refText);
+  const value = new Secret(randomBytes(bytes).toString(options.encoding));
+  const refuse = () => {
+    throw new McpRunError("usage", `Cannot generate ${refText}: it has a value already`, {
+      hint: "--replace",
+    });
+  };
+  return withStore(context, `generate ${refText}`, ref, async (store, item, signal) => {
+    let written: { readonly version?: string };
+    if (ref.field) {
+      const { field } = ref;
+      written = await writeField(store, item, field, value, signal, (document) => {
+        if (!options.replace && document && !isMissing(pickField(document, field))) refuse();
       });
+    } else if (options.replace) {
+      written = await store.put(item, value, signal);
+    } else {
+      const present = (await store.fetch([item], signal)).get(item);
+      if (present instanceof ProviderError && !isMissing(present)) throw present;
+      if (!isMissing(present)) refuse();
+      written = await store.put(item, value, signal, { version: undefined });
     }
-    const { version } = await store.put(
-      item,
-      new Secret(randomBytes(bytes).toString(options.encoding)),
-      signal,
-    );
+    const { version } = written;
     context.printer.emit({
       type: "notice",
       message: `Generated ${refText}${version ? `, version ${version}` : ""} (${bytes} random bytes as ${options.encoding})`,
@@ -131,13 +145,18 @@ function parsedRef(text: string): Ref {
   throw new McpRunError("usage", `Cannot use this as a ref: ${parsed.reason}`, { hint: "local:NAME" });
 }
 
-/** A ref that names a whole entry: what is written is always the whole value. */
-function storeRef(text: string): Ref {
+/** A ref that names a whole entry. */
+function entryRef(text: string): Ref {
   const ref = parsedRef(text);
   if (!ref.field) return ref;
+  const entry = `${ref.provider}:${ref.request.path.replaceAll("#", "\\#")}`;
   throw new McpRunError(
     "usage",
-    `Cannot change ${text}: only a whole value can be stored, not one field of it`,
-    { hint: `${text.slice(0, text.indexOf("#"))}` },
+    `Cannot remove ${text}: only a whole entry can be removed, not one field of it`,
+    { hint: `mcp-run secrets rm ${entry}, which removes all of its fields` },
   );
+}
+
+function isMissing(answer: unknown): boolean {
+  return answer instanceof ProviderError && answer.failure === "missing";
 }

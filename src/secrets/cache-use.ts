@@ -22,8 +22,8 @@ export interface CacheUseOptions {
   readonly cache: DocumentCache;
   /** Who stands behind a provider's name. */
   readonly identityOf: (provider: string) => Promise<BackendIdentity>;
-  /** The variables that a provider has read by now. */
-  readonly variablesOf: (provider: string) => Promise<readonly string[]>;
+  /** The variables that a provider has read to be opened. */
+  readonly variablesOf: (provider: string) => readonly string[];
   readonly env: () => Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly emit: Emit;
@@ -93,7 +93,7 @@ export class CacheUse {
     for (const group of this.#groups) {
       const answer = await group.asked.catch(() => undefined);
       if (answer === undefined) continue;
-      const variables = await this.#options.variablesOf(group.provider);
+      const variables = this.#options.variablesOf(group.provider);
       const environment = placesAmong(variables, this.#options.env());
       for (const [request, key] of group.keys) {
         const fresh = { key, environment, fetchedAt: group.since };

@@ -4,13 +4,14 @@
  * is one. Whether something has changed is told by a keyed mark beside it, so that a start need not open it.
  */
 import { existsSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { McpRunError, ProviderError, systemErrorCode } from "../errors.ts";
 import { fingerprints } from "./fingerprint.ts";
 import { isServable, type KeptDocument, parseKept, serializeKept } from "./kept-document.ts";
 import { readPrivate, removePrivate, sweepFolder, writePrivate } from "./private-file.ts";
 import { isSecretStore, type ProviderContext, type ProviderKinds, type SecretStore } from "./provider.ts";
 import type { SharedContext } from "./provider-pool.ts";
+import { Secret } from "./secret.ts";
 
 /** The longest `maxAge` that a profile may ask for; a file that old belongs to nobody. */
 export const LONGEST_MAX_AGE_MS = 30 * 24 * 60 * 60_000;
@@ -81,6 +82,7 @@ export class DocumentCache {
 
   async #write(documents: readonly KeptDocument[], signal: AbortSignal): Promise<void> {
     const { file } = this.#options;
+    await this.#makeKey(signal);
     // A new file each time: an old one would keep the versions before, and might be closed to us by now.
     const draft = `${file}.${process.pid}.tmp`;
     const recipients = `${draft}.recipients`;
@@ -91,6 +93,18 @@ export class DocumentCache {
     } finally {
       for (const left of [draft, recipients]) rmSync(left, { force: true });
     }
+  }
+
+  /**
+   * All caches have one key. A client starts several profiles at the same moment, and of the keys that each would make
+   * only the last would stay; so it is made with a file of all of them, under that file's lock.
+   */
+  async #makeKey(signal: AbortSignal): Promise<void> {
+    const file = join(dirname(this.#options.file), "key-made.age");
+    if (existsSync(file)) return;
+    const recipients = `${file}.recipients`;
+    await (await this.#open(file, recipients)).put(ENTRY, new Secret("nothing"), signal);
+    rmSync(recipients, { force: true });
   }
 
   async #readAll(): Promise<ReadonlyMap<string, KeptDocument>> {

@@ -27,7 +27,6 @@ import { Waiting } from "./waiting.ts";
 export interface OpenProvider {
   readonly kind: ProviderKind;
   readonly provider: Provider<object>;
-  readonly credential: CredentialTrail;
 }
 
 /** What a pool keeps to; one without limits waits for as long as a person at a terminal likes to. */
@@ -56,6 +55,7 @@ export class ProviderPool {
   readonly #shared: SharedContext;
   readonly #limits: PoolLimits;
   readonly #opened = new Map<string, Promise<OpenProvider>>();
+  readonly #credentials = new Map<string, CredentialTrail>();
   readonly #waiting = new Waiting();
   readonly #asking = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -143,6 +143,11 @@ export class ProviderPool {
     return found?.kind.isRemote ?? false;
   }
 
+  /** The variables that the provider of that name has read to be opened. */
+  variablesOf(name: string): readonly string[] {
+    return this.#credentialOf(name).variables;
+  }
+
   /** Hands over the leases that have come so far: from now on their keeper revokes them. */
   takeLeases(): ReadonlyMap<Lease, LeaseOrigin> {
     const taken = this.#leases;
@@ -163,9 +168,7 @@ export class ProviderPool {
     this.#closing.abort(new ProviderError("unavailable", "given up"));
     if (this.#asking.size > 0) await this.#atMost(CLOSE_MS, Promise.allSettled(this.#asking));
     await revokeLeases(this.takeLeases(), this.#shared);
-    const opened = [...this.#opened.values()];
-    this.#opened.clear();
-    const closed = opened.map((open) => open.then(({ provider }) => provider.close()));
+    const closed = [...this.#opened.values()].map((open) => open.then(({ provider }) => provider.close()));
     await this.#atMost(CLOSE_MS, Promise.allSettled(closed));
   }
 
@@ -188,7 +191,7 @@ export class ProviderPool {
     const { kind, settings } = await this.kindOf(name);
     const limitMs = Math.max(this.#limits.timeoutMs, kind.patienceMs ?? 0);
     const limit = { clock, limitMs, signal, isWaiting: () => this.#waiting.isWaiting(name) };
-    const { provider, credential } = await inTime(limit, () => this.open(name));
+    const { provider } = await inTime(limit, () => this.open(name));
 
     const refs = new Map<string, AskedRef>();
     const answers = new Map<RefRequest, Answer>();
@@ -200,7 +203,7 @@ export class ProviderPool {
       else answers.set(request, malformed(result.error.issues[0]?.message));
     }
     if (refs.size === 0) return answers;
-    const question = { type: kind.name, settings, credential, requests };
+    const question = { type: kind.name, settings, credential: this.#credentialOf(name), requests };
     const fetched = await this.#guarded(question, kind, () =>
       inTime(limit, (limited) => this.#ask(provider, [...refs.values()], limited)),
     );
@@ -264,7 +267,7 @@ export class ProviderPool {
         `Cannot open provider ${name}: ${where ? `${where}: ` : ""}${issue?.message}`,
       );
     }
-    const credential = new CredentialTrail();
+    const credential = this.#credentialOf(name);
     const context: ProviderContext = {
       ...this.#shared,
       name,
@@ -279,7 +282,13 @@ export class ProviderPool {
     };
     const provider = await kind.open(config.data, context);
     credential.complete();
-    return { kind, provider, credential };
+    return { kind, provider };
+  }
+
+  #credentialOf(name: string): CredentialTrail {
+    const credential = this.#credentials.get(name) ?? new CredentialTrail();
+    this.#credentials.set(name, credential);
+    return credential;
   }
 
   async #resolveFor(name: string, text: string, signal: AbortSignal): Promise<Secret> {

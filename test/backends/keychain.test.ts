@@ -15,6 +15,7 @@ import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { describeRotationContract } from "../providers/rotation-contract.ts";
 
 const HELPER = join(ROOT, "dist/keychain-helper.cjs");
+const MARK = { rotationId: "rotation-1", operator: "alice@laptop", createdAt: new Date(0) };
 const never = () => new AbortController().signal;
 
 function contextOn(service: SecretService, overrides: Parameters<typeof testContext>[0] = {}) {
@@ -146,6 +147,26 @@ describeBackend("the OS keychain", PROGRAMS, () => {
       );
     });
 
+    it("rotates an item that secret-tool reads, and notices what it has written meanwhile", async () => {
+      const store = await keychainOn(service);
+      const ref = { path: "rotated/alice" };
+      const lookUp = () => service.run("secret-tool", ["lookup", "service", "rotated", "username", "alice"]);
+      service.store(["service", "rotated", "username", "alice"], "canary-old");
+      const old = await store.currentVersion(ref, never());
+      await store.putCandidate(ref, new Secret("canary-new"), MARK, never());
+
+      service.store(["service", "rotated", "username", "alice"], "canary-meanwhile");
+      const late = store.promote(ref, MARK.rotationId, old, never());
+      await expect(late).rejects.toMatchObject({ failure: "conflict" });
+      expect(lookUp()).toBe("canary-meanwhile");
+
+      const now = await store.currentVersion(ref, never());
+      const { version } = await store.promote(ref, MARK.rotationId, now, never());
+      expect(lookUp()).toBe("canary-new");
+      await store.restore(ref, now ?? "", version, never());
+      expect(lookUp()).toBe("canary-meanwhile");
+    });
+
     it("reads an item that only its attributes name", async () => {
       service.store(["application", "other program", "user", "al ice"], "canary-attributes");
       const attributes = { application: "other program", user: "al ice" };
@@ -230,6 +251,8 @@ describeBackend("the OS keychain", PROGRAMS, () => {
         locked,
       );
       await expect(keychain.remove({ path: "locked" }, never())).rejects.toMatchObject(locked);
+      const candidate = keychain.putCandidate({ path: "locked" }, new Secret("canary"), MARK, never());
+      await expect(candidate).rejects.toMatchObject(locked);
     });
 
     it("says that it can't be listed while it is locked", async () => {

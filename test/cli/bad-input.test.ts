@@ -199,7 +199,7 @@ describe("a store that can't be written", () => {
 
   it.each([
     [["secrets", "set", "token"], "colon"],
-    [["secrets", "set", "local:a#b"], "whole value"],
+    [["secrets", "rm", "local:a#b"], "whole entry"],
     [["secrets", "set", "env:TOKEN"], "can't write"],
     [["secrets", "set", "nosuch:token"], "nosuch"],
     [["secrets", "generate", "local:x", "--bytes", "8"], "16"],

@@ -7,7 +7,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { privateCa } from "./private-ca.ts";
+import { type PrivateCa, privateCa } from "./private-ca.ts";
 
 const PAGE = 25;
 const MAX_VALUE_LENGTH = 25 * 1024;
@@ -57,8 +57,7 @@ type Reply = Instead | "silence" | "half an answer";
 export class FakeKeyVault {
   /** `https://127.0.0.1:PORT`. */
   url = "";
-  /** PEM of the authority that has signed the vault's certificate. */
-  ca = "";
+  readonly tls: PrivateCa;
   readonly requests: SeenRequest[] = [];
   /** What the vault says where a token is given out. */
   challenge = `Bearer authorization="https://login.microsoftonline.com/${TENANT}", resource="https://vault.azure.net"`;
@@ -72,16 +71,19 @@ export class FakeKeyVault {
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
 
+  private constructor(tls: PrivateCa) {
+    this.tls = tls;
+  }
+
   static async start(): Promise<FakeKeyVault> {
-    const vault = new FakeKeyVault();
-    const { ca, key, cert } = await privateCa();
+    const vault = new FakeKeyVault(await privateCa());
+    const { key, cert } = vault.tls;
     vault.#server = createServer({ key, cert }, (request, response) => void vault.#serve(request, response));
     vault.#server.on("connection", (socket: Socket) => {
       vault.#sockets.add(socket);
       socket.once("close", () => vault.#sockets.delete(socket));
     });
     await new Promise<void>((resolve) => vault.#server?.listen(0, "127.0.0.1", resolve));
-    vault.ca = ca;
     vault.url = `https://127.0.0.1:${(vault.#server.address() as AddressInfo).port}`;
     return vault;
   }
@@ -98,6 +100,11 @@ export class FakeKeyVault {
     const known = this.#versionsOf(name);
     this.#secrets.set(keyOf(name), [...known, { ...entry, id, created: now, updated: now }]);
     return id;
+  }
+
+  /** As somebody else would do it. */
+  disable(name: string, id: string): void {
+    this.#update(name, id, { attributes: { enabled: false } });
   }
 
   /** Every value that a reader could still get, of every secret and side secret. */

@@ -1,35 +1,18 @@
 /**
  * AWS Secrets Manager on loopback for the real SDK: AWS JSON 1.1, the rules of versions and staging labels as the API
- * reference states them, and errors with the bodies and status codes that the service sends. STS's AssumeRole answers
- * at the same address. A test can put any other answer in place of the service's own, and counts the requests.
+ * reference states them, and errors with the bodies and status codes that the service sends. STS answers at the
+ * same address. A test can put any other answer in place of the service's own, and counts the requests.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { attach, bearerOf, type Entry, labelsOf, type Version } from "./fake-secret-versions.ts";
 
 const ACCOUNT = "123456789012";
 const MAX_BYTES = 65_536;
 /** Of the values in one answer to BatchGetSecretValue. */
 const MAX_BATCH_BYTES = 1024 * 1024;
 export const FAKE_REGION = "eu-west-1";
-
-interface Version {
-  readonly id: string;
-  readonly text: string | undefined;
-  /** Base64. */
-  readonly bytes: string | undefined;
-  /** Seconds since the epoch. */
-  readonly createdAt: number;
-  readonly labels: Set<string>;
-}
-
-interface Entry {
-  readonly name: string;
-  readonly arn: string;
-  readonly versions: Map<string, Version>;
-  readonly description: string | undefined;
-  deletedAt?: number;
-}
 
 type Input = Readonly<Record<string, unknown>>;
 
@@ -130,6 +113,11 @@ export class FakeSecretsManager {
     return labelsOf(this.#find(name));
   }
 
+  /** Does what a request asks for, as if somebody else had sent it, or its answer had got lost. */
+  carryOut({ operation, input }: Pick<SeenRequest, "operation" | "input">): void {
+    this.#answer(operation, input);
+  }
+
   /** How often each operation was asked for. */
   get counts(): Readonly<Record<string, number>> {
     const counts: Record<string, number> = {};
@@ -161,7 +149,7 @@ export class FakeSecretsManager {
   }
 
   #answer(operation: string, input: Input): Instead {
-    if (operation === "AssumeRole") return { status: 200, body: assumedRole(this.roleKeys) };
+    if (operation.startsWith("AssumeRole")) return { status: 200, body: assumed(operation, this.roleKeys) };
     try {
       return { status: 200, body: JSON.stringify(this.#carryOut(operation, input)) };
     } catch (error) {
@@ -383,26 +371,8 @@ export class FakeSecretsManager {
   }
 }
 
-/** Moves the label; with AWSCURRENT goes AWSPREVIOUS, to the version that was current. */
-function attach(entry: Entry, label: string, version: Version): void {
-  const before = bearerOf(entry, label);
-  if (before === version) return;
-  before?.labels.delete(label);
-  version.labels.add(label);
-  if (label !== "AWSCURRENT") return;
-  version.labels.delete("AWSPREVIOUS");
-  if (before) attach(entry, "AWSPREVIOUS", before);
-}
-
-function bearerOf(entry: Entry, label: string): Version | undefined {
-  return [...entry.versions.values()].find(({ labels }) => labels.has(label));
-}
-
-function labelsOf(entry: Entry): Record<string, string[]> {
-  const labelled = [...entry.versions.values()].filter(({ labels }) => labels.size > 0);
-  return Object.fromEntries(labelled.map(({ id, labels }) => [id, [...labels]]));
-}
-
-function assumedRole(keys: FakeSecretsManager["roleKeys"]): string {
-  return `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>${keys.accessKeyId}</AccessKeyId><SecretAccessKey>${keys.secretAccessKey}</SecretAccessKey><SessionToken>${keys.sessionToken}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`;
+/** API reference of STS: AssumeRole and AssumeRoleWithWebIdentity. */
+function assumed(operation: string, keys: FakeSecretsManager["roleKeys"]): string {
+  const credentials = `<AccessKeyId>${keys.accessKeyId}</AccessKeyId><SecretAccessKey>${keys.secretAccessKey}</SecretAccessKey><SessionToken>${keys.sessionToken}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>`;
+  return `<${operation}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${operation}Result><Credentials>${credentials}</Credentials></${operation}Result></${operation}Response>`;
 }

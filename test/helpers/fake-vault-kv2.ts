@@ -20,10 +20,10 @@ export class FakeKv2 {
   readonly #entries = new Map<string, Entry>();
   casRequired = false;
 
-  put(path: string, data: Readonly<Record<string, unknown>>): void {
+  put(path: string, data: Readonly<Record<string, unknown>>, deletedAt = ""): void {
     const entry = this.#entries.get(path) ?? { versions: [], custom: null };
     const createdAt = new Date().toISOString();
-    entry.versions.push({ data, createdAt, deletedAt: "", isDestroyed: false });
+    entry.versions.push({ data, createdAt, deletedAt, isDestroyed: false });
     this.#entries.set(path, entry);
   }
 
@@ -91,7 +91,8 @@ function read({ versions, custom }: Entry, asked: string | null): FakeAnswer {
   const number = asked === null ? versions.length : Number(asked);
   const version = versions[number - 1];
   if (!version) return NOT_FOUND;
-  const isGone = version.isDestroyed || version.deletedAt !== "";
+  const isGone =
+    version.isDestroyed || (version.deletedAt !== "" && Date.parse(version.deletedAt) <= Date.now());
   const metadata = {
     version: number,
     created_time: version.createdAt,

@@ -69,6 +69,10 @@ export class FakeVault {
   readonly requests: FakeRequest[] = [];
   /** Looked at first; what it returns is the answer. */
   before: (request: FakeRequest) => FakeAnswer | "never" | undefined = () => undefined;
+  /** Waited for before each answer. */
+  delay: (request: FakeRequest) => Promise<void> = async () => undefined;
+  /** Every connection is cut instead of an answer. */
+  cut = false;
   #logins = 0;
 
   static async start(tls?: PrivateCa): Promise<FakeVault> {
@@ -124,6 +128,11 @@ export class FakeVault {
       body: text === "" ? {} : JSON.parse(text),
     };
     this.requests.push(received);
+    if (this.cut) {
+      response.destroy();
+      return;
+    }
+    await this.delay(received);
     const answer = this.before(received) ?? this.answer(received);
     if (answer === "never") return;
     const { status, body, headers } = answer;
@@ -146,7 +155,7 @@ export class FakeVault {
       return mountOf(path.slice("sys/internal/ui/mounts/".length));
     if (path.startsWith("sys/leases/")) return this.#aboutLease(path, body);
     if (path.startsWith("secret/")) return this.kv2.answer(request, path.slice("secret/".length));
-    if (path.startsWith("kv1/")) return this.#kv1(request, path.slice("kv1/".length));
+    if (`${path}/`.startsWith("kv1/")) return this.#kv1(request, path.slice("kv1/".length));
     if (path.startsWith("database/creds/")) return this.#makeAccount(path, token);
     if (path.startsWith("cubbyhole/")) return success({ note: "canary-note" });
     return { status: 404, body: { errors: [`no handler for route "${path}". route entry not found.`] } };

@@ -69,15 +69,20 @@ export function drips({ status = 200, headers = {}, body = "" }: Answer, everyMs
   };
 }
 
-/** `head`, and then the letter x for as long as anybody listens. */
+/** Far more than a client may read of an answer, and little enough that one without a bound harms nobody. */
+export const ENDLESS_BYTES = 96 * 1_048_576;
+
+/** The body, and then the letter x for as long as anybody listens; after ENDLESS_BYTES, silence. */
 export function endless({ status = 200, headers = {}, body = "" }: Answer): Behaviour {
   const piece = "x".repeat(65_536);
   return (response) => {
     response.writeHead(status, headers);
     response.write(body);
+    let left = ENDLESS_BYTES;
     const pour = () => {
-      let more = true;
-      while (more && !response.destroyed) more = response.write(piece);
+      for (let more = true; more && left > 0 && !response.destroyed; left -= piece.length) {
+        more = response.write(piece);
+      }
     };
     response.on("drain", pour);
     pour();

@@ -201,6 +201,17 @@ describe("the keys of a profile", () => {
     ["command: npx\nscrub: { stdout: on }", "2:18: `stdout` must be `off`"],
     ["command: npx\nscrub: { stderr: off }", "2:10: unknown key `stderr`"],
     ["command: npx\nonCrash: exti", "2:10: `onCrash` must be `exit`"],
+    ["command: npx\ncache: true", "2:8: `cache` must be `off` or a mapping, not true or false"],
+    ["command: npx\ncache: 24h", "2:8: `cache` must be `off` or a mapping"],
+    ["command: npx\ncache: {}", "2:1: `maxAge` is missing"],
+    ["command: npx\ncache: { maxAge: 24 }", "2:18: `maxAge` must be a duration with its unit"],
+    ["command: npx\ncache: { maxAge: 1 day }", "2:18: `maxAge` must be a duration with its unit"],
+    ["command: npx\ncache: { maxAge: 30s }", "2:18: `maxAge` is out of its range"],
+    ["command: npx\ncache: { maxAge: 31d }", "2:18: `maxAge` is out of its range"],
+    [
+      "command: npx\ncache: { maxage: 24h, maxAge: 24h }",
+      "2:10: unknown key `maxage`, did you mean `maxAge`?",
+    ],
     [
       "command: npx\nenv: { A: x }\nsecrets: { A: local:a }",
       "3:12: `A` is set twice: under `secrets` and under `env`",

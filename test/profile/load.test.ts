@@ -231,6 +231,23 @@ profiles:
     ]);
   });
 
+  it("takes its cache from the defaults, says for how long itself, or wants none", async () => {
+    const { request, main } = room();
+    main(`
+version: 1
+defaults: { command: npx, cache: { maxAge: 24h } }
+profiles:
+  usual: {}
+  longer: { cache: { maxAge: 7d } }
+  none: { cache: off }
+`);
+    const maxAges = ["usual", "longer", "none"].map(
+      async (name) => (await loadProfile(name, request)).profile.cacheMaxAgeMs,
+    );
+
+    expect(await Promise.all(maxAges)).toEqual([86_400_000, 7 * 86_400_000, undefined]);
+  });
+
   it("is found at fault in the defaults where the defaults are at fault", async () => {
     const { request, main } = room();
     main(

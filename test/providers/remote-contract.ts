@@ -10,17 +10,13 @@ import type { Provider } from "../../src/secrets/provider.ts";
 import {
   type Answer,
   answers,
-  type Behaviour,
-  diesHalfWay,
-  drips,
-  endless,
   HostileServer,
   json,
   type Received,
   redirects,
   refusingUrl,
-  silent,
 } from "../helpers/hostile-server.ts";
+import { type Misbehaviour, misbehaviours } from "../helpers/misbehaviours.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/processes.ts";
 import { type OpenHarness, printed } from "./contract.ts";
@@ -51,63 +47,7 @@ const GRACE_MS = 500;
 /** No provider reads more than this of an answer, all its tries together. */
 const MAX_ANSWER_BYTES = 64 * 1_048_576;
 
-interface Misbehaviour {
-  readonly name: string;
-  /** What is done instead of giving the good answer. */
-  of(good: Answer, request: Received): Behaviour;
-  readonly failures: readonly ProviderFailure[];
-  /** What the error has to name. */
-  readonly says?: RegExp;
-  /** Nothing but the caller's deadline may end it. */
-  readonly untilDeadline?: boolean;
-}
-
 export function describeRemoteContract<Ref extends object>(name: string, harness: RemoteHarness<Ref>): void {
-  const MISBEHAVIOURS: readonly Misbehaviour[] = [
-    { name: "is silent", of: () => silent, failures: ["unavailable"], untilDeadline: true },
-    {
-      name: "drips",
-      of: (good) => drips({ ...good, body: padded(good) }, 100),
-      failures: ["unavailable"],
-      untilDeadline: true,
-    },
-    { name: "dies half-way", of: (good) => diesHalfWay(filled(good)), failures: ["unavailable"] },
-    {
-      name: "never ends its answer",
-      of: () => endless({ ...json({}), body: '{"data":{"value":"' }),
-      failures: ["unavailable", "invalid"],
-      untilDeadline: true,
-    },
-    {
-      name: "answers 503",
-      of: (_good, request) => answers(echo(503, request)),
-      failures: ["unavailable"],
-      says: /503/,
-    },
-    {
-      name: "answers 403",
-      of: (_good, request) => answers(harness.forbidden ?? echo(403, request)),
-      failures: ["denied"],
-      says: /403/,
-    },
-    {
-      name: "answers HTML with status 200",
-      of: (_good, request) => answers({ ...page(request), headers: { "content-type": "text/html" } }),
-      failures: ["invalid"],
-    },
-    {
-      name: "answers HTML that says it is JSON",
-      of: (_good, request) => answers({ ...page(request), headers: { "content-type": "application/json" } }),
-      failures: ["invalid"],
-    },
-    { name: "answers an array", of: () => answers(json(["canary-array"])), failures: ["invalid"] },
-    {
-      name: "answers half a JSON document",
-      of: (good) => answers({ ...json({}), body: filled(good).body?.slice(0, -2) ?? "" }),
-      failures: ["invalid"],
-    },
-    { name: "answers nothing with status 200", of: () => answers({}), failures: ["invalid"] },
-  ];
   const WHERE = harness.isRead
     ? (["to every request", "to the read itself"] as const)
     : (["to every request"] as const);
@@ -173,9 +113,9 @@ export function describeRemoteContract<Ref extends object>(name: string, harness
     });
 
     describe.each(WHERE)("when the server, %s,", (where) => {
-      it.each(MISBEHAVIOURS)(
-        "$name",
-        async ({ of, failures, says, untilDeadline }) => {
+      it.each(misbehaviours(harness.forbidden).map((one) => [one.name, one] as const))(
+        "%s",
+        async (_name, { of, failures, says, untilDeadline }) => {
           const server = await listenBadly(where, of);
           const { provider, ref } = await open(server.url);
           const patience = untilDeadline ? DEADLINE_MS : PATIENCE_MS;
@@ -330,23 +270,4 @@ async function readValue<Ref extends object>(provider: Provider<Ref>, ref: Ref):
   const found = (await provider.fetch([ref], AbortSignal.timeout(PATIENCE_MS))).get(ref);
   if (found === undefined || found instanceof ProviderError) throw new Error(outcomeOf(found).text);
   return found.value.reveal();
-}
-
-/** An error page of a proxy that repeats what it was sent: whoever quotes the page gives the token away. */
-function echo(status: number, { headers }: Received): Answer {
-  return json({ message: "canary-message", sent: headers }, status);
-}
-
-function page({ headers }: Received): Answer {
-  return { body: `<html><title>canary-page</title><pre>${JSON.stringify(headers)}</pre></html>` };
-}
-
-/** The same with a body where it had none. */
-function filled(good: Answer): Answer {
-  return { ...good, body: good.body || '{"value":"canary-filled"}' };
-}
-
-/** A body that takes longer than any deadline, drop by drop. */
-function padded(good: Answer): string {
-  return `${" ".repeat(100_000)}${good.body ?? ""}`;
 }

@@ -1,6 +1,7 @@
 /**
  * What a store promises in which a key can be replaced in steps: see RotatableStore in src/secrets/provider.ts.
- * Two providers on one backend are the two machines that may rotate, or write, at the same time.
+ * Two providers on one backend are the two machines that may rotate, or write, at the same time. It is long because
+ * it is one interface's whole promise, line by line.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { ProviderError } from "../../src/errors.ts";

@@ -7,6 +7,7 @@ import type { ProviderContext } from "../../../src/secrets/provider.ts";
 import { AzureError } from "../azure-error.ts";
 import { pathOf, readSetting } from "../files.ts";
 import type { CredentialSettings } from "../settings.ts";
+import type { Network } from "../transport.ts";
 import { entraSource } from "./entra-source.ts";
 import type { TokenSource } from "./login.ts";
 
@@ -14,7 +15,7 @@ import type { TokenSource } from "./login.ts";
 export interface LoginPlace {
   readonly context: ProviderContext;
   readonly authorityHost: string | undefined;
-  readonly ca: string | undefined;
+  readonly network: Network;
 }
 
 type WorkloadIdentity = Extract<CredentialSettings, { type: "workload-identity" }>;
@@ -39,7 +40,7 @@ export function clientSecret(
   secret: string,
 ): TokenSource {
   place.context.credentialIs(`client-secret ${tenantId} ${clientId}`);
-  return entraSource({ ...basics(place), what: "client-secret" }, async (sdk) => {
+  return entraSource({ ...place.network, what: "client-secret" }, async (sdk) => {
     const { ClientSecretCredential } = await import("./client-secret.ts");
     return new ClientSecretCredential(tenantId, clientId, secret, { ...sdk, ...authority(place) });
   });
@@ -57,7 +58,7 @@ export async function fromEnvironment(place: LoginPlace): Promise<TokenSource | 
   if (!certificatePath) return undefined;
   const pem = await readSetting("AZURE_CLIENT_CERTIFICATE_PATH", certificatePath);
   place.context.credentialIs(`client-certificate ${tenantId} ${clientId} ${pem}`);
-  return entraSource({ ...basics(place), what: "client certificate" }, async (sdk) => {
+  return entraSource({ ...place.network, what: "client certificate" }, async (sdk) => {
     const { ClientCertificateCredential } = await import("./client-certificate.ts");
     return new ClientCertificateCredential(
       tenantId,
@@ -80,7 +81,7 @@ export async function workloadIdentity(
   if (!tenantId || !clientId || !file) return undefined;
   const tokenFilePath = pathOf(file, context);
   context.credentialIs(`workload-identity ${clientId} ${await readSetting("tokenFile", tokenFilePath)}`);
-  return entraSource({ ...basics(place), what: "workload-identity" }, async (sdk) => {
+  return entraSource({ ...place.network, what: "workload-identity" }, async (sdk) => {
     const { WorkloadIdentityCredential } = await import("./workload-identity.ts");
     return new WorkloadIdentityCredential({ tenantId, clientId, tokenFilePath, ...sdk, ...authority(place) });
   });
@@ -89,15 +90,11 @@ export async function workloadIdentity(
 export function managedIdentity(place: LoginPlace, clientId: string | undefined): TokenSource {
   const found = MANAGED_IDENTITY_VARIABLES.map((name) => place.context.env.get(name) ?? "");
   place.context.credentialIs(`managed-identity ${clientId} ${found.join(" ")}`);
-  const options = { ...basics(place), what: "managed-identity", isLocal: true, timeoutMs: LOCAL_TIMEOUT_MS };
+  const options = { ...place.network, what: "managed-identity", isLocal: true, timeoutMs: LOCAL_TIMEOUT_MS };
   return entraSource(options, async (sdk) => {
     const { ManagedIdentityCredential } = await import("./managed-identity.ts");
     return new ManagedIdentityCredential({ ...sdk, ...(clientId !== undefined && { clientId }) });
   });
-}
-
-function basics({ context, ca }: LoginPlace) {
-  return { clock: context.clock, ca };
 }
 
 /** Only Azure's own logins are in the list that the library would ask whether ours is one. */

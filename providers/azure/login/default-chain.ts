@@ -3,7 +3,6 @@
  * a managed identity, and the Azure CLI. One that is set up and refused is not passed over, except for the last
  * two, which can only be found out by asking. Slower than naming the credential: see the guide.
  */
-import http from "node:http";
 import { ProviderError } from "../../../src/errors.ts";
 import type { ProviderContext } from "../../../src/secrets/provider.ts";
 import { AzureError } from "../azure-error.ts";
@@ -15,12 +14,11 @@ import {
   managedIdentity,
   workloadIdentity,
 } from "./credentials.ts";
+import { doesAnswer } from "./does-answer.ts";
 import type { TokenSource } from "./login.ts";
 
 /** The metadata service of a virtual machine; https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service */
 const METADATA = "http://169.254.169.254/metadata/identity/oauth2/token";
-/** Ms, the SDK's own limit for the same question. */
-const PROBE_MS = 1_000;
 
 export async function defaultChain(place: LoginPlace): Promise<TokenSource> {
   const { context } = place;
@@ -79,19 +77,5 @@ class Guess implements TokenSource {
 async function hasManagedIdentity(context: ProviderContext, signal: AbortSignal): Promise<boolean> {
   signal.throwIfAborted();
   if (MANAGED_IDENTITY_VARIABLES.some((name) => context.env.get(name))) return true;
-  const isThere = await new Promise<boolean>((resolve) => {
-    // Without the header `Metadata: true` the service refuses at once, which is all that we want to know.
-    const request = http.get(METADATA, { signal, agent: false }, (response) => {
-      response.destroy();
-      resolve(true);
-    });
-    const timer = context.clock.after(PROBE_MS, () => request.destroy());
-    request.on("error", () => resolve(false));
-    request.on("close", () => {
-      timer.cancel();
-      resolve(false);
-    });
-  });
-  signal.throwIfAborted();
-  return isThere;
+  return doesAnswer(METADATA, context.clock, signal);
 }

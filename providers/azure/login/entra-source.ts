@@ -2,13 +2,18 @@
  * A credential of @azure/identity as a source of tokens. What the login service answers is noted on its way in,
  * since the library packs a refusal into errors of its own that hold the whole answer; those go no further.
  */
-import type { Clock } from "../../../src/clock.ts";
 import { untilAborted } from "../../../src/clock.ts";
 import { ProviderError } from "../../../src/errors.ts";
 import { AzureError } from "../azure-error.ts";
 import { foreignAnswer } from "../connection-failure.ts";
 import { retrying } from "../retry.ts";
-import { type HttpClient, type HttpRequest, type HttpResponse, Transport } from "../transport.ts";
+import {
+  type HttpClient,
+  type HttpRequest,
+  type HttpResponse,
+  type Network,
+  Transport,
+} from "../transport.ts";
 import type { Token, TokenRequest, TokenSource } from "./login.ts";
 import { type LoginAnswer, loginCode, loginError } from "./login-error.ts";
 
@@ -25,12 +30,11 @@ export interface SdkOptions {
   readonly authorityHost?: string;
   readonly disableInstanceDiscovery?: boolean;
   readonly httpClient: HttpClient;
+  readonly agent: Transport["agent"];
   readonly retryOptions: { readonly maxRetries: number };
 }
 
-export interface EntraOptions {
-  readonly clock: Clock;
-  readonly ca: string | undefined;
+export interface EntraOptions extends Network {
   /** What the credential is called in errors. */
   readonly what: string;
   /** A managed identity is asked for over plain http, at an address of the machine's own network. */
@@ -47,24 +51,44 @@ const LOCAL_HOST =
 /** @param create makes the credential; its library is loaded when the first token is needed */
 export function entraSource(
   options: EntraOptions,
-  create: (sdk: Pick<SdkOptions, "httpClient" | "retryOptions">) => Promise<SdkCredential>,
+  create: (sdk: Omit<SdkOptions, "authorityHost" | "disableInstanceDiscovery">) => Promise<SdkCredential>,
 ): TokenSource {
   const witness = new Witness(options);
   let credential: Promise<SdkCredential> | undefined;
+  const askOnce = async (request: TokenRequest) => {
+    if (options.isLocal) theLocalOne.target = witness;
+    const httpClient = options.isLocal ? theLocalOne : witness;
+    credential ??= create({ httpClient, agent: witness.agent, retryOptions: { maxRetries: 0 } });
+    try {
+      return await ask(await credential, request, witness, options.what);
+    } catch (error) {
+      // The library would go on repeating a refusal of this one without asking anybody.
+      credential = undefined;
+      throw error;
+    }
+  };
   return {
     token: (request) =>
       retrying(
         options.clock,
         request.signal,
         (error) => error.isTransient,
-        async () => {
-          credential ??= create({ httpClient: witness, retryOptions: { maxRetries: 0 } });
-          return ask(await credential, request, witness, options.what);
-        },
+        () => askOnce(request),
       ),
     close: () => witness.close(),
   };
 }
+
+/**
+ * The library keeps the network client of the first managed identity for the whole process, so that later ones would
+ * ask through a transport that has been closed; so it is given this one, which asks through the latest.
+ */
+const theLocalOne: HttpClient & { target?: HttpClient } = {
+  sendRequest(request) {
+    if (!this.target) throw new Error("a managed identity is asked for by nobody");
+    return this.target.sendRequest(request);
+  },
+};
 
 async function ask(
   credential: SdkCredential,
@@ -84,7 +108,11 @@ async function ask(
     signal.throwIfAborted();
     if (error instanceof ProviderError) throw error;
   }
-  throw witness.trouble ?? loginError(what, witness.refusal ?? { status: undefined, code: undefined });
+  if (witness.trouble) throw witness.trouble;
+  if (witness.refusal) throw loginError(what, witness.refusal);
+  throw new AzureError("invalid", `the login by ${what} can't be made from what it was given`, {
+    hint: "its entry credential: in the provider's settings",
+  });
 }
 
 /** Passes requests on, and remembers what became of the last one. */
@@ -93,20 +121,25 @@ class Witness implements HttpClient {
   trouble: ProviderError | undefined;
   refusal: LoginAnswer | undefined;
 
-  constructor({ clock, ca, isLocal = false, timeoutMs = TIMEOUT_MS }: EntraOptions) {
+  constructor({ clock, ca, proxy, isLocal = false, timeoutMs = TIMEOUT_MS }: EntraOptions) {
     this.#transport = new Transport({
       clock,
       ca,
+      proxy,
       maxSockets: MAX_SOCKETS,
       timeoutMs,
       mayAsk(url) {
         if (url.protocol === "https:" || (isLocal && LOCAL_HOST.test(url.hostname))) return;
-        throw new AzureError("denied", `a login at ${url.protocol}//${url.host} is not encrypted`, {
+        throw new AzureError("denied", `a login at ${url.origin} would not be encrypted`, {
           hint: "an https address",
         });
       },
       look: (response) => this.#look(response),
     });
+  }
+
+  get agent(): Transport["agent"] {
+    return this.#transport.agent;
   }
 
   forget(): void {

@@ -54,7 +54,7 @@ export function loginError(what: string, { status, code }: LoginAnswer): AzureEr
     });
   }
   return new AzureError("denied", `the login by ${what} was refused${behind}`, {
-    hint: "the credential: of the provider's settings",
+    hint: "its entry credential: in the provider's settings",
   });
 }
 

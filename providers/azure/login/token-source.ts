@@ -2,6 +2,7 @@
 import type { ProviderContext } from "../../../src/secrets/provider.ts";
 import { AzureError } from "../azure-error.ts";
 import type { AzureSettings } from "../settings.ts";
+import type { Network } from "../transport.ts";
 import { azCli, azLoginMark } from "./az-cli.ts";
 import {
   clientSecret,
@@ -16,10 +17,10 @@ import type { TokenSource } from "./login.ts";
 /** Throws ProviderError for a credential that lacks something, McpRunError for a ref that can't be read. */
 export async function tokenSource(
   settings: AzureSettings,
-  ca: string | undefined,
+  network: Network,
   context: ProviderContext,
 ): Promise<TokenSource> {
-  const place: LoginPlace = { context, authorityHost: settings.authorityHost, ca };
+  const place: LoginPlace = { context, authorityHost: settings.authorityHost, network };
   const { credential } = settings;
   switch (credential.type) {
     case "cli":

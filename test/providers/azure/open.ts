@@ -21,7 +21,7 @@ export class AzureRoom {
   private constructor(vault: FakeKeyVault, folder: string) {
     this.vault = vault;
     this.folder = folder;
-    writeFileSync(this.caFile, vault.ca);
+    writeFileSync(this.caFile, vault.tls.ca);
   }
 
   static async start(): Promise<AzureRoom> {
