@@ -14,3 +14,8 @@ export function exitCodeOf(status: ExitStatus): number {
 export function exitStatusOf(code: number | null, signal: NodeJS.Signals | null): ExitStatus {
   return signal === null ? { type: "exited", code: code ?? 0 } : { type: "signalled", signal };
 }
+
+/** For people. */
+export function wordsFor(status: ExitStatus): string {
+  return status.type === "exited" ? `exit code ${status.code}` : status.signal;
+}

@@ -21,7 +21,7 @@ import { type Timer, untilAborted } from "../clock.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
 import type { ClientRequest } from "../relay/ledger.ts";
 import { Session } from "../relay/session.ts";
-import { type ExitStatus, exitCodeOf } from "./exit-status.ts";
+import { type ExitStatus, exitCodeOf, wordsFor } from "./exit-status.ts";
 import { type Generation, startGeneration } from "./generation.ts";
 import { RestartPolicy } from "./restart-policy.ts";
 import type { Running } from "./running.ts";
@@ -248,7 +248,7 @@ class Supervisor {
       const [wait, number]: [number, number] = [delayMs, this.#count + 1];
       if (wait > 0)
         this.#warn(
-          `the server ended (${describe(ending.status)}); generation ${number} starts in ${wait} ms`,
+          `the server ended (${wordsFor(ending.status)}); generation ${number} starts in ${wait} ms`,
         );
       try {
         await untilAborted(signal, new Promise<void>((resolve) => clock.after(wait, resolve)));
@@ -394,8 +394,4 @@ class Supervisor {
   #warn(message: string): void {
     this.#options.emit({ type: "warning", message });
   }
-}
-
-function describe(status: ExitStatus): string {
-  return status.type === "exited" ? `exit code ${status.code}` : status.signal;
 }
