@@ -97,7 +97,9 @@ export class CacheUse {
       const environment = placesAmong(variables, this.#options.env());
       for (const [request, key] of group.keys) {
         const fresh = { key, environment, fetchedAt: group.since };
-        const kept = keptOf(answerTo(request, answer), fresh) ?? group.served.get(key);
+        const own = answerTo(request, answer);
+        // A backend that has said no after the cache stood in for it has said no.
+        const kept = isUnavailable(own) ? group.served.get(key) : keptOf(own, fresh);
         if (kept) documents.set(key, kept);
       }
     }

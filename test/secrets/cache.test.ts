@@ -225,6 +225,23 @@ describe("a backend out of reach", () => {
     expect((await machine.start()).values).toEqual({ A: "canary-a2", B: "canary-b2" });
   });
 
+  it("that says no after the cache has stood in for it, is not stood in for the next time", async () => {
+    const machine = new Machine();
+    await machine.start();
+    machine.trouble = new ProviderError("denied", "permission denied (403)");
+    machine.delayMs = 6 * SECOND;
+
+    const resolution = await passUntil(machine.clock, machine.resolve());
+    expect(valuesOf(resolution)).toEqual(KEPT);
+    resolution.held.started();
+    await machine.clock.advance(3 * SECOND);
+    await passUntil(machine.clock, resolution.held.release(), 1);
+    machine.delayMs = undefined;
+    machine.trouble = refused;
+
+    expect((await failure(machine.resolve())).code).toBe("backend-unavailable");
+  });
+
   it("is stood in for also where it can't be opened, because its own secret is out of reach", async () => {
     const machine = new Machine();
     await machine.start();
