@@ -79,8 +79,10 @@ class Machine {
       const content = this.contents[path] ?? new ProviderError("missing", `there is no ${path}`);
       return typeof content === "string" ? { value: new Secret(content), version: "1" } : content;
     };
-    const opens = (context: ProviderContext) =>
-      ["VAULT_ADDR", "VAULT_TOKEN"].map((name) => context.env.get(name));
+    const opens = (context: ProviderContext) => {
+      for (const name of ["VAULT_ADDR", "VAULT_TOKEN"]) context.env.get(name);
+      context.env.place("AWS_ENDPOINT_URL_SECRETS_MANAGER");
+    };
     const backend = scriptedBackend({
       name: "vault",
       isRemote,
@@ -344,6 +346,17 @@ describe("the cache is not used", () => {
     ["other settings", { settings: { namespace: "other" } }, {}],
     ["another place in a variable", { env: { VAULT_ADDR: "https://b", VAULT_TOKEN: "canary-token" } }, {}],
     ["the variable gone", { env: { VAULT_TOKEN: "canary-token" } }, {}],
+    [
+      "another place in a variable that the program gets too",
+      {
+        env: {
+          VAULT_ADDR: "https://a",
+          VAULT_TOKEN: "canary-token",
+          AWS_ENDPOINT_URL_SECRETS_MANAGER: "https://b",
+        },
+      },
+      {},
+    ],
     ["another path", {}, { secrets: [secret("A", "vault:b2")] }],
   ])("for a profile that has changed: %s", async (_what, change, asks) => {
     const machine = new Machine();

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { awsKind } from "../../../providers/aws.ts";
+import { CredentialTrail } from "../../../src/secrets/credential-trail.ts";
 import { testContext } from "../../helpers/provider-context.ts";
 import { read, settled } from "../contract.ts";
 import { CANARY_KEYS, openAws, refTo } from "./harness.ts";
@@ -60,6 +61,23 @@ describe("the region", () => {
     // No credential, so a program of the user's may have it.
     expect(context.env.namesRead).not.toContain("AWS_REGION");
     await provider.close();
+  });
+
+  it("are said to be places where they come from the environment, so that no cache mixes two of them up", async () => {
+    const trail = new CredentialTrail();
+    const env = { ...CANARY_KEYS, AWS_REGION: "eu-west-1", AWS_ENDPOINT_URL: "http://127.0.0.1:1" };
+    const context = testContext({ env });
+
+    const provider = await awsKind.open(awsKind.configSchema.parse({}), {
+      ...context,
+      env: trail.watch(context.env),
+    });
+    await provider.close();
+
+    expect(trail.places).toEqual(
+      expect.arrayContaining(["AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"]),
+    );
+    expect(trail.places).not.toContain("AWS_SECRET_ACCESS_KEY");
   });
 
   it("that is nowhere is said, with where to set it", async () => {
