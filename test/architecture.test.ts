@@ -4,7 +4,17 @@ import { dirname, join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..");
-const GROUND_FLOOR = ["errors", "events", "clock", "paths", "nearest", "code-cache", "escape", "shell-word"];
+const GROUND_FLOOR = [
+  "errors",
+  "events",
+  "clock",
+  "paths",
+  "nearest",
+  "code-cache",
+  "escape",
+  "shell-word",
+  "file-lock",
+];
 
 /** Rooms by height; a room imports only from lower ones, from the ground floor, and from itself. */
 const HEIGHT: Readonly<Record<string, number>> = {

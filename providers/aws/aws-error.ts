@@ -6,6 +6,8 @@ export interface Surroundings {
   readonly region: string;
   /** The profile of the shared files, where one is used. */
   readonly profile?: string | undefined;
+  /** Where it is not AWS's own for the region. */
+  readonly endpoint?: string | undefined;
 }
 
 /** A ProviderError that still knows AWS's own word for it (`ResourceNotFoundException`). */

@@ -7,40 +7,44 @@ const TLS_CODES =
   /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|EPROTO$)/;
 
 /** @param error of Node or of the SDK's handler; only its code is repeated */
-export function connectionFailure(error: unknown, { region }: Surroundings): AwsError {
+export function connectionFailure(error: unknown, { region, endpoint }: Surroundings): AwsError {
+  const where = endpoint ?? `Secrets Manager in ${region}`;
   const code = systemErrorCode(error) ?? "";
   const { name } = error as { readonly name?: unknown };
   if (NO_HOST.includes(code)) {
-    return new AwsError(
-      "unavailable",
-      `no host answers to the name of Secrets Manager in ${region} (${code})`,
-      {
-        hint: "the region as AWS writes it, such as eu-west-1, or the connection to the network",
-        awsCode: code,
-      },
-    );
+    return new AwsError("unavailable", `no host answers to the name of ${where} (${code})`, {
+      hint:
+        endpoint === undefined
+          ? "the region as AWS writes it, such as eu-west-1, or the connection to the network"
+          : "endpoint: in the settings (or AWS_ENDPOINT_URL), or the connection to the network",
+      awsCode: code,
+    });
   }
   if (TLS_CODES.test(code)) {
-    return new AwsError("unavailable", `its certificate can't be trusted (${code})`, {
+    return new AwsError("unavailable", `the certificate of ${where} can't be trusted (${code})`, {
       hint: "caCert with your company's authority, if a proxy opens TLS connections",
       awsCode: code,
     });
   }
   if (name === "TimeoutError" || name === "AbortError" || code === "ETIMEDOUT") {
-    return new AwsError("unavailable", "Secrets Manager did not answer in time", {
+    return new AwsError("unavailable", `${where} did not answer in time`, {
       hint: "the endpoint, the proxy or the firewall on the way",
       isPassing: true,
       awsCode: "TimeoutError",
     });
   }
   if (code === "ECONNREFUSED") {
-    return new AwsError("unavailable", `the connection is refused: nobody listens there (${code})`, {
-      hint: "the endpoint in the settings, and its port",
-      isPassing: true,
-      awsCode: code,
-    });
+    return new AwsError(
+      "unavailable",
+      `the connection to ${where} is refused: nobody listens there (${code})`,
+      {
+        hint: "endpoint: in the settings (or AWS_ENDPOINT_URL), and its port",
+        isPassing: true,
+        awsCode: code,
+      },
+    );
   }
-  return new AwsError("unavailable", `the connection to Secrets Manager failed${code && ` (${code})`}`, {
+  return new AwsError("unavailable", `the connection to ${where} failed${code && ` (${code})`}`, {
     hint: "the endpoint, the proxy or the firewall on the way",
     isPassing: true,
     awsCode: code || undefined,

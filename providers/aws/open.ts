@@ -32,18 +32,18 @@ export async function openSecretsManager(
 /** Undefined: what the profile of the shared files says. */
 function regionOf({ region }: AwsSettings, { env }: ProviderContext): string | undefined {
   if (region !== undefined) return region;
-  const { AWS_REGION, AWS_DEFAULT_REGION } = env.all();
-  const given = AWS_REGION || AWS_DEFAULT_REGION || undefined;
+  const [ofSdk, ofCli] = [env.place("AWS_REGION"), env.place("AWS_DEFAULT_REGION")];
+  const given = ofSdk || ofCli || undefined;
   if (given === undefined || looksLikeRegion(given)) return given;
   throw new ProviderError("invalid", "AWS_REGION holds no region", { hint: "a region such as eu-west-1" });
 }
 
 function endpointOf({ endpoint }: AwsSettings, { env }: ProviderContext): string | undefined {
   if (endpoint !== undefined) return endpoint;
-  const { AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS } =
-    env.all();
-  if (AWS_IGNORE_CONFIGURED_ENDPOINT_URLS === "true") return undefined;
-  const given = AWS_ENDPOINT_URL_SECRETS_MANAGER || AWS_ENDPOINT_URL || undefined;
+  const ofService = env.place("AWS_ENDPOINT_URL_SECRETS_MANAGER");
+  const ofAll = env.place("AWS_ENDPOINT_URL");
+  if (env.place("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") === "true") return undefined;
+  const given = ofService || ofAll || undefined;
   if (given === undefined || isSafeEndpoint(given)) return given;
   throw new ProviderError("invalid", "AWS_ENDPOINT_URL is neither https:// nor on this machine", {
     hint: "an https:// address, or endpoint: in the provider's settings",

@@ -45,7 +45,8 @@ class TunnelAgent extends HttpsProxyAgent<string> {
     options: Parameters<HttpsProxyAgent<string>["connect"]>[1],
   ): Promise<net.Socket> {
     const { host = "", port } = options;
-    const target = { ...options, ...(this.#ca !== undefined && { ca: this.#ca }) } as typeof options;
+    const trust = { rejectUnauthorized: true, ...(this.#ca !== undefined && { ca: this.#ca }) };
+    const target = { ...options, ...trust } as typeof options;
     if (!isExempt(host, port, this.#noProxy)) return super.connect(request, target);
     return tls.connect({ servername: host, ...(target as tls.ConnectionOptions) });
   }

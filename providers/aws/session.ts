@@ -73,7 +73,7 @@ export class Session {
 
   async #send<T>(call: Call<T>, signal: AbortSignal, mayRepeat: (error: AwsError) => boolean): Promise<T> {
     signal.throwIfAborted();
-    const { clock, profile } = this.#settings;
+    const { clock, profile, endpoint } = this.#settings;
     const region = await untilAborted(signal, this.region());
     return withRetries(clock, signal, mayRepeat, async () => {
       const attempt = new AbortController();
@@ -83,7 +83,7 @@ export class Session {
         return await untilAborted(abortSignal, call(this.#client, { abortSignal }));
       } catch (error) {
         signal.throwIfAborted();
-        throw awsFailure(error, { region, profile });
+        throw awsFailure(error, { region, profile, endpoint });
       } finally {
         timer.cancel();
       }

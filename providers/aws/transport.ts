@@ -35,7 +35,8 @@ export async function openTransport(
   context: ProviderContext,
 ): Promise<Transport & { close(): void }> {
   const env = context.env.all();
-  const options: https.AgentOptions = { keepAlive: true, maxSockets: SOCKETS };
+  // Spelled out, since NODE_TLS_REJECT_UNAUTHORIZED would change the default.
+  const options: https.AgentOptions = { keepAlive: true, maxSockets: SOCKETS, rejectUnauthorized: true };
   const bundle = caCert ?? (env.AWS_CA_BUNDLE || undefined);
   if (bundle !== undefined) options.ca = await readBundle(bundle, context);
   const proxy = env.HTTPS_PROXY || env.https_proxy;

@@ -1,10 +1,15 @@
 /** Items of the keychain, read and written through the helper; and the lock that all writers of ours take. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { ProviderError, systemErrorCode } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
+import { shellWord } from "../../src/shell-word.ts";
 import { askHelper } from "./ask-helper.ts";
 import { helperEnvironment } from "./environment.ts";
 import type { HelperItem, HelperReply, HelperRequest, ItemAnswer, ItemChange } from "./protocol.ts";
 import { troubleError } from "./trouble.ts";
+
+/** Ms that a writer waits for another, before whom a dialog may be open. */
+const PATIENCE_MS = 60_000;
 
 /** What every method throws is ProviderError, or the signal's reason. */
 export class KeychainItems {
@@ -41,14 +46,19 @@ export class KeychainItems {
     return reply.items;
   }
 
-  /** Runs `work` while no other mcp-run of this user writes. */
+  /** Runs `work` while no other mcp-run of this user writes, since a keychain can't compare and set in one step. */
   async locked<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     // Where there can be no keychain, no lock is made either.
     await helperEnvironment(this.#context);
-    const { withWriteLock } = await import("./write-lock.ts");
+    const { withFileLock } = await import("../../src/file-lock.ts");
     const { paths, clock } = this.#context;
-    return withWriteLock(join(paths.state, "keychain.lock"), clock, signal, work);
+    const path = join(paths.state, "keychain.lock");
+    const refused = (error: unknown) =>
+      new ProviderError("unavailable", `the lock ${path} can't be made (${systemErrorCode(error)})`, {
+        hint: `ls -ld ${shellWord(dirname(path))}, to see who may write there`,
+      });
+    return withFileLock({ path, makesFolder: true, patienceMs: PATIENCE_MS, clock, signal, refused }, work);
   }
 
   async #ask(request: HelperRequest, signal: AbortSignal): Promise<HelperReply> {

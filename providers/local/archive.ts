@@ -9,7 +9,7 @@ import { type AgeHeader, parseHeader } from "./age/header.ts";
 import { openPayload } from "./age/payload.ts";
 import type { Seal } from "./age/seal.ts";
 import { MAX_DOCUMENT_BYTES, parseDocument, type StoreDocument, serializeDocument } from "./document.ts";
-import { namingFile } from "./file-error.ts";
+import { fileError, namingFile } from "./file-error.ts";
 import type { Places } from "./places.ts";
 import { type FileContent, readFileBounded } from "./read-file.ts";
 import type { StoreKey } from "./store-key.ts";
@@ -18,6 +18,8 @@ import type { StoreKey } from "./store-key.ts";
 const MAX_FILE_BYTES = MAX_DOCUMENT_BYTES + 512 * 1024;
 /** How often a write starts over because somebody else (a `git pull`) replaced the file meanwhile. */
 const MAX_TRIES = 5;
+/** Ms that a writer waits for another. */
+const PATIENCE_MS = 10_000;
 
 export interface Opened {
   readonly document: StoreDocument;
@@ -59,13 +61,20 @@ export class StoreArchive {
     work: (current: Opened | undefined) => Promise<Rewrite<T>>,
   ): Promise<T> {
     signal.throwIfAborted();
-    const [{ withWriteLock }, { behindLinks, ensurePrivateDirectory }] = await Promise.all([
-      import("./write-lock.ts"),
+    const [{ withFileLock }, { behindLinks, ensurePrivateDirectory }] = await Promise.all([
+      import("../../src/file-lock.ts"),
       import("./replace-file.ts"),
     ]);
     const path = await behindLinks(this.#places.store);
     await ensurePrivateDirectory(dirname(path));
-    return withWriteLock(path, this.#clock, signal, async () => {
+    const lock = {
+      path: `${path}.lock`,
+      patienceMs: PATIENCE_MS,
+      clock: this.#clock,
+      signal,
+      refused: (error: unknown) => fileError(error, "made", `${path}.lock`),
+    };
+    return withFileLock(lock, async () => {
       await this.#key.prepareToWrite(signal);
       for (let tries = 0; tries < MAX_TRIES; tries++) {
         const file = readFileBounded(path, MAX_FILE_BYTES);

@@ -14,5 +14,5 @@ export function addressProblem(text: string): string | undefined {
 }
 
 function isLoopback(hostname: string): boolean {
-  return /^(localhost|(.*\.)localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 }

@@ -77,7 +77,8 @@ async function ambientToken(context: ProviderContext): Promise<Credential> {
       where: "VAULT_TOKEN",
     };
   }
-  return tokenFile("~/.vault-token", context, `\`vault login\`, or auth: under providers: ${context.name}:`);
+  const hint = `\`vault login\`, a token in VAULT_TOKEN, or auth: under providers: ${context.name}:`;
+  return tokenFile("~/.vault-token", context, hint);
 }
 
 async function tokenFile(path: string, context: ProviderContext, hint: string): Promise<Credential> {

@@ -67,7 +67,7 @@ export function noAnswerError({ code }: NoAnswer, url: string): OutOfReach {
   if (code.startsWith("HPE_"))
     return new OutOfReach(`what ${url} says is not HTTP (${code})`, { hint: ANOTHER_ADDRESS });
   return new OutOfReach(`no connection to ${url} (${code})`, {
-    hint: "another address: (or VAULT_ADDR); is the server running?",
+    hint: "another address: (or VAULT_ADDR), or a look whether the server runs",
   });
 }
 
@@ -156,8 +156,9 @@ function notVault(reason: string): ProviderError {
 
 function nothingThere(isNoMount: boolean, path: string): ProviderError {
   if (!isNoMount) return new ProviderError("missing", `there is no ${path} (404)`);
-  return new ProviderError("missing", `no secrets engine is mounted at ${path} (404)`, {
-    hint: "`vault secrets list` for the mounts, or another namespace:",
+  // Of the path only its head: what follows may be the API's, and not what somebody has written.
+  return new ProviderError("missing", `no secrets engine is mounted at ${path.split("/", 1)[0]}/ (404)`, {
+    hint: "`vault secrets list` for the mounts, or another namespace: in the settings",
   });
 }
 

@@ -127,8 +127,11 @@ export class Session {
     const { file, where } = this.#credential;
     const reread = file === undefined ? undefined : await readTokenFile(file);
     if (reread && !reread.equals(dead.secret)) return this.#keep(reread, false, UNKNOWN_TERM);
-    throw new ProviderError("denied", `the token in ${where} is not valid any more (403)`, {
-      hint: "`vault login` for a new one, or auth: with a method that logs in by itself",
+    throw new ProviderError("denied", `the token in ${where} is not valid at ${this.url} (403)`, {
+      hint:
+        file === undefined
+          ? `a new token in ${where}, or auth: with a method that logs in by itself`
+          : "`vault login` for a new one, or auth: with a method that logs in by itself",
     });
   }
 

@@ -5,7 +5,7 @@
  *
  *   closed --3 failures in a row--> open until T --at T, one try--> closed, or open for twice as long
  */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { type ProviderError, systemErrorCode } from "../errors.ts";
@@ -71,7 +71,7 @@ export class Breaker {
       if (!state || verdict === "ask") return undefined;
       if (verdict === "leave-alone") return refusal(state, now);
       const trial = { ...state, nextTryAt: now + TRIAL_MS };
-      if (!claim(`${file}.${state.nextTryAt}.trial`)) return refusal(trial, now);
+      if (!claim(`${file}.${state.nextTryAt}.trial`, now)) return refusal(trial, now);
       writePrivate(file, JSON.stringify(trial));
       return undefined;
     });
@@ -139,8 +139,10 @@ export class Breaker {
   }
 }
 
-/** True for the first that asks for it, over all processes. */
-function claim(file: string): boolean {
+/** True for the first that asks for it, over all processes, and again where that one never noted that it tries. */
+function claim(file: string, now: number): boolean {
+  const claimed = statSync(file, { throwIfNoEntry: false });
+  if (claimed && now - claimed.mtimeMs >= TRIAL_MS) removePrivate(file);
   try {
     closeSync(openSync(file, "wx", 0o600));
     return true;

@@ -8,7 +8,7 @@ import type { Emit } from "../events.ts";
 import { ageText } from "./age-text.ts";
 import { type Answer, type GroupAnswer, noAnswerOr } from "./answer.ts";
 import type { DocumentCache } from "./document-cache.ts";
-import { type BackendIdentity, type KeptDocument, keyOf, placesAmong } from "./kept-document.ts";
+import { type BackendIdentity, type KeptDocument, keyOf } from "./kept-document.ts";
 import type { RefRequest } from "./provider.ts";
 
 /**
@@ -22,8 +22,8 @@ export interface CacheUseOptions {
   readonly cache: DocumentCache;
   /** Who stands behind a provider's name. */
   readonly identityOf: (provider: string) => Promise<BackendIdentity>;
-  /** The variables that a provider has read to be opened. */
-  readonly variablesOf: (provider: string) => readonly string[];
+  /** The variables that say which backend a provider asks. */
+  readonly placesOf: (provider: string) => readonly string[];
   readonly env: () => Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly emit: Emit;
@@ -93,11 +93,14 @@ export class CacheUse {
     for (const group of this.#groups) {
       const answer = await group.asked.catch(() => undefined);
       if (answer === undefined) continue;
-      const variables = this.#options.variablesOf(group.provider);
-      const environment = placesAmong(variables, this.#options.env());
+      const env = this.#options.env();
+      const places = this.#options.placesOf(group.provider);
+      const environment = Object.fromEntries(places.map((name) => [name, env[name] ?? null]));
       for (const [request, key] of group.keys) {
         const fresh = { key, environment, fetchedAt: group.since };
-        const kept = keptOf(answerTo(request, answer), fresh) ?? group.served.get(key);
+        const own = answerTo(request, answer);
+        // A backend that has said no after the cache stood in for it has said no.
+        const kept = isUnavailable(own) ? group.served.get(key) : keptOf(own, fresh);
         if (kept) documents.set(key, kept);
       }
     }

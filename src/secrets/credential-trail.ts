@@ -7,17 +7,22 @@ import type { Secret } from "./secret.ts";
 
 export class CredentialTrail {
   readonly #environment = new Map<string, string | undefined>();
+  readonly #places = new Set<string>();
   readonly #zero = new Map<string, Secret>();
   readonly #said = new Set<string>();
   #isComplete = false;
 
   /** The environment as this provider gets it: the same, but what it reads is noted. */
   watch(env: EnvironmentReader): EnvironmentReader {
+    const noted = (name: string, value: string | undefined) => {
+      if (!this.#isComplete) this.#environment.set(name, value);
+      return value;
+    };
     return {
-      get: (name) => {
-        const value = env.get(name);
-        if (!this.#isComplete) this.#environment.set(name, value);
-        return value;
+      get: (name) => noted(name, env.get(name)),
+      place: (name) => {
+        if (!this.#isComplete) this.#places.add(name);
+        return noted(name, env.place(name));
       },
       all: () => env.all(),
       get namesRead() {
@@ -39,9 +44,14 @@ export class CredentialTrail {
     this.#isComplete = true;
   }
 
-  /** The names of the variables that were read. */
-  get variables(): readonly string[] {
-    return [...this.#environment.keys()].sort();
+  /**
+   * The names of the variables that say which backend is asked. What is only a password does not: a new login must
+   * not make the cache of the same backend worthless.
+   */
+  get places(): readonly string[] {
+    const isPlace = (name: string) =>
+      this.#places.has(name) || !/TOKEN|SECRET|PASSWORD|PASSPHRASE/i.test(name);
+    return [...this.#environment.keys()].filter(isPlace).sort();
   }
 
   /** For a keyed fingerprint only. The order of events does not matter, since some go on side by side. */

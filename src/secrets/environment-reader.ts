@@ -14,6 +14,10 @@ export class RecordingEnvironment implements EnvironmentReader {
     return this.#env[name];
   }
 
+  place(name: string): string | undefined {
+    return this.#env[name];
+  }
+
   all(): Readonly<Record<string, string>> {
     return Object.fromEntries(
       Object.entries(this.#env).filter((entry): entry is [string, string] => entry[1] !== undefined),

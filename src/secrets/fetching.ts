@@ -74,7 +74,7 @@ export class Fetching {
         const { kind, settings: ofProvider } = await pool.kindOf(provider);
         return { type: kind.name, settings: ofProvider };
       },
-      variablesOf: (provider) => pool.variablesOf(provider),
+      placesOf: (provider) => pool.placesOf(provider),
       env: () => context.env.all(),
       clock: context.clock,
       emit: context.emit,

@@ -43,18 +43,6 @@ export function isServable(
   return Object.entries(environment).every(([name, value]) => (env[name] ?? null) === value);
 }
 
-/**
- * The variables that say which backend is asked, of those that its provider has read. What is only a password
- * does not: a new login must not make the cache of the same backend worthless.
- */
-export function placesAmong(
-  variables: readonly string[],
-  env: Readonly<Record<string, string>>,
-): Readonly<Record<string, string | null>> {
-  const places = variables.filter((name) => !/TOKEN|SECRET|PASSWORD|PASSPHRASE/i.test(name));
-  return Object.fromEntries(places.map((name) => [name, env[name] ?? null]));
-}
-
 export function serializeKept(kept: readonly KeptDocument[]): Secret {
   const documents = kept.map(({ document, ...rest }) => ({
     ...rest,

@@ -143,9 +143,9 @@ export class ProviderPool {
     return found?.kind.isRemote ?? false;
   }
 
-  /** The variables that the provider of that name has read to be opened. */
-  variablesOf(name: string): readonly string[] {
-    return this.#credentialOf(name).variables;
+  /** The variables that say which backend the provider of that name asks, as far as it was opened. */
+  placesOf(name: string): readonly string[] {
+    return this.#credentialOf(name).places;
   }
 
   /** Hands over the leases that have come so far: from now on their keeper revokes them. */

@@ -198,6 +198,8 @@ export interface KeychainItem {
 /** Reads a variable of mcp-run's own environment and remembers its name: the child will not inherit it. */
 export interface EnvironmentReader {
   get(name: string): string | undefined;
+  /** A variable that says which backend is asked, and no credential: not remembered as read, so that a program gets it. */
+  place(name: string): string | undefined;
   /** The whole environment, for a program that fetches secrets and for finding places; not remembered as read. */
   all(): Readonly<Record<string, string>>;
   readonly namesRead: ReadonlySet<string>;

@@ -3,26 +3,21 @@
  * The Java to run it is $MCP_RUN_TEST_JAVA, else the one in the PATH. (Its other port, which plays a managed
  * identity, can't be told where to listen.)
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { type Agent, Agent as HttpsAgent, request } from "node:https";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { backendPath } from "./backends.ts";
+import { freePort, prepared, ServerProcess } from "./server-process.ts";
 
 const READY_MS = 90_000;
-const STOP_MS = 5_000;
-const LOOK_MS = 200;
 
 export class LowkeyVaultServer {
-  readonly #process: ChildProcess;
-  readonly #home: string;
+  readonly #process: ServerProcess;
   readonly #port: number;
   #agent: Agent | undefined;
-  #failure: Error | undefined;
 
   static async start(): Promise<LowkeyVaultServer> {
     const home = await mkdtemp(join(tmpdir(), "lowkey-vault-"));
@@ -38,30 +33,18 @@ export class LowkeyVaultServer {
       "--app.token.port=0",
       "--LOWKEY_VAULT_NAMES=-",
     ];
-    // Its log would fill a pipe that nobody reads.
-    const child = spawn(process.env.MCP_RUN_TEST_JAVA || "java", args, {
-      cwd: home,
-      env: { HOME: home, PATH: process.env.PATH },
-      stdio: "ignore",
-    });
-    const server = new LowkeyVaultServer(child, home, port);
-    try {
-      await server.#untilReady();
+    const program = process.env.MCP_RUN_TEST_JAVA || "java";
+    const child = new ServerProcess({ program, args, home, cwd: home });
+    const server = new LowkeyVaultServer(child, port);
+    return prepared(server, async () => {
+      await child.untilReady(() => server.#isReady(), READY_MS);
       await server.empty();
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return server;
+    });
   }
 
-  private constructor(child: ChildProcess, home: string, port: number) {
+  private constructor(child: ServerProcess, port: number) {
     this.#process = child;
-    this.#home = home;
     this.#port = port;
-    child.on("error", (error) => {
-      this.#failure = error;
-    });
   }
 
   get url(): string {
@@ -70,7 +53,7 @@ export class LowkeyVaultServer {
 
   /** PEM: the server's own certificate, which nobody else has signed. */
   get caFile(): string {
-    return join(this.#home, "ca.pem");
+    return join(this.#process.home, "ca.pem");
   }
 
   /** Makes the vault anew: no secret, none deleted. */
@@ -99,32 +82,16 @@ export class LowkeyVaultServer {
 
   async stop(): Promise<void> {
     this.#agent?.destroy();
-    const { pid, exitCode, signalCode } = this.#process;
-    if (pid !== undefined && exitCode === null && signalCode === null) {
-      const exited = once(this.#process, "exit");
-      this.#process.kill("SIGTERM");
-      const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_MS);
-      await exited;
-      clearTimeout(timer);
-    }
-    await rm(this.#home, { recursive: true, force: true });
+    await this.#process.stop();
   }
 
-  async #untilReady(): Promise<void> {
-    const deadline = performance.now() + READY_MS;
-    for (;;) {
-      if (this.#failure) throw this.#failure;
-      const { exitCode } = this.#process;
-      if (exitCode !== null) throw new Error(`lowkey-vault has ended with ${exitCode}`);
-      const certificate = await this.#certificate().catch(() => undefined);
-      if (certificate !== undefined) {
-        await writeFile(this.caFile, certificate);
-        this.#agent = new HttpsAgent({ ca: certificate, keepAlive: true });
-        if ((await this.api("GET", "/ping").catch(() => undefined))?.status === 200) return;
-      }
-      if (performance.now() > deadline) throw new Error(`lowkey-vault was not ready within ${READY_MS} ms`);
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  async #isReady(): Promise<boolean> {
+    if (!this.#agent) {
+      const certificate = await this.#certificate();
+      await writeFile(this.caFile, certificate);
+      this.#agent = new HttpsAgent({ ca: certificate, keepAlive: true });
     }
+    return (await this.api("GET", "/ping")).status === 200;
   }
 
   /** Looked at without trust, once, to be trusted alone from then on. */
@@ -138,13 +105,4 @@ export class LowkeyVaultServer {
       socket.destroy();
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -4,16 +4,12 @@
  * is moved only from there, and a moved AWSCURRENT is what a read without a version gives. One request at a time
  * changes a secret then, since the service has no races inside itself.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backendPath } from "./backends.ts";
+import { freePort, prepared, ServerProcess } from "./server-process.ts";
 
-const READY_MS = 30_000;
-const STOP_MS = 5_000;
 export const MOTO_REGION = "eu-west-1";
 
 /** Python imports a module of this name at its start. */
@@ -54,36 +50,25 @@ export interface MotoOptions {
 }
 
 export class MotoServer {
-  readonly #process: ChildProcess;
-  readonly #home: string;
+  readonly #process: ServerProcess;
   readonly url: string;
-  #failure: Error | undefined;
 
   static async start({ mended }: MotoOptions = {}): Promise<MotoServer> {
     const home = await mkdtemp(join(tmpdir(), "moto-server-"));
     if (mended) await writeFile(join(home, "sitecustomize.py"), MENDED);
     const port = await freePort();
-    // Standard streams are closed: its log would fill a pipe that nobody reads.
-    const child = spawn(backendPath("moto"), ["-H", "127.0.0.1", "-p", String(port)], {
-      env: { HOME: home, PATH: process.env.PATH, ...(mended && { PYTHONPATH: home }) },
-      stdio: "ignore",
+    const child = new ServerProcess({
+      program: backendPath("moto"),
+      args: ["-H", "127.0.0.1", "-p", String(port)],
+      home,
+      ...(mended && { env: { PYTHONPATH: home } }),
     });
-    const server = new MotoServer(child, home, `http://127.0.0.1:${port}`);
-    try {
-      await until("the server is ready", () => server.#isReady());
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return server;
+    const server = new MotoServer(child, `http://127.0.0.1:${port}`);
+    return prepared(server, () => child.untilReady(() => server.#isReady()));
   }
 
-  private constructor(child: ChildProcess, home: string, url: string) {
+  private constructor(child: ServerProcess, url: string) {
     this.#process = child;
-    child.on("error", (error) => {
-      this.#failure = error;
-    });
-    this.#home = home;
     this.url = url;
   }
 
@@ -134,15 +119,7 @@ export class MotoServer {
   }
 
   async stop(): Promise<void> {
-    const { pid, exitCode, signalCode } = this.#process;
-    if (pid !== undefined && exitCode === null && signalCode === null) {
-      const exited = once(this.#process, "exit");
-      this.#process.kill("SIGTERM");
-      const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_MS);
-      await exited;
-      clearTimeout(timer);
-    }
-    await rm(this.#home, { recursive: true, force: true });
+    await this.#process.stop();
   }
 
   async #iam(parameters: Readonly<Record<string, string>>): Promise<string> {
@@ -157,35 +134,11 @@ export class MotoServer {
   }
 
   async #isReady(): Promise<boolean> {
-    if (this.#failure) throw this.#failure;
-    const { exitCode } = this.#process;
-    if (exitCode !== null) throw new Error(`the server has ended with ${exitCode}`);
-    try {
-      return (await fetch(`${this.url}/moto-api/data.json`)).status === 200;
-    } catch {
-      return false;
-    }
+    return (await fetch(`${this.url}/moto-api/data.json`)).status === 200;
   }
 }
 
 /** By it the server finds the service that is meant; it looks at the signature only when IAM is enforced. */
 function scope(service: string): string {
   return `AWS4-HMAC-SHA256 Credential=test/20260101/${MOTO_REGION}/${service}/aws4_request, SignedHeaders=host, Signature=0`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + READY_MS;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited ${READY_MS} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }

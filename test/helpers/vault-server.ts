@@ -2,18 +2,14 @@
  * A real Vault (or OpenBao) in dev mode on loopback: in memory, unsealed, with a root token that the test knows. Its
  * other listener speaks TLS with a certificate of the test's own, where one is given.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backendPath } from "./backends.ts";
 import type { PrivateCa } from "./private-ca.ts";
+import { freePort, prepared, ServerProcess, until } from "./server-process.ts";
 
 export const ROOT_TOKEN = "canary-root";
-const READY_MS = 30_000;
-const STOP_MS = 5_000;
 
 export interface ApiAnswer {
   readonly status: number;
@@ -22,12 +18,10 @@ export interface ApiAnswer {
 }
 
 export class VaultServer {
-  readonly #process: ChildProcess;
-  readonly #home: string;
+  readonly #process: ServerProcess;
   readonly url: string;
   readonly #tlsUrl: string | undefined;
   #mounts = 0;
-  #failure: Error | undefined;
 
   static async start(tls?: PrivateCa): Promise<VaultServer> {
     const home = await mkdtemp(join(tmpdir(), "vault-server-"));
@@ -48,32 +42,13 @@ export class VaultServer {
       );
       args.push(`-config=${home}/tls.hcl`);
     }
-    // Standard streams are closed: its log would fill a pipe that nobody reads.
-    const child = spawn(backendPath("vault"), args, {
-      env: { HOME: home, PATH: process.env.PATH },
-      stdio: "ignore",
-    });
-    const server = new VaultServer(
-      child,
-      home,
-      `http://127.0.0.1:${port}`,
-      tls && `https://127.0.0.1:${tlsPort}`,
-    );
-    try {
-      await until("the server is ready", () => server.#isReady());
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return server;
+    const child = new ServerProcess({ program: backendPath("vault"), args, home });
+    const server = new VaultServer(child, `http://127.0.0.1:${port}`, tls && `https://127.0.0.1:${tlsPort}`);
+    return prepared(server, () => child.untilReady(() => server.#isReady()));
   }
 
-  private constructor(child: ChildProcess, home: string, url: string, tlsUrl: string | undefined) {
+  private constructor(child: ServerProcess, url: string, tlsUrl: string | undefined) {
     this.#process = child;
-    child.on("error", (error) => {
-      this.#failure = error;
-    });
-    this.#home = home;
     this.url = url;
     this.#tlsUrl = tlsUrl;
   }
@@ -86,7 +61,7 @@ export class VaultServer {
 
   /** Writes a file that goes when the server is stopped; its path. */
   async keep(name: string, text: string): Promise<string> {
-    const path = join(this.#home, name);
+    const path = join(this.#process.home, name);
     await writeFile(path, text, { mode: 0o600 });
     return path;
   }
@@ -133,43 +108,11 @@ export class VaultServer {
   }
 
   async stop(): Promise<void> {
-    const { pid, exitCode, signalCode } = this.#process;
-    if (pid !== undefined && exitCode === null && signalCode === null) {
-      const exited = once(this.#process, "exit");
-      this.#process.kill("SIGTERM");
-      const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_MS);
-      await exited;
-      clearTimeout(timer);
-    }
-    await rm(this.#home, { recursive: true, force: true });
+    await this.#process.stop();
   }
 
   async #isReady(): Promise<boolean> {
-    if (this.#failure) throw this.#failure;
-    const { exitCode } = this.#process;
-    if (exitCode !== null) throw new Error(`the server has ended with ${exitCode}`);
-    try {
-      // The KV mount that dev mode makes comes last.
-      return (await this.api("LIST", "secret/metadata")).status === 404;
-    } catch {
-      return false;
-    }
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + READY_MS;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited ${READY_MS} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // The KV mount that dev mode makes comes last.
+    return (await this.api("LIST", "secret/metadata")).status === 404;
   }
 }

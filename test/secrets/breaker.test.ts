@@ -175,6 +175,19 @@ describe("a backend that has failed three times in a row", () => {
     expect((await machine.start()).asked).toBe(false);
   });
 
+  it("is tried by another one if the one that was about to try ended before it could note that", async () => {
+    const machine = new Machine();
+    await machine.fail(3);
+    const file = join(machine.folder, machine.stateFiles[0] as string);
+    const { nextTryAt } = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(`${file}.${nextTryAt}.trial`, "");
+    await machine.clock.advance(MINUTE);
+
+    const starts = await Promise.all(Array.from({ length: 5 }, () => machine.start()));
+
+    expect(starts.filter(({ asked }) => asked)).toHaveLength(1);
+  });
+
   it("is tried by another one if the one that tried never told how it went", () => {
     const machine = new Machine();
     const { clock } = machine;

@@ -79,8 +79,10 @@ class Machine {
       const content = this.contents[path] ?? new ProviderError("missing", `there is no ${path}`);
       return typeof content === "string" ? { value: new Secret(content), version: "1" } : content;
     };
-    const opens = (context: ProviderContext) =>
-      ["VAULT_ADDR", "VAULT_TOKEN"].map((name) => context.env.get(name));
+    const opens = (context: ProviderContext) => {
+      for (const name of ["VAULT_ADDR", "VAULT_TOKEN"]) context.env.get(name);
+      context.env.place("AWS_ENDPOINT_URL_SECRETS_MANAGER");
+    };
     const backend = scriptedBackend({
       name: "vault",
       isRemote,
@@ -225,6 +227,23 @@ describe("a backend out of reach", () => {
     expect((await machine.start()).values).toEqual({ A: "canary-a2", B: "canary-b2" });
   });
 
+  it("that says no after the cache has stood in for it, is not stood in for the next time", async () => {
+    const machine = new Machine();
+    await machine.start();
+    machine.trouble = new ProviderError("denied", "permission denied (403)");
+    machine.delayMs = 6 * SECOND;
+
+    const resolution = await passUntil(machine.clock, machine.resolve());
+    expect(valuesOf(resolution)).toEqual(KEPT);
+    resolution.held.started();
+    await machine.clock.advance(3 * SECOND);
+    await passUntil(machine.clock, resolution.held.release(), 1);
+    machine.delayMs = undefined;
+    machine.trouble = refused;
+
+    expect((await failure(machine.resolve())).code).toBe("backend-unavailable");
+  });
+
   it("is stood in for also where it can't be opened, because its own secret is out of reach", async () => {
     const machine = new Machine();
     await machine.start();
@@ -327,6 +346,17 @@ describe("the cache is not used", () => {
     ["other settings", { settings: { namespace: "other" } }, {}],
     ["another place in a variable", { env: { VAULT_ADDR: "https://b", VAULT_TOKEN: "canary-token" } }, {}],
     ["the variable gone", { env: { VAULT_TOKEN: "canary-token" } }, {}],
+    [
+      "another place in a variable that the program gets too",
+      {
+        env: {
+          VAULT_ADDR: "https://a",
+          VAULT_TOKEN: "canary-token",
+          AWS_ENDPOINT_URL_SECRETS_MANAGER: "https://b",
+        },
+      },
+      {},
+    ],
     ["another path", {}, { secrets: [secret("A", "vault:b2")] }],
   ])("for a profile that has changed: %s", async (_what, change, asks) => {
     const machine = new Machine();

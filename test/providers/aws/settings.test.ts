@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { awsKind } from "../../../providers/aws.ts";
+import { CredentialTrail } from "../../../src/secrets/credential-trail.ts";
 import { testContext } from "../../helpers/provider-context.ts";
 import { read, settled } from "../contract.ts";
 import { CANARY_KEYS, openAws, refTo } from "./harness.ts";
@@ -62,6 +63,23 @@ describe("the region", () => {
     await provider.close();
   });
 
+  it("are said to be places where they come from the environment, so that no cache mixes two of them up", async () => {
+    const trail = new CredentialTrail();
+    const env = { ...CANARY_KEYS, AWS_REGION: "eu-west-1", AWS_ENDPOINT_URL: "http://127.0.0.1:1" };
+    const context = testContext({ env });
+
+    const provider = await awsKind.open(awsKind.configSchema.parse({}), {
+      ...context,
+      env: trail.watch(context.env),
+    });
+    await provider.close();
+
+    expect(trail.places).toEqual(
+      expect.arrayContaining(["AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"]),
+    );
+    expect(trail.places).not.toContain("AWS_SECRET_ACCESS_KEY");
+  });
+
   it("that is nowhere is said, with where to set it", async () => {
     for (const name of ["AWS_REGION", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
     vi.stubEnv("AWS_CONFIG_FILE", "/nonexistent/config");
@@ -104,8 +122,10 @@ describe("the region", () => {
 
     expect(await read(store, refTo("key"))).toMatchObject({
       failure: "unavailable",
-      reason: expect.stringMatching(/^no host answers to the name of Secrets Manager in xx-nowhere-1 \(E/),
-      hint: expect.stringContaining("the region as AWS writes it"),
+      reason: expect.stringMatching(
+        /^no host answers to the name of https:\/\/secretsmanager\.xx-nowhere-1\.invalid \(E/,
+      ),
+      hint: expect.stringContaining("AWS_ENDPOINT_URL"),
     });
     await store.close();
   });

@@ -162,6 +162,25 @@ describe("the way out", () => {
     expect(revealed(await read(store, refTo("key")))).toBe("canary-value");
   });
 
+  it.each(["without a proxy", "through a proxy"])(
+    "is not told by the environment to trust anybody, %s",
+    async (way) => {
+      const proxy = new ConnectProxy();
+      const address = await proxy.start();
+      vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+      const env = { ...CANARY_KEYS, ...(way === "through a proxy" && { HTTPS_PROXY: `http://${address}` }) };
+      const store = await open({ endpoint: `https://127.0.0.1:${server.port}` }, { env });
+
+      const refusal = await settled(read(store, refTo("key")));
+
+      expect(refusal).toMatchObject({
+        failure: "unavailable",
+        reason: expect.stringContaining("certificate"),
+      });
+      await proxy.stop();
+    },
+  );
+
   it("says which certificate file can't be read", async () => {
     expect(await settled(openAws({ caCert: "/nonexistent/ca.pem" }))).toMatchObject({
       failure: "invalid",

@@ -15,6 +15,8 @@ describe("the address of a server", () => {
   it.each([
     ["http://vault.example.com:8200", "http:// would show every secret to the network"],
     ["http://127.0.0.1.example.com", "http:// would show every secret to the network"],
+    // A resolver may ask the network for such a name.
+    ["http://vault.localhost:8200", "http:// would show every secret to the network"],
     ["https://user:canary@vault.example.com", "holds no user name or password"],
     ["https://vault.example.com/?x=1", "before any ? or #"],
     ["vault.example.com:8200", "an address begins with https://"],

@@ -1,0 +1,96 @@
+/**
+ * A real server of the tests as a process: started with a home of its own and nothing else of this environment but the
+ * PATH, waited for until it answers, and ended by its own pid together with that home.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+
+const READY_MS = 30_000;
+const STOP_MS = 5_000;
+
+export interface ServerCommand {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** A folder that goes when the server is stopped. */
+  readonly home: string;
+  readonly cwd?: string;
+  /** Besides HOME and PATH. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export class ServerProcess {
+  readonly home: string;
+  readonly #process: ChildProcess;
+  #failure: Error | undefined;
+
+  constructor({ program, args, home, cwd, env }: ServerCommand) {
+    this.home = home;
+    // Standard streams are closed: its log would fill a pipe that nobody reads.
+    this.#process = spawn(program, args, {
+      ...(cwd && { cwd }),
+      env: { HOME: home, PATH: process.env.PATH, ...env },
+      stdio: "ignore",
+    });
+    this.#process.on("error", (error) => {
+      this.#failure = error;
+    });
+  }
+
+  /** Throws if the server has ended, or isn't ready within `ms`. A rejection of `isReady` is a no. */
+  async untilReady(isReady: () => Promise<boolean>, ms = READY_MS): Promise<void> {
+    const look = async () => {
+      if (this.#failure) throw this.#failure;
+      const { exitCode } = this.#process;
+      if (exitCode !== null) throw new Error(`the server has ended with ${exitCode}`);
+      return isReady().catch(() => false);
+    };
+    await until("the server is ready", look, ms);
+  }
+
+  async stop(): Promise<void> {
+    const { pid, exitCode, signalCode } = this.#process;
+    if (pid !== undefined && exitCode === null && signalCode === null) {
+      const exited = once(this.#process, "exit");
+      this.#process.kill("SIGTERM");
+      const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_MS);
+      await exited;
+      clearTimeout(timer);
+    }
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+/** The server, once `prepare` is through; it is stopped if that throws. */
+export async function prepared<T extends { stop(): Promise<void> }>(
+  server: T,
+  prepare: () => Promise<void>,
+): Promise<T> {
+  try {
+    await prepare();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+/** A port of loopback that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Waits for a condition at a server, at most `ms`. */
+export async function until(what: string, condition: () => Promise<boolean>, ms = READY_MS): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
