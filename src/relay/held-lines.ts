@@ -53,10 +53,6 @@ export class HeldLines {
     return this.#held.filter(({ id }) => id !== undefined).length;
   }
 
-  get isEmpty(): boolean {
-    return this.#held.length === 0;
-  }
-
   #clear(): readonly Held[] {
     const held = this.#held;
     this.#held = [];

@@ -48,6 +48,7 @@ export class Recall {
   #revision = 0;
   #isIntroduced = false;
   #face: ServerFace | undefined;
+  #hasTasks = false;
   /** Replays that are under way: only they may have heard what is now taken back. */
   #replays = 0;
   #lastModern: Buffer | undefined;
@@ -68,6 +69,11 @@ export class Recall {
   /** What the first server said of itself. */
   get face(): ServerFace | undefined {
     return this.#face;
+  }
+
+  /** False if neither the protocol nor the server knows work that outlives its answer (tasks, exchanges). */
+  get mayWorkLong(): boolean {
+    return this.#era === "modern" || this.#hasTasks;
   }
 
   /** To be told of every request and notification of the client. */
@@ -109,7 +115,8 @@ export class Recall {
       if (isError) return;
       const result = at(messageOf(line.bytes), "result");
       this.#era = "legacy";
-      this.#face = { protocol: at(result, "protocolVersion"), capabilities: at(result, "capabilities") };
+      this.#face = faceOf("legacy", result);
+      this.#hasTasks = at(result, "capabilities", "tasks") !== undefined;
     } else if (method === "server/discover") {
       const message = messageOf(line.bytes);
       if (isError && at(message, "error", "code") !== UNSUPPORTED_VERSION) return;

@@ -96,10 +96,6 @@ export class Session {
     return this.#held.bytes;
   }
 
-  get hasHeld(): boolean {
-    return !this.#held.isEmpty;
-  }
-
   /** The current server takes nothing more, though what it has said may still come: what is new is held. */
   lost(number: number): void {
     const traffic = this.#of(number);
@@ -349,7 +345,7 @@ export class Session {
       }
     }
     const hasOld = this.#traffic.size > 1;
-    if (hasOld || this.#mayWorkLong) work.serverSaid(line, hasOld);
+    if (hasOld || this.recall.mayWorkLong) work.serverSaid(line, hasOld);
     const request = ledger.answered(id);
     if (request) {
       this.#hasAnswered = true;
@@ -371,12 +367,6 @@ export class Session {
       if (verdict === true) return [member.bytes];
       return verdict === false || verdict === undefined ? [] : verdict;
     });
-  }
-
-  /** Tasks and exchanges are looked for only where the protocol or the server has them. */
-  get #mayWorkLong(): boolean {
-    const { era, face } = this.recall;
-    return era === "modern" || JSON.stringify(face?.capabilities ?? {}).includes("tasks");
   }
 
   #hold(line: Line, id?: string): ClientVerdict {
