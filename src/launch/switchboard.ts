@@ -131,11 +131,6 @@ export class Switchboard {
     this.#toCurrent.switchTo(server.sink);
   }
 
-  /** What was held goes to the current server after all. */
-  goOn(): void {
-    if (this.#current !== undefined) this.takeOver(this.#current);
-  }
-
   tellClient(lines: readonly Buffer[]): void {
     this.#options.stdout.write(lines);
     this.#toCurrent.tell();

@@ -7,6 +7,7 @@ import type { Readable, Writable } from "node:stream";
 import { type Clock, withDeadline } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import { LineSplitter } from "./line-splitter.ts";
+import { messageOf, objectOf } from "./message.ts";
 
 const LEGACY_VERSION = "2025-11-25";
 const MODERN_VERSION = "2026-07-28";
@@ -86,9 +87,9 @@ async function describe(
   protocolVersion: string,
   params: object,
 ): Promise<Greeting> {
-  const { name = "a server", version = "" } = record(introduction.serverInfo);
+  const { name = "a server", version = "" } = objectOf(introduction.serverInfo);
   const server = `${name} ${version}`.trim();
-  if (!("tools" in record(introduction.capabilities))) return { server, protocolVersion };
+  if (!("tools" in objectOf(introduction.capabilities))) return { server, protocolVersion };
   const { result } = await conversation.ask("tools/list", params);
   return { server, protocolVersion, toolCount: Array.isArray(result?.tools) ? result.tools.length : 0 };
 }
@@ -130,7 +131,8 @@ class Conversation {
 
   readonly #read = (chunk: Buffer) => {
     for (const text of Buffer.concat(this.#splitter.push(chunk)).toString("utf8").split("\n")) {
-      const message = parsed(text);
+      // Empty for chatter before or between messages.
+      const message = messageOf(text);
       const waiting =
         typeof message.id === "number" && !("method" in message) ? this.#waiting.get(message.id) : undefined;
       if (!waiting) continue;
@@ -147,19 +149,4 @@ class Conversation {
     }
     this.#waiting.clear();
   };
-}
-
-/** An empty object for what is not a JSON object: chatter before or between messages. */
-function parsed(text: string): Record<string, unknown> {
-  try {
-    return record(JSON.parse(text));
-  } catch {
-    return {};
-  }
-}
-
-function record(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : {};
 }

@@ -5,6 +5,7 @@
  */
 import { batchMembers } from "./batch.ts";
 import type { Line } from "./line.ts";
+import { at, messageOf } from "./message.ts";
 import { keyIn, keyOf } from "./message-id.ts";
 
 export const MAX_UNANSWERED = 100_000;
@@ -90,27 +91,8 @@ export class RequestLedger {
   }
 }
 
-/** The `requestId` of a `notifications/cancelled`, as raw JSON. */
+/** The `requestId` of a `notifications/cancelled`, as raw JSON; the scanner has not looked into `params`. */
 function cancelledId(line: Buffer): string | undefined {
-  const id = requestIdOf(parsed(line));
+  const id = at(messageOf(line), "params", "requestId");
   return typeof id === "string" || typeof id === "number" ? JSON.stringify(id) : undefined;
-}
-
-function requestIdOf(message: unknown): unknown {
-  const params = property(message, "params");
-  return property(params, "requestId");
-}
-
-function property(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
-}
-
-/** The scanner does not look into `params`: such a line may yet be no JSON. */
-function parsed(line: Buffer): unknown {
-  try {
-    return JSON.parse(line.toString());
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

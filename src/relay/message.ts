@@ -3,9 +3,9 @@
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** An empty object for what is not a JSON object. */
-export function messageOf(line: Buffer): JsonObject {
+export function messageOf(line: Buffer | string): JsonObject {
   try {
-    return objectOf(JSON.parse(line.toString("utf8")));
+    return objectOf(JSON.parse(line.toString()));
   } catch (error) {
     if (error instanceof SyntaxError) return {};
     throw error;

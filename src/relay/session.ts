@@ -77,11 +77,6 @@ export class Session {
     this.#isHolding = true;
   }
 
-  /** The current server goes on after all. Answers what was held, as takeOver does. */
-  goOn(): readonly Buffer[] {
-    return this.#current ? this.takeOver(this.#current.number) : [];
-  }
-
   /** Answers for the requests that are held since before `since`, which no server will have heard. */
   refuseHeld(reason: string, since = Number.POSITIVE_INFINITY): readonly Buffer[] {
     return this.#held.refuse(reason, since);

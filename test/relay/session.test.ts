@@ -91,7 +91,7 @@ describe("a session with one server", () => {
       to: "nobody",
     });
 
-    expect(session.goOn().map((bytes) => JSON.parse(bytes.toString()).id)).toEqual([2]);
+    expect(session.takeOver(1).map((bytes) => JSON.parse(bytes.toString()).id)).toEqual([2]);
   });
 
   it("answers each request of a dead server once, and tells the client what nobody waits for", () => {
