@@ -3,7 +3,7 @@
  * shortest example of one. A test can make it slow or let it fail.
  */
 import * as z from "zod/mini";
-import { untilAborted } from "../src/clock.ts";
+import { pause } from "../src/clock.ts";
 import { ProviderError } from "../src/errors.ts";
 import {
   type CandidateMark,
@@ -79,7 +79,7 @@ export function createMemoryKind(
         const { delayMs } = behaviour;
         signal.throwIfAborted();
         if (delayMs !== undefined) {
-          await untilAborted(signal, new Promise<void>((resolve) => clock.after(delayMs, resolve)));
+          await pause(clock, delayMs, signal);
         }
         const failure = operation === "fetch" ? undefined : behaviour.failure?.(operation, path);
         if (failure) throw failure;

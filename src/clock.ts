@@ -63,3 +63,27 @@ export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
 }
+
+/** Resolves after `ms`; rejects with the signal's reason as soon as it is aborted, and leaves no timer behind. */
+export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  let timer: Timer | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = clock.after(ms, resolve);
+  });
+  try {
+    await untilAborted(signal, over);
+  } finally {
+    timer?.cancel();
+  }
+}
+
+/** Resolves when `work`, which never rejects, has settled, or after `ms`. */
+export function settledWithin(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(ms, resolve);
+    work.finally(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+}

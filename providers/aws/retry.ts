@@ -1,5 +1,5 @@
 /** Asks again where that may help: full-jitter backoff on the injected clock, and never past the signal. */
-import { type Clock, untilAborted } from "../../src/clock.ts";
+import { type Clock, pause } from "../../src/clock.ts";
 import { AwsError } from "./aws-error.ts";
 
 const ATTEMPTS = 5;
@@ -28,22 +28,7 @@ export async function withRetries<T>(
         throw error;
       if ((error.retryAfterMs ?? 0) > LONGEST_RETRY_AFTER_MS) throw error;
       const backoff = Math.random() * Math.min(LONGEST_MS, FIRST_MS * 2 ** tries);
-      await sleep(clock, Math.max(backoff, error.retryAfterMs ?? 0), signal);
+      await pause(clock, Math.max(backoff, error.retryAfterMs ?? 0), signal);
     }
-  }
-}
-
-async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  let timer: { cancel(): void } | undefined;
-  try {
-    await untilAborted(
-      signal,
-      new Promise<void>((resolve) => {
-        timer = clock.after(ms, resolve);
-      }),
-    );
-  } finally {
-    timer?.cancel();
   }
 }

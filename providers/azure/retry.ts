@@ -2,7 +2,7 @@
  * Repeats what may be repeated: full-jitter backoff on the provider's clock, the wait that the service asks for
  * honoured. When the next try would come too late, the last error is the answer: it says more than a timeout.
  */
-import { type Clock, untilAborted } from "../../src/clock.ts";
+import { type Clock, pause } from "../../src/clock.ts";
 import { AzureError } from "./azure-error.ts";
 
 /** Ms after the first try in which another may begin; the usual `fetchTimeout` is 10 s. */
@@ -44,16 +44,4 @@ export function retryAfterMs(header: string | undefined, now: number): number | 
   if (header === undefined) return undefined;
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
   return ms > 0 ? ms : undefined;
-}
-
-/** Rejects with the signal's reason as soon as it is aborted. */
-export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  let stop = () => {
-    // Replaced as soon as there is a timer.
-  };
-  const passed = new Promise<void>((resolve) => {
-    const timer = clock.after(ms, resolve);
-    stop = () => timer.cancel();
-  });
-  await untilAborted(signal, passed).finally(stop);
 }

@@ -10,8 +10,7 @@
  * «Latest» is what the service hands out, since its times have whole seconds. All of it holds only as far as the
  * service shows at once what was written.
  */
-import type { Clock } from "../../src/clock.ts";
-import { pause } from "./retry.ts";
+import { type Clock, pause } from "../../src/clock.ts";
 import type { StoredVersion } from "./stored-version.ts";
 
 /** Ms that the others are waited for; each of them has one or two requests to make. */

@@ -1,6 +1,5 @@
 /** Sends again where that may help and does nothing twice: full-jitter backoff within the signal. */
-import type { Clock } from "../../src/clock.ts";
-import { untilAborted } from "../../src/clock.ts";
+import { type Clock, pause } from "../../src/clock.ts";
 import { type Answer, isRecord, type Outcome } from "./exchange.ts";
 
 const ATTEMPTS = 4;
@@ -29,7 +28,7 @@ export async function retried(
     if (attempt + 1 >= ATTEMPTS || !mayPass(outcome, isRepeatable) || (asked ?? 0) > LONGEST_PAUSE_MS)
       return outcome;
     const pauseMs = Math.random() * FIRST_PAUSE_MS * 2 ** attempt;
-    await pause(Math.max(asked ?? 0, pauseMs), clock, signal);
+    await pause(clock, Math.max(asked ?? 0, pauseMs), signal);
   }
 }
 
@@ -48,16 +47,4 @@ export function isSealed({ status, json }: Answer): boolean {
 export function errorsIn(json: Answer["json"]): readonly string[] {
   const errors = isRecord(json) ? json.errors : undefined;
   return Array.isArray(errors) ? errors.filter((text) => typeof text === "string") : [];
-}
-
-async function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  let timer: { cancel(): void } | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = clock.after(ms, resolve);
-  });
-  try {
-    await untilAborted(signal, over);
-  } finally {
-    timer?.cancel();
-  }
 }

@@ -17,7 +17,7 @@
  * | backing-off | stopped                      | stopped                          | -                                |
  * | stopping    | to every server's stop policy| -                                | last bytes: stopped              |
  */
-import { type Timer, untilAborted } from "../clock.ts";
+import { pause, type Timer } from "../clock.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
 import type { ClientRequest } from "../relay/ledger.ts";
 import { Session } from "../relay/session.ts";
@@ -251,7 +251,7 @@ class Supervisor {
           `the server ended (${wordsFor(ending.status)}); generation ${number} starts in ${wait} ms`,
         );
       try {
-        await untilAborted(signal, new Promise<void>((resolve) => clock.after(wait, resolve)));
+        await pause(clock, wait, signal);
         const next = await this.#start(await prepare(signal, "restart"));
         const installed = await this.#install(next, undefined);
         if (installed === undefined) break;

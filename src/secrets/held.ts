@@ -3,7 +3,7 @@
  * leases, the backends that they need, and what is still to be kept for a bad day. Without a lease the backends
  * are closed at once, and nobody waits for that but the end of the process.
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, settledWithin } from "../clock.ts";
 import type { CacheUse } from "./cache-use.ts";
 import type { DocumentCache } from "./document-cache.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -63,14 +63,7 @@ export class Held {
   /** A short program must not be too short for its cache. */
   async #finishKeeping(clock: Clock): Promise<void> {
     if (!this.#keeping) return;
-    const keeping = this.#keeping;
-    await new Promise<void>((resolve) => {
-      const timer = clock.after(CLOSE_MS, resolve);
-      keeping.finally(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    await settledWithin(clock, CLOSE_MS, this.#keeping);
     this.#released.abort(new Error("the program has ended"));
   }
 }

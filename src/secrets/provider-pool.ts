@@ -3,6 +3,7 @@
  * (secret zero) waits for other providers; who waits for whom is written down, so that a circle is an
  * error that names its members and never a deadlock.
  */
+import { settledWithin } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import { type Answer, noAnswerOr } from "./answer.ts";
 import type { Breaker, Question } from "./breaker.ts";
@@ -166,20 +167,11 @@ export class ProviderPool {
 
   async #close(): Promise<void> {
     this.#closing.abort(new ProviderError("unavailable", "given up"));
-    if (this.#asking.size > 0) await this.#atMost(CLOSE_MS, Promise.allSettled(this.#asking));
+    if (this.#asking.size > 0)
+      await settledWithin(this.#shared.clock, CLOSE_MS, Promise.allSettled(this.#asking));
     await revokeLeases(this.takeLeases(), this.#shared);
     const closed = [...this.#opened.values()].map((open) => open.then(({ provider }) => provider.close()));
-    await this.#atMost(CLOSE_MS, Promise.allSettled(closed));
-  }
-
-  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = this.#shared.clock.after(ms, resolve);
-      work.finally(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    await settledWithin(this.#shared.clock, CLOSE_MS, Promise.allSettled(closed));
   }
 
   async #fetch(
