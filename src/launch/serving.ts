@@ -44,16 +44,27 @@ export interface ServeOptions {
   /** Calls back at each INT, TERM, HUP or QUIT; ends with the returned function. */
   readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void;
   /** The first server runs. What is returned is called when no server is to be replaced any more. */
-  readonly onStarted?: (pid: number, replace: Replace) => (() => void) | undefined;
-  /** Another server has taken over. */
-  readonly onReplaced?: (pid: number, generation: number) => void;
+  readonly onStarted?: (pid: number, control: ServerControl) => (() => void) | undefined;
+  /** Another server has taken over: because somebody asked for it, or because the one before had ended. */
+  readonly onReplaced?: (pid: number, generation: number, reason: "replaced" | "restarted") => void;
 }
 
-/**
- * Has a server with this plan take the place of the current one. Resolves once it has; rejects with the reason if
- * the current one goes on. One after the other: while a server drains, the next change waits.
- */
-export type Replace = (plan: LaunchPlan) => Promise<void>;
+/** How somebody else changes the server under a client that goes on. */
+export interface ServerControl {
+  /**
+   * Resolves when another server could take over: a server runs, the client has introduced itself, and no change is
+   * under way, a draining server included. Rejects when there will be no such time: the session ends.
+   */
+  ready(): Promise<void>;
+  /**
+   * Has a server with this plan take the place of the current one. Resolves once it has; rejects with ReplaceError
+   * if the current one goes on. One after the other: while a server drains, the next change waits. Either way the
+   * plan is released in the end.
+   */
+  replace(plan: LaunchPlan): Promise<void>;
+  /** Sends a signal to the current server itself, and proves it by the probe. Rejects with ReplaceError. */
+  signal(signal: NodeJS.Signals): Promise<void>;
+}
 
 export interface Served {
   readonly status: ExitStatus;

@@ -143,7 +143,11 @@ class Supervisor {
     this.#current = first;
     this.#state = "serving";
     this.#board.takeOver(first.number);
-    const stopChanging = onStarted?.(first.generation.pid, (plan) => this.#replace(plan));
+    const stopChanging = onStarted?.(first.generation.pid, {
+      ready: () => this.#lastChange,
+      replace: (plan) => this.#replace(plan),
+      signal: () => Promise.reject(new ReplaceError("not yet")),
+    });
     const fromClient = this.#readClient();
     const { endedByItself, ...ending } = await this.#ended;
     stopChanging?.();
@@ -283,7 +287,7 @@ class Supervisor {
       return error instanceof Error ? error.message : "it was stopped";
     }
     this.#policy.cameUp();
-    this.#options.onReplaced?.(next.generation.pid, next.number);
+    this.#options.onReplaced?.(next.generation.pid, next.number, current ? "replaced" : "restarted");
     return undefined;
   }
 

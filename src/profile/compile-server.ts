@@ -29,6 +29,9 @@ type ServerPart = Pick<
   | "fetchTimeoutMs"
   | "maxLineBytes"
   | "cacheMaxAgeMs"
+  | "refresh"
+  | "onCrash"
+  | "stdout"
 >;
 
 export function compileServer(compilation: Compilation): ServerPart {
@@ -41,6 +44,9 @@ export function compileServer(compilation: Compilation): ServerPart {
     inheritEnv: compileInheritEnv(compilation),
     ...compileLimits(compilation),
     ...compileCache(compilation),
+    refresh: { restart: "overlap", drainMs: 10 * 60_000 },
+    onCrash: "restart",
+    stdout: "warn",
   };
 }
 

@@ -1,4 +1,5 @@
 /** A profile after reading, merging, expanding and validating: what the rest of mcp-run works with. */
+import type { Probe } from "../relay/probe.ts";
 import type { ProviderEntry, SecretSpec, SecretsFromSpec } from "../secrets/spec.ts";
 
 export interface Profile {
@@ -26,8 +27,29 @@ export interface Profile {
   readonly fetchTimeoutMs: number;
   /** Ms for which the last good secrets may stand in for a backend out of reach; undefined for not at all. */
   readonly cacheMaxAgeMs?: number;
+  readonly refresh: RefreshPlan;
+  /** Proves that a new server works before it serves; without it only the handshake does. */
+  readonly probe?: Probe;
+  /** What becomes of a server that ends by itself once a client has had an answer. */
+  readonly onCrash: "restart" | "exit";
+  /** What becomes of a secret that the server tells the client. */
+  readonly stdout: "off" | "warn" | "redact";
   /** Names that stand in a `${…}` of this profile or of the providers that it uses. */
   readonly variablesUsed: readonly string[];
   /** Every entry under `providers:` of the file, by name; those that this profile uses are validated. */
   readonly providers: ReadonlyMap<string, ProviderEntry>;
 }
+
+/** When the secrets are looked at again, besides when a lease or a value ends, and what a change leads to. */
+export interface RefreshPlan {
+  readonly everyMs?: number;
+  readonly cron?: { readonly line: string; readonly timezone?: string };
+  /** How another server takes the place of the one with the old values; `never` only reports. */
+  readonly restart: "overlap" | "sequential" | "never";
+  /** Ms that the old server may take to finish its work. */
+  readonly drainMs: number;
+  /** Sent instead of a restart where all that changed is delivered by file. */
+  readonly signal?: RefreshSignal;
+}
+
+export type RefreshSignal = "SIGHUP" | "SIGUSR1" | "SIGUSR2";

@@ -52,6 +52,12 @@ export class Recall {
   /** Replays that are under way: only they may have heard what is now taken back. */
   #replays = 0;
   #lastModern: Buffer | undefined;
+  readonly #onIntroduced: (() => void) | undefined;
+
+  /** @param onIntroduced called each time `isIntroduced` becomes true */
+  constructor(onIntroduced?: () => void) {
+    this.#onIntroduced = onIntroduced;
+  }
 
   get era(): Era {
     return this.#era;
@@ -86,7 +92,7 @@ export class Recall {
         if (id !== undefined) this.#beginAnew(id, line);
         break;
       case "notifications/initialized":
-        this.#isIntroduced = this.#era === "legacy";
+        if (this.#era === "legacy") this.#introduced();
         this.#remember("initialized", { type: "notification", line: kept(line) });
         break;
       case "logging/setLevel":
@@ -212,7 +218,13 @@ export class Recall {
 
   #becomeModern(): void {
     this.#era = "modern";
+    this.#introduced();
+  }
+
+  #introduced(): void {
+    if (this.#isIntroduced) return;
     this.#isIntroduced = true;
+    this.#onIntroduced?.();
   }
 
   #remember(key: string, step: ReplayStep, undoes?: number): void {

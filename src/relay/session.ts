@@ -30,6 +30,8 @@ export interface SessionOptions {
   readonly onIdle?: (generation: number) => void;
   /** Ms on a steady clock, for how long a line has been held. */
   readonly now?: () => number;
+  /** The client has made itself known, by the handshake of its era: from now on another server can take over. */
+  readonly onIntroduced?: () => void;
 }
 
 const CURRENT: ClientVerdict = { to: "current" };
@@ -39,7 +41,7 @@ const LIST_CHANGED = /^notifications\/(tools|resources|prompts)\/list_changed$/;
 const SUBSCRIPTION = ["params", "_meta", "io.modelcontextprotocol/subscriptionId"];
 
 export class Session {
-  readonly recall = new Recall();
+  readonly recall: Recall;
   readonly #onIdle: (generation: number) => void;
   readonly #now: () => number;
   readonly #traffic = new Map<number, Traffic>();
@@ -49,7 +51,8 @@ export class Session {
   #isHolding = false;
   #hasAnswered = false;
 
-  constructor({ onIdle = () => undefined, now = () => 0 }: SessionOptions = {}) {
+  constructor({ onIdle = () => undefined, now = () => 0, onIntroduced }: SessionOptions = {}) {
+    this.recall = new Recall(onIntroduced);
     this.#onIdle = onIdle;
     this.#now = now;
   }

@@ -2,10 +2,11 @@
 import type { ProviderError } from "../errors.ts";
 import type { CacheSettings } from "./document-cache.ts";
 import type { Held } from "./held.ts";
+import type { LeaseEnding } from "./lease-keeper.ts";
 import type { FetchedSecret, Lease, ProviderKinds } from "./provider.ts";
 import type { SharedContext } from "./provider-pool.ts";
 import type { Secret } from "./secret.ts";
-import type { Delivery, ProviderEntry, SecretSpec, SecretsFromSpec } from "./spec.ts";
+import type { Delivery, ProviderEntry, Ref, SecretSpec, SecretsFromSpec } from "./spec.ts";
 
 export interface ResolveRequest {
   readonly secrets: readonly SecretSpec[];
@@ -22,6 +23,10 @@ export interface ResolveRequest {
    * watching, asked all the same. Without it nothing is remembered.
    */
   readonly breaker?: "guards" | "lets-through";
+  /** What is not fetched again: what these refs of the request gave before. */
+  readonly known?: ReadonlyMap<Ref, Document>;
+  /** Called for each lease that will end although its values are still in use. */
+  readonly onLeaseEnding?: (ending: LeaseEnding) => void;
   /** Aborted: the whole set is given up at once. */
   readonly signal: AbortSignal;
 }
@@ -50,6 +55,8 @@ export interface SecretFailure {
 }
 
 export interface Resolution {
+  /** What each ref of the request gave, where it gave something. */
+  readonly documents: ReadonlyMap<Ref, Document>;
   readonly secrets: readonly ResolvedSecret[];
   readonly failures: readonly SecretFailure[];
   /** Values that opened a backend (secret zero): never given to the server, but scrubbed. */

@@ -48,9 +48,13 @@ export async function tryResolveSecrets(request: ResolveRequest): Promise<Omit<R
 async function resolveWith(
   fetching: Fetching,
   request: ResolveRequest,
-): Promise<Pick<Resolution, "secrets" | "failures">> {
+): Promise<Pick<Resolution, "documents" | "secrets" | "failures">> {
   try {
-    return assemble(await fetching.fetch(), request);
+    const answers = await fetching.fetch();
+    const given = [...answers].filter(
+      (entry): entry is [Ref, Document] => !(entry[1] instanceof ProviderError),
+    );
+    return { documents: new Map(given), ...assemble(answers, request) };
   } catch (error) {
     await fetching.pool.close();
     throw error;

@@ -4,7 +4,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { CreateMessageRequestSchema, type JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Replace, ServeOptions } from "../../src/launch/serving.ts";
+import type { ServeOptions, ServerControl } from "../../src/launch/serving.ts";
 import type { LaunchPlan } from "../../src/launch/spawn.ts";
 import { until } from "../helpers/processes.ts";
 import { type Serving, serving } from "../helpers/serving.ts";
@@ -62,7 +62,7 @@ interface Session {
   readonly client: Client;
   readonly served: Serving;
   readonly transport: StreamTransport;
-  readonly replace: Replace;
+  readonly replace: ServerControl["replace"];
   /** What the tool says, parsed if it is JSON. */
   call(name: string, given?: object): Promise<unknown>;
 }
@@ -76,15 +76,15 @@ afterEach(async () => {
 });
 
 async function connect(changes: Partial<ServeOptions> = {}): Promise<Session> {
-  let replace: Replace = () => Promise.reject(new Error("not started"));
+  let replace: ServerControl["replace"] = () => Promise.reject(new Error("not started"));
   let count = 0;
   const served = serving(planWith({}), {
     prepare: async () => planWith({ SECRET: `s${++count}` }),
     onCrash: "restart",
     swap: { mode: "overlap", drainMs: 5_000 },
     ...changes,
-    onStarted: (_pid, given) => {
-      replace = given;
+    onStarted: (_pid, control) => {
+      replace = control.replace;
       return undefined;
     },
   });
