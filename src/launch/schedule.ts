@@ -1,7 +1,8 @@
 /**
- * When the secrets are looked at again: every so often with jitter, by a cron line in its time zone, or before a
- * value expires; whatever comes first. Wall-clock times are compared at least once a minute, since timers stand
- * still while a machine sleeps: one that slept through three times is told once.
+ * When the secrets are looked at again: every so often with jitter, by a cron line in its time zone, or at a time
+ * that somebody gives; whatever comes first. Wall-clock times are compared at least once a minute, since timers
+ * stand still while a machine sleeps: one that slept through three times is told once. A clock that was put back
+ * makes it due at once, since nobody knows by how much.
  */
 import type { Clock, Timer } from "../clock.ts";
 
@@ -40,12 +41,12 @@ export class Schedule {
   /**
    * Sets the next time, counted from now.
    *
-   * @param expiries wall-clock ms at which values that are in use end
+   * @param others wall-clock times (ms) besides those of the schedule
    */
-  plan(expiries: readonly number[] = []): void {
+  plan(others: readonly number[] = []): void {
     const { clock, everyMs, nextByCron, random } = this.#options;
     const now = clock.now();
-    const times = expiries.map((end) => now + refetchAfter(end - now));
+    const times = [...others];
     if (everyMs !== undefined) times.push(now + everyMs * (1 + JITTER * (2 * random() - 1)));
     const byCron = nextByCron?.(now);
     if (byCron !== undefined) times.push(byCron);
@@ -70,11 +71,13 @@ export class Schedule {
 
   #look(dueAt: number): void {
     const { clock, onDue } = this.#options;
-    const wait = Math.max(0, Math.min(LOOK_EVERY_MS, dueAt - clock.now()));
+    const lookedAt = clock.now();
+    const wait = Math.max(0, Math.min(LOOK_EVERY_MS, dueAt - lookedAt));
     this.#timer = clock.after(
       wait,
       () => {
-        if (clock.now() < dueAt) return this.#look(dueAt);
+        const now = clock.now();
+        if (now < dueAt && now >= lookedAt) return this.#look(dueAt);
         this.#timer = undefined;
         this.#dueAt = undefined;
         onDue();

@@ -37,7 +37,7 @@ describe("a schedule", () => {
     schedule.plan([clock.now() + 20 * MINUTE]);
     await clock.advance(120 * MINUTE);
 
-    expect(due).toEqual([17 * MINUTE]);
+    expect(due).toEqual([20 * MINUTE]);
   });
 
   it("is due at once, and once, after a sleep that its timers did not see", async () => {
@@ -61,6 +61,28 @@ describe("a schedule", () => {
     await clock.advance(60 * MINUTE);
 
     expect(woken).toHaveLength(1);
+  });
+
+  it("is due at once when the clock was put back", async () => {
+    const { clock } = scheduled({});
+    let back = 0;
+    const due: number[] = [];
+    const schedule = new Schedule({
+      clock: {
+        now: () => clock.now() - back,
+        monotonic: () => clock.monotonic(),
+        after: (ms, callback) => clock.after(ms, callback),
+      },
+      everyMs: 15 * MINUTE,
+      random: () => 0.5,
+      onDue: () => due.push(clock.monotonic()),
+    });
+    schedule.plan();
+    const before = clock.monotonic();
+    back = 24 * 60 * MINUTE;
+    await clock.advance(20 * MINUTE);
+
+    expect(due).toEqual([before + MINUTE]);
   });
 
   it("is never due without anything to wait for, or once it was stopped", async () => {
