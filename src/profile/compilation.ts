@@ -36,6 +36,19 @@ export function expanded(
   return text;
 }
 
+/** Reports a quantity outside `least` to `most`; `range` names both with their units. */
+export function checkRange(
+  path: DocumentPath,
+  value: number | undefined,
+  least: number,
+  most: number,
+  range: string,
+  findings: Findings,
+): void {
+  if (value !== undefined && (value < least || value > most))
+    findings.error({ path }, `\`${path.at(-1)}\` is out of its range`, { hint: range });
+}
+
 /** An error, unless the user has said that plain text is meant. */
 export function plaintextFinding(
   { findings, request }: Pick<Compilation, "findings" | "request">,

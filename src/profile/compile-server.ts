@@ -1,6 +1,6 @@
 /** The part of a profile that says what is started, and in which surroundings. */
 import { posix, win32 } from "node:path";
-import { type Compilation, expanded, textOf } from "./compilation.ts";
+import { type Compilation, checkRange, expanded, textOf } from "./compilation.ts";
 import { checkArguments, checkVariable, isMisplacedRef } from "./literals.ts";
 import type { Profile } from "./profile.ts";
 import { parseDuration, parseSize } from "./quantities.ts";
@@ -29,7 +29,6 @@ type ServerPart = Pick<
   | "fetchTimeoutMs"
   | "maxLineBytes"
   | "cacheMaxAgeMs"
-  | "refresh"
   | "onCrash"
   | "stdout"
 >;
@@ -44,9 +43,8 @@ export function compileServer(compilation: Compilation): ServerPart {
     inheritEnv: compileInheritEnv(compilation),
     ...compileLimits(compilation),
     ...compileCache(compilation),
-    refresh: { restart: "overlap", drainMs: 10 * 60_000 },
-    onCrash: "restart",
-    stdout: "warn",
+    onCrash: compilation.body.onCrash ?? "restart",
+    stdout: compilation.body.scrub?.stdout ?? "warn",
   };
 }
 
@@ -151,20 +149,27 @@ function compileInheritEnv({ body, pathOf, findings }: Compilation): readonly st
 function compileLimits(
   compilation: Compilation,
 ): Pick<Profile, "stopGraceMs" | "fetchTimeoutMs" | "maxLineBytes"> {
-  const { body } = compilation;
+  const { body, pathOf, findings } = compilation;
   const stopGraceMs = body.stopGrace === undefined ? undefined : parseDuration(body.stopGrace);
   const fetchTimeoutMs = body.fetchTimeout === undefined ? undefined : parseDuration(body.fetchTimeout);
   const maxLineBytes = body.maxLine === undefined ? undefined : parseSize(body.maxLine);
-  checkRange("stopGrace", stopGraceMs, 0, MOST_STOP_GRACE_MS, "`0s` to `10m`", compilation);
+  checkRange(pathOf("stopGrace"), stopGraceMs, 0, MOST_STOP_GRACE_MS, "`0s` to `10m`", findings);
   checkRange(
-    "fetchTimeout",
+    pathOf("fetchTimeout"),
     fetchTimeoutMs,
     LEAST_FETCH_TIMEOUT_MS,
     MOST_FETCH_TIMEOUT_MS,
     "`100ms` to `10m`",
-    compilation,
+    findings,
   );
-  checkRange("maxLine", maxLineBytes, LEAST_LINE_BYTES, MOST_LINE_BYTES, "`64KiB` to `512MiB`", compilation);
+  checkRange(
+    pathOf("maxLine"),
+    maxLineBytes,
+    LEAST_LINE_BYTES,
+    MOST_LINE_BYTES,
+    "`64KiB` to `512MiB`",
+    findings,
+  );
   return {
     stopGraceMs: stopGraceMs ?? DEFAULT_STOP_GRACE_MS,
     fetchTimeoutMs: fetchTimeoutMs ?? DEFAULT_FETCH_TIMEOUT_MS,
@@ -176,24 +181,15 @@ function compileCache(compilation: Compilation): Pick<Profile, "cacheMaxAgeMs"> 
   const { cache } = compilation.body;
   const cacheMaxAgeMs = cache === undefined || cache === "off" ? undefined : parseDuration(cache.maxAge);
   if (cacheMaxAgeMs === undefined) return {};
-  const { pathOf, findings } = compilation;
-  if (cacheMaxAgeMs < LEAST_CACHE_AGE_MS || cacheMaxAgeMs > MOST_CACHE_AGE_MS)
-    findings.error({ path: pathOf("cache", "maxAge") }, "`maxAge` is out of its range", {
-      hint: "`1m` to `30d`",
-    });
+  checkRange(
+    compilation.pathOf("cache", "maxAge"),
+    cacheMaxAgeMs,
+    LEAST_CACHE_AGE_MS,
+    MOST_CACHE_AGE_MS,
+    "`1m` to `30d`",
+    compilation.findings,
+  );
   return { cacheMaxAgeMs };
-}
-
-function checkRange(
-  key: "stopGrace" | "fetchTimeout" | "maxLine",
-  value: number | undefined,
-  least: number,
-  most: number,
-  range: string,
-  { pathOf, findings }: Compilation,
-): void {
-  if (value !== undefined && (value < least || value > most))
-    findings.error({ path: pathOf(key) }, `\`${key}\` is out of its range`, { hint: range });
 }
 
 function refuseNul(

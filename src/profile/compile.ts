@@ -2,6 +2,8 @@
 import type { ProviderEntry } from "../secrets/spec.ts";
 import { checkNames } from "./check-names.ts";
 import type { Compilation } from "./compilation.ts";
+import { compileProbe } from "./compile-probe.ts";
+import { compileRefresh } from "./compile-refresh.ts";
 import { compileSecrets } from "./compile-secrets.ts";
 import { compileServer } from "./compile-server.ts";
 import type { Findings } from "./findings.ts";
@@ -44,7 +46,9 @@ export async function compileProfile(
   };
   const { body } = compilation;
   const server = compileServer(compilation);
+  const probe = compileProbe(compilation);
   const { secrets, secretsFrom, uses } = compileSecrets(compilation);
+  const refresh = await compileRefresh(secrets, compilation);
   const secretsInArgs = body.secretsInArgs ?? [];
   checkNames({ ...server, secrets, secretsFrom, secretsInArgs }, compilation);
   const also = request.checkAllProviders ? entries.keys() : [];
@@ -57,6 +61,8 @@ export async function compileProfile(
     secrets,
     secretsFrom,
     secretsInArgs,
+    refresh,
+    ...(probe && { probe }),
     variablesUsed: [...compilation.variablesUsed],
     providers,
   };

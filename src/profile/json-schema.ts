@@ -6,11 +6,17 @@ import {
   fileSchema,
   longSecretSchema,
   oneProfileFileSchema,
+  probeSchema,
+  refreshSchema,
+  scrubSchema,
   secretsFromSchema,
 } from "./schema.ts";
 import {
   FILE_DESCRIPTIONS,
+  PROBE_DESCRIPTIONS,
   PROFILE_DESCRIPTIONS,
+  REFRESH_DESCRIPTIONS,
+  SCRUB_DESCRIPTIONS,
   SECRET_DESCRIPTIONS,
   SECRETS_FROM_DESCRIPTIONS,
 } from "./schema-descriptions.ts";
@@ -34,6 +40,13 @@ export function profileJsonSchema(kinds: readonly ProviderKind[]): object {
   const profile = propertiesOf(bodySchema, PROFILE_DESCRIPTIONS);
   const secret = longForm(longSecretSchema, SECRET_DESCRIPTIONS, kinds);
   const secretsFrom = longForm(secretsFromSchema, SECRETS_FROM_DESCRIPTIONS, kinds);
+  profile.refresh = { ...profile.refresh, properties: propertiesOf(refreshSchema, REFRESH_DESCRIPTIONS) };
+  profile.scrub = { ...profile.scrub, properties: propertiesOf(scrubSchema, SCRUB_DESCRIPTIONS) };
+  profile.probe = {
+    ...profile.probe,
+    properties: propertiesOf(probeSchema, PROBE_DESCRIPTIONS),
+    oneOf: [{ required: ["tool"] }, { required: ["method"] }],
+  };
   profile.secrets = {
     ...profile.secrets,
     additionalProperties: { anyOf: [{ type: "string" }, reference("secret")] },

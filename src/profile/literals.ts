@@ -50,6 +50,15 @@ function adviceForArgument(name: string): string {
   return `\`mcp-run secrets set local:${name}\`, and under \`secrets:\` the line \`${name}: local:${name}\`; for a server that takes it only as an argument, also \`secretsInArgs: [${name}]\` and \`{{${name}}}\` here`;
 }
 
+/** A text in the request of a probe, by the key that it stands under. */
+export function checkProbeText(text: string, path: DocumentPath, context: Context): void {
+  const advice = "a request that needs no credential: the server has its secrets already";
+  const name = String(path.findLast((step) => typeof step === "string"));
+  const literal = literalPart(text);
+  if (!checkForm(literal, `\`${name}\``, path, advice, context))
+    checkNamed(literal, variableName(name), `\`${name}\``, path, advice, context);
+}
+
 /** A setting of a provider: ids and hosts look random there, so only known forms count. */
 export function checkSetting(text: string, path: DocumentPath, context: Context): void {
   const name = variableFor(String(path.at(-1) ?? ""));
@@ -108,9 +117,14 @@ function checkNamed(
 
 /** `--api-key` is best kept as API_KEY. */
 function variableFor(flag: string | undefined): string {
-  const name = (flag ?? "")
+  const name = variableName(flag ?? "");
+  return /^[A-Z_]/.test(name) && namesOnlyCredentials(name) ? name : "API_TOKEN";
+}
+
+/** `apiKey` and `api-key` as a variable would be written: API_KEY. */
+function variableName(name: string): string {
+  return name
     .replace(/([a-z])([A-Z])/g, "$1_$2")
     .replace(/\W/g, "_")
     .toUpperCase();
-  return /^[A-Z_]/.test(name) && namesOnlyCredentials(name) ? name : "API_TOKEN";
 }

@@ -1,6 +1,6 @@
 /**
  * A profile's own keys over `defaults`. Mappings (`env`, `secrets`, …) are merged key by key; anything else
- * that the profile says replaces the default. Every part still knows where in the document it stands.
+ * that the profile says replaces the default, and so does a `probe`, which is one request. Every part still knows where in the document it stands.
  */
 import type { DocumentPath, Findings } from "./findings.ts";
 import { isMapping, type ProfileFile, type RawBody } from "./profile-file.ts";
@@ -28,7 +28,7 @@ export function mergedBody(file: ProfileFile, raw: RawBody, findings: Findings):
   const merged: Record<string, unknown> = { ...defaults };
   for (const [key, value] of Object.entries(own)) {
     const base = merged[key];
-    merged[key] = isMapping(base) && isMapping(value) ? { ...base, ...value } : value;
+    merged[key] = key !== "probe" && isMapping(base) && isMapping(value) ? { ...base, ...value } : value;
   }
   return {
     body: merged as ProfileBody,

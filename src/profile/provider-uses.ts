@@ -11,6 +11,7 @@ import type { ProviderEntry, Ref } from "../secrets/spec.ts";
 import { type Compilation, expanded } from "./compilation.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkSetting } from "./literals.ts";
+import { mapLeaves } from "./map-leaves.ts";
 import { LATER_PROVIDER_TYPES } from "./schema.ts";
 import { findingsOfIssues, notYetSupported } from "./schema-findings.ts";
 import { keysAt } from "./schema-keys.ts";
@@ -187,10 +188,5 @@ function mapTexts(
   path: DocumentPath,
   replace: (text: string, path: DocumentPath) => string,
 ): unknown {
-  if (typeof value === "string") return replace(value, path);
-  if (Array.isArray(value)) return value.map((item, index) => mapTexts(item, [...path, index], replace));
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, mapTexts(item, [...path, key], replace)]),
-  );
+  return mapLeaves(value, path, (leaf, at) => (typeof leaf === "string" ? replace(leaf, at) : leaf));
 }

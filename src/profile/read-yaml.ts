@@ -28,6 +28,9 @@ const CORE_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$
 /** The parser's stack holds, besides the collections, the document and the scalar that is being read. */
 const STACK_BESIDES_COLLECTIONS = 2;
 
+/** What a cron line without quotes is taken for. */
+const QUOTES_FOR_STAR = "quotes around it, if it is a text that begins with `*`";
+
 /** The first thing that is wrong with the text, or undefined when `document` is there. */
 export type ReadYaml =
   | { readonly document: YamlDocument; readonly problem?: undefined }
@@ -64,7 +67,11 @@ function compose(source: string): Document.Parsed {
   }
   const document = first as Document.Parsed;
   const [error] = document.errors;
-  if (error) throw new Refusal(error.pos[0], error.pos[1], `not valid YAML: ${lowerFirst(error.message)}`);
+  if (error) {
+    const [start, end] = error.pos;
+    const hint = /alias/i.test(error.message) ? QUOTES_FOR_STAR : undefined;
+    throw new Refusal(start, end, `not valid YAML: ${lowerFirst(error.message)}`, hint);
+  }
   const [warning] = document.warnings;
   if (warning) throw new Refusal(warning.pos[0], warning.pos[1], lowerFirst(warning.message));
   if (document.directives.yaml.version !== "1.2")
@@ -130,7 +137,9 @@ class Walk {
 
   #plainAlias(node: Node, name: string, start: number, end: number, depth: number): unknown {
     const target = this.#anchors.get(name);
-    if (!target) throw new Refusal(start, end, "an alias whose anchor does not stand before it");
+    if (!target) {
+      throw new Refusal(start, end, "an alias whose anchor does not stand before it", QUOTES_FOR_STAR);
+    }
     if (this.#open.includes(target)) throw new Refusal(start, end, "an alias inside its own anchor");
     this.#aliases++;
     this.targets.set(node, target);

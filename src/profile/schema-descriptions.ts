@@ -25,13 +25,39 @@ export const PROFILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
   fetchTimeout: "How long a backend may take to answer; 10s by default.",
   maxLine: "The longest line that is relayed; 64MiB by default.",
   scrub: "How secret values in the server's output are treated. On stderr they are always scrubbed.",
-  onCrash: "What happens when the server ends by itself.",
+  onCrash:
+    "What happens when the server ends by itself after its first answer: restart (the default), or exit with its code.",
   cache:
     "Keeps the last good secrets, encrypted, for a backend out of reach, and serves them for at most maxAge. off by default.",
-  refresh: "Not yet supported.",
-  probe: "Not yet supported.",
+  refresh:
+    "When the secrets are looked at again, besides before a lease or a value ends, and what a change leads to.",
+  probe:
+    "A request that a new server must answer well before it serves, so that a new key is known to work: a tool, or a method.",
   rotate: "Not yet supported.",
   audit: "Not yet supported.",
+};
+
+export const REFRESH_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  every:
+    "How often, 1s to 365d, give or take a tenth. Values with a lease or an expiry follow those. Beside cron, whichever comes first.",
+  cron: "At these times: five fields (minute, hour, day, month, weekday), or six with seconds in front.",
+  timezone: "The IANA name of cron's time zone; the machine's own by default.",
+  restart:
+    "How a new server takes over: overlap (the default), sequential for one that can't run twice, never to only report.",
+  drain: "How long the old server may take to finish its requests, 0s to 24h; 10m by default.",
+  signal: "Sent instead of a restart where all that changed is delivered by file. Not on Windows.",
+};
+
+export const PROBE_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  tool: "The tool that is called. It should only read, and need the secret for it.",
+  arguments: "Its arguments; none by default.",
+  method: "Another request, instead of a tool.",
+  params: "Its params; none by default.",
+};
+
+export const SCRUB_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  stdout:
+    "A secret in a message to the client: warn (the default) reports it, redact masks it, off does not look.",
 };
 
 export const SECRET_DESCRIPTIONS: Readonly<Record<string, string>> = {

@@ -2,7 +2,6 @@
 import type * as z from "zod/mini";
 import { nearest } from "../nearest.ts";
 import type { DocumentPath, Finding } from "./findings.ts";
-import { LATER_VALUES } from "./schema.ts";
 import { keysAt } from "./schema-keys.ts";
 import { formatMessage, isQuantity, nameOf, quantityMessage, sentence, wanted } from "./wording.ts";
 
@@ -69,8 +68,6 @@ function findingsOf(issue: Issue, path: DocumentPath, context: IssueContext): re
           },
         ];
       }
-      const isLater = LATER_VALUES[String(place.at(-1))]?.some((value) => value === received);
-      if (isLater) return [notYetSupported(`${name}: ${received}`, { path: place })];
       const choices = issue.values.map((value) => `\`${String(value)}\``).join(", ");
       const near = typeof received === "string" ? nearest(received, issue.values.map(String)) : undefined;
       return [

@@ -44,6 +44,26 @@ export const secretsFromSchema = z.looseObject({
   optional: z.optional(flag),
 });
 
+/** Looking for changed secrets, and what a change leads to. */
+export const refreshSchema = z.strictObject({
+  every: z.optional(duration),
+  cron: z.optional(nonEmpty),
+  timezone: z.optional(nonEmpty),
+  restart: z.optional(z.enum(["overlap", "sequential", "never"])),
+  drain: z.optional(duration),
+  signal: z.optional(z.enum(["SIGHUP", "SIGUSR1", "SIGUSR2"])),
+});
+
+/** A tool with its arguments, or another request with its params. */
+export const probeSchema = z.strictObject({
+  tool: z.optional(nonEmpty),
+  arguments: z.optional(z.record(text, z.unknown())),
+  method: z.optional(nonEmpty),
+  params: z.optional(z.record(text, z.unknown())),
+});
+
+export const scrubSchema = z.strictObject({ stdout: z.optional(z.enum(["off", "warn", "redact"])) });
+
 const bodyShape = {
   description: z.optional(text),
   command: z.optional(nonEmpty),
@@ -57,11 +77,11 @@ const bodyShape = {
   stopGrace: z.optional(duration),
   fetchTimeout: z.optional(duration),
   maxLine: z.optional(size),
-  scrub: z.optional(z.strictObject({ stdout: z.optional(z.literal("off")) })),
-  onCrash: z.optional(z.literal("exit")),
+  scrub: z.optional(scrubSchema),
+  onCrash: z.optional(z.enum(["restart", "exit"])),
   cache: z.optional(z.union([z.literal("off"), z.strictObject({ maxAge: duration })])),
-  refresh: later,
-  probe: later,
+  refresh: z.optional(refreshSchema),
+  probe: z.optional(probeSchema),
   rotate: later,
   audit: later,
 };
@@ -88,12 +108,6 @@ export const oneProfileFileSchema = z.strictObject({
   providers: z.optional(providersSchema),
   fleet: later,
 });
-
-/** Values that a later version will take, by the key that they stand under. */
-export const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
-  stdout: ["warn", "redact"],
-  onCrash: ["restart"],
-};
 
 /** Provider types that a later version will have. */
 export const LATER_PROVIDER_TYPES: readonly string[] = ["oauth"];

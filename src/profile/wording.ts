@@ -14,12 +14,18 @@ export function formatMessage(
 }
 
 export function isQuantity(place: DocumentPath): boolean {
-  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge"].includes(String(place.at(-1)));
+  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge", "every", "drain"].includes(String(place.at(-1)));
 }
+
+const EXAMPLES: Readonly<Record<string, string>> = {
+  maxAge: "`24h` or `7d`",
+  every: "`15m` or `1h`",
+  drain: "`10m` or `90s`",
+};
 
 export function quantityMessage(name: string, place: DocumentPath): { message: string; hint: string } {
   if (place.at(-1) === "maxLine") return { message: `${name} must be a size with its unit`, hint: "`64MiB`" };
-  const hint = place.at(-1) === "maxAge" ? "`24h` or `7d`" : "`1500ms`, `10s` or `2m`";
+  const hint = EXAMPLES[String(place.at(-1))] ?? "`1500ms`, `10s` or `2m`";
   return { message: `${name} must be a duration with its unit`, hint };
 }
 

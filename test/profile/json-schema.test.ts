@@ -13,8 +13,13 @@ import { profileJsonSchema } from "../../src/profile/json-schema.ts";
 import type { ProviderKind } from "../../src/secrets/provider.ts";
 import { safeKind } from "./room.ts";
 
+interface Property {
+  description?: string;
+  not?: object;
+  properties?: Record<string, Property>;
+}
 interface Definition {
-  properties: Record<string, { description?: string; not?: object }>;
+  properties: Record<string, Property>;
 }
 interface Document {
   definitions: Record<string, Definition>;
@@ -48,12 +53,18 @@ describe("the JSON Schema", () => {
       for (const [key, { description }] of Object.entries(definitions[name]?.properties ?? {}))
         expect(description, `${name}.${key}`).toMatch(/^[A-Z].*\.$/);
     }
+    for (const name of ["refresh", "probe", "scrub"]) {
+      const inner = definitions.profile?.properties[name]?.properties ?? {};
+      expect(Object.keys(inner)).not.toEqual([]);
+      for (const [key, { description }] of Object.entries(inner))
+        expect(description, `${name}.${key}`).toMatch(/^[A-Z].*\.$/);
+    }
   });
 
   it("refuses the keys of later versions", () => {
     const { definitions } = profileJsonSchema([]) as Document;
 
-    for (const key of ["refresh", "probe", "rotate", "audit"])
+    for (const key of ["rotate", "audit"])
       expect(definitions.profile?.properties[key]).toEqual({ not: {}, description: "Not yet supported." });
   });
 

@@ -35,6 +35,8 @@ profiles:
     stopGrace: 2.5s
     fetchTimeout: 30s
     maxLine: 1MiB
+    refresh: { every: 15m, cron: "0 3 * * *", timezone: Europe/Berlin, restart: sequential, drain: 90s, signal: SIGHUP }
+    probe: { tool: get_me, arguments: { deep: [1, { user: true }] } }
     scrub: { stdout: off }
     onCrash: exit
 `);
@@ -134,6 +136,16 @@ profiles:
       stopGraceMs: 2_500,
       fetchTimeoutMs: 30_000,
       maxLineBytes: 2 ** 20,
+      refresh: {
+        everyMs: 900_000,
+        cron: { line: "0 3 * * *", timezone: "Europe/Berlin" },
+        restart: "sequential",
+        drainMs: 90_000,
+        signal: "SIGHUP",
+      },
+      probe: { tool: "get_me", arguments: { deep: [1, { user: true }] } },
+      onCrash: "exit",
+      stdout: "off",
       variablesUsed: ["API_HOST", "STAGE"],
       providers: [
         [
@@ -162,7 +174,11 @@ profiles:
       stopGraceMs: 1_500,
       fetchTimeoutMs: 10_000,
       maxLineBytes: 64 * 2 ** 20,
+      refresh: { restart: "overlap", drainMs: 600_000 },
+      onCrash: "restart",
+      stdout: "warn",
     });
+    expect(profile).not.toHaveProperty("probe");
     expect(profile.cwd).toBeUndefined();
   });
 
