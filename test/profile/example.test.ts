@@ -47,7 +47,7 @@ describe("mcp-run.example.yaml", () => {
 
   it("loads with the line that is left out for Windows", async () => {
     const { request, write } = room({ kinds });
-    const configFile = write("example.yaml", TEXT.replace(/^# (?= {5}signal:)/m, "  "));
+    const configFile = write("example.yaml", TEXT.replace(/^#(?= {5}signal:)/m, " "));
 
     const { profile } = await loadProfile("database", { ...request, configFile });
 
