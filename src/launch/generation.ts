@@ -88,6 +88,11 @@ export class Generation {
     this.#stopping.tell(event);
   }
 
+  /** Sends it to the program itself, not to its group. False if that has ended. */
+  signalProgram(signal: NodeJS.Signals): boolean {
+    return this.#status === undefined && process.kill(this.pid, signal);
+  }
+
   #terminate(): void {
     if (this.#status) {
       this.#tree.signalAll("SIGTERM");

@@ -1,26 +1,29 @@
 /**
- * One server takes the place of another, under a client that goes on. The new one is started, told what the
- * client has told the old one, and proven; then, in one tick, what is new goes to it.
+ * One server takes the place of another, under a client that goes on. The new one is told what the client has told
+ * the old one, and proven; then, in one tick, what is new goes to it:
  *
- *   overlap:     start next -> replay -> probe -> compare lists -> replay the rest, take over -> old drains -> stop
- *   sequential:  hold -> current drains -> stop -> start next -> replay -> probe -> take over, with what was held
+ *   replay -> probe -> compare lists -> replay the rest, take over
  *
- * Where anything fails before «take over», overlap leaves the current server as it was.
+ * Where anything fails before «take over», nothing has changed for the client. An old server is let go only when it
+ * owes nobody anything, or after its time.
  */
 import { type Clock, type Timer, untilAborted } from "../clock.ts";
 import { changedLists, type ListKind, listChanged } from "../relay/lists.ts";
 import { at, messageOf } from "../relay/message.ts";
-import type { OwnRequestOptions } from "../relay/own-request.ts";
+import { NoAnswerError, type OwnRequestOptions, type ServerLine } from "../relay/own-request.ts";
 import { type Probe, probeServer } from "../relay/probe.ts";
 import { Replay, ReplayError } from "../relay/replay.ts";
 import type { Session } from "../relay/session.ts";
 import type { Running } from "./running.ts";
+import { ReplaceError } from "./serving.ts";
 import type { Switchboard } from "./switchboard.ts";
 
 /** Ms that a new server may take for each answer before it takes over. */
 const ANSWER_MS = 30_000;
 /** Ms for the lists, which only say whether the client has to be told something. */
 const LIST_MS = 5_000;
+/** Ms for which the client's requests are held, to see a server idle; and for which they pass, before the next try. */
+const WINDOW_MS = 5_000;
 
 export interface SuccessionOptions {
   readonly session: Session;
@@ -33,58 +36,135 @@ export interface SuccessionOptions {
 
 export class Succession {
   readonly #options: SuccessionOptions;
+  /** By generation: whoever waits until it is idle. */
   readonly #waiting = new Map<number, () => void>();
+  #letGo: () => void = () => undefined;
 
   constructor(options: SuccessionOptions) {
     this.#options = options;
   }
 
   /**
-   * Makes `next` what the client's server is, and lets it take over. Rejects with ReplayError or NoAnswerError, or
-   * with the reason why the server went; then nothing has changed for the client.
+   * Makes `next` what the client's server is, and lets it take over. Rejects with ReplaceError; then nothing has
+   * changed for the client.
    *
    * @param current the server whose place it takes, if that still runs
+   * @param onTakenOver called in the same tick
    */
   async install(next: Running, current: Running | undefined, onTakenOver: () => void): Promise<void> {
-    const { board, probe, stopped } = this.#options;
+    const { board, probe, session, stopped } = this.#options;
     const replay = new Replay(next.line, this.#ownRequests(ANSWER_MS));
-    try {
+    const prepare = async () => {
       await replay.catchUp();
-      const wrong = probe && (await probeServer(probe, next.line, this.#ownRequests(ANSWER_MS)));
-      if (wrong) throw new ReplayError(wrong);
+      // A client that has not chosen its way yet comes first.
+      if (probe && session.recall.isIntroduced) await this.#prove(probe, next.line);
       const changed = current ? await changedLists(current.line, next.line, this.#ownRequests(LIST_MS)) : [];
+      return changed;
+    };
+    try {
+      const changed = await untilAborted(stopped, prepare());
+      while (!replay.isComplete) await untilAborted(stopped, replay.catchUp());
       // From here to takeOver nothing may be waited for, or the client could say something in between.
-      while (!replay.isComplete) await replay.catchUp();
       stopped.throwIfAborted();
-      if (next.line.gone.aborted) throw next.line.gone.reason;
+      next.line.gone.throwIfAborted();
       board.takeOver(next.number);
       onTakenOver();
       board.tellClient(this.#announce(changed));
+    } catch (error) {
+      throw this.#asReplaceError(error, next.line);
     } finally {
       replay.end();
     }
   }
 
-  /** Waits until a server owes nobody anything, at most `ms`; then answers in its place. */
-  async drain({ number, line }: Running, ms: number, reason: string): Promise<void> {
-    const { session, board, clock, stopped } = this.#options;
-    if (session.isBusy(number)) {
-      const until = AbortSignal.any([stopped, line.gone]);
-      let timer: Timer | undefined;
-      const idleOrLate = new Promise<void>((resolve) => {
-        this.#waiting.set(number, resolve);
-        timer = clock.after(ms, resolve);
-      });
-      await untilAborted(until, idleOrLate).catch(() => undefined);
-      timer?.cancel();
-      this.#waiting.delete(number);
+  /** Proves that a server works. Rejects with ReplaceError. */
+  async prove({ line }: Running): Promise<void> {
+    const { probe, stopped } = this.#options;
+    if (!probe) return;
+    try {
+      await untilAborted(stopped, this.#prove(probe, line));
+    } catch (error) {
+      throw this.#asReplaceError(error, line);
     }
-    if (!stopped.aborted && !line.gone.aborted) board.tellClient(session.abandon(number, reason));
+  }
+
+  /** Waits until a server owes nobody anything, at most `ms`; then answers in its place. */
+  async drain(running: Running, ms: number, reason: string): Promise<void> {
+    await this.#idleWithin(running, ms);
+    this.#abandon(running, reason);
+  }
+
+  /**
+   * The same for the current server, with what is new held from the moment at which it is idle. Since a long piece of
+   * work would have everything else wait, the client's requests are held only now and then; where an idle moment comes
+   * of itself, it is taken. Holds when it resolves, except if the session ends.
+   */
+  async settle(running: Running, ms: number, reason: string): Promise<void> {
+    const { session, board, clock, stopped } = this.#options;
+    const { gone } = running.line;
+    const latest = clock.monotonic() + ms;
+    const windowMs = () => Math.min(WINDOW_MS, Math.max(0, latest - clock.monotonic()));
+    const hold = () => session.hold();
+    this.#letGo = () => {
+      if (!gone.aborted) board.takeOver(running.number);
+    };
+    hold();
+    while (!(await this.#idleWithin(running, windowMs())) && clock.monotonic() < latest) {
+      this.#letGo();
+      await this.#idleWithin(running, windowMs(), hold);
+      if (!stopped.aborted) hold();
+    }
+    this.#abandon(running, reason);
+    this.#letGo = () => undefined;
+  }
+
+  /** No server is to take over any more: what is held for one that was to come goes to the one that is there. */
+  release(): void {
+    this.#letGo();
+    this.#letGo = () => undefined;
   }
 
   /** To be told when a server owes nobody anything. */
   idle(number: number): void {
     this.#waiting.get(number)?.();
+  }
+
+  /** False if it is still busy after `ms`; true also if it has gone, or the session ends. */
+  async #idleWithin({ number, line }: Running, ms: number, onIdle?: () => void): Promise<boolean> {
+    const { session, clock, stopped } = this.#options;
+    if (!session.isBusy(number)) return true;
+    const until = AbortSignal.any([stopped, line.gone]);
+    let timer: Timer | undefined;
+    const idleOrLate = new Promise<boolean>((resolve) => {
+      this.#waiting.set(number, () => {
+        onIdle?.();
+        resolve(true);
+      });
+      timer = clock.after(ms, () => resolve(false));
+    });
+    const isIdle = await untilAborted(until, idleOrLate).catch(() => true);
+    timer?.cancel();
+    this.#waiting.delete(number);
+    return isIdle;
+  }
+
+  #abandon({ number, line }: Running, reason: string): void {
+    const { session, board, stopped } = this.#options;
+    if (!stopped.aborted && !line.gone.aborted) board.tellClient(session.abandon(number, reason));
+  }
+
+  async #prove(probe: Probe, line: ServerLine): Promise<void> {
+    const wrong = await probeServer(probe, line, this.#ownRequests(ANSWER_MS));
+    if (wrong) throw new ReplayError(wrong);
+  }
+
+  /** A bug stays what it is. */
+  #asReplaceError(error: unknown, { gone }: ServerLine): unknown {
+    if (this.#options.stopped.aborted) return new ReplaceError("the session ends");
+    if (gone.aborted && error === gone.reason) return new ReplaceError("it has ended");
+    if (error instanceof ReplayError || error instanceof NoAnswerError)
+      return new ReplaceError(error.message);
+    return error;
   }
 
   #ownRequests(timeoutMs: number): OwnRequestOptions {

@@ -1,7 +1,7 @@
 /**
  * Serves one MCP client for as long as it is there: fetches, starts the server, and has another take its place
  * when its secrets changed or it died. It owns the client's streams and the watchdog; a generation owns one server,
- * the switchboard the lines, the succession the change of servers.
+ * the switchboard the lines, `changes` and `comeback` what happens between two servers.
  *
  *   fetching -> starting -> serving <-> swapping
  *                             |  ^         |
@@ -11,19 +11,21 @@
  * | state       | signal                       | end of stdin, reader gone        | the current server ends          |
  * | ----------- | ---------------------------- | -------------------------------- | -------------------------------- |
  * | fetching    | given up: InterruptedError   | -                                | -                                |
- * | starting    | likewise                     | -                                | -                                |
+ * | starting    | likewise, once it has stopped| -                                | -                                |
  * | serving     | to every server's stop policy| to every server's stop policy    | backing-off, or stopped          |
- * | swapping    | likewise; nobody takes over  | likewise; nobody takes over      | the next one takes over, or both |
+ * | swapping    | likewise; nobody takes over  | likewise; nobody takes over      | the next one takes over, or else |
+ * |             |                              |                                  | backing-off                      |
  * | backing-off | stopped                      | stopped                          | -                                |
  * | stopping    | to every server's stop policy| -                                | last bytes: stopped              |
  */
-import { pause, type Timer } from "../clock.ts";
-import { InterruptedError, McpRunError } from "../errors.ts";
-import type { ClientRequest } from "../relay/ledger.ts";
+import { InterruptedError } from "../errors.ts";
 import { Session } from "../relay/session.ts";
-import { type ExitStatus, exitCodeOf, wordsFor } from "./exit-status.ts";
+import { Changes } from "./changes.ts";
+import { Comeback } from "./comeback.ts";
+import { type ExitStatus, exitCodeOf } from "./exit-status.ts";
 import { type Generation, startGeneration } from "./generation.ts";
-import { RestartPolicy } from "./restart-policy.ts";
+import { HeldWatch } from "./held-watch.ts";
+import type { Helm } from "./helm.ts";
 import type { Running } from "./running.ts";
 import { type Circumstances, debtsOf, type Sequel, sequelOf } from "./sequel.ts";
 import { ReplaceError, type Served, type ServeOptions } from "./serving.ts";
@@ -35,10 +37,6 @@ import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** Ms that the last bytes may take after the server has gone: a client that does not read can't hold us. */
 export const LAST_BYTES_MS = 5000;
-/** Ms that a request waits for a server, while there is none. */
-const HELD_MS = 10_000;
-/** Ms between two looks at the requests that wait. */
-const LOOK_AT_HELD_MS = 500;
 
 type SupervisorState =
   | "fetching"
@@ -57,38 +55,43 @@ export function serve(options: ServeOptions): Promise<Served> {
   return new Supervisor(options).run();
 }
 
-const RESTARTED = "server restarted";
-
 /** What a server leaves behind. */
 type LastWords = Pick<Served, "status" | "unanswered" | "tornBytes" | "flushed">;
 type Ending = LastWords & Pick<Served, "endedByItself">;
 
-class Supervisor {
+class Supervisor implements Helm {
   readonly #options: ServeOptions;
   readonly #session: Session;
   readonly #board: Switchboard;
   readonly #succession: Succession;
-  readonly #policy = new RestartPolicy();
+  readonly #changes: Changes;
+  readonly #comeback: Comeback;
+  readonly #heldWatch: HeldWatch;
   readonly #living = new Set<Running>();
   /** Aborted: a signal came, the client has gone, or nothing more is to be started. */
   readonly #stopped = new AbortController();
   readonly #ended: Promise<Ending>;
   #end: (ending: Ending) => void = () => undefined;
+  #fail: (bug: unknown) => void = () => undefined;
   #state: SupervisorState = "fetching";
   #count = 0;
   #current: Running | undefined;
+  /** Of the server that was current last. */
+  #last: LastWords | undefined;
   #watchdog: Watchdog | undefined;
-  #lastChange: Promise<void> = Promise.resolve();
   #hasRetried = false;
 
   constructor(options: ServeOptions) {
-    const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe } = options;
+    const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe, swap, platform } = options;
     this.#options = options;
-    this.#session = new Session({ onIdle: (number) => this.#idle(number), now: () => clock.monotonic() });
-    const session = this.#session;
+    const session = new Session({
+      onIdle: (number) => this.#idle(number),
+      now: () => clock.monotonic(),
+      onIntroduced: () => this.#changes.look(),
+    });
     const warn = (message: string) => this.#warn(message);
-    const onReaderGone = () => this.#tellAll({ type: "reader-gone" });
-    this.#board = new Switchboard({
+    const onReaderGone = () => this.#clientGone(() => ({ type: "reader-gone" }));
+    const board = new Switchboard({
       session,
       stdin,
       stdout,
@@ -99,11 +102,38 @@ class Supervisor {
       warn,
       onReaderGone,
     });
-    const stopped = this.#stopped.signal;
-    this.#succession = new Succession({ session, board: this.#board, clock, probe, stopped });
-    this.#ended = new Promise((resolve) => {
-      this.#end = resolve;
+    this.#session = session;
+    this.#board = board;
+    const succession = new Succession({ session, board, clock, probe, stopped: this.stopped });
+    this.#succession = succession;
+    this.#heldWatch = new HeldWatch(clock, session, (lines) => board.tellClient(lines));
+    this.#changes = new Changes({
+      helm: this,
+      succession,
+      recall: session.recall,
+      swap,
+      hasProbe: probe !== undefined,
+      platform,
+      onBegin: () => this.#enter("swapping"),
+      onFailed: () => this.#changeFailed(),
     });
+    this.#comeback = new Comeback({ helm: this, prepare: options.prepare, clock, warn });
+    this.#ended = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+  }
+
+  get current(): Running | undefined {
+    return this.#current;
+  }
+
+  get stopped(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
+  get nextNumber(): number {
+    return this.#count + 1;
   }
 
   async run(): Promise<Served> {
@@ -113,7 +143,7 @@ class Supervisor {
       this.#watchdog = this.#startWatchdog();
       try {
         this.#state = "starting";
-        return await this.#serve(await this.#start(plan));
+        return await this.#serve(await this.#startFirst(plan));
       } finally {
         this.#watchdog.dismiss();
       }
@@ -123,11 +153,11 @@ class Supervisor {
   }
 
   async #fetch(): Promise<LaunchPlan> {
-    const { signal } = this.#stopped;
-    const plan = await this.#options.prepare(signal, "first");
-    if (signal.aborted) {
+    const { stopped } = this;
+    const plan = await this.#options.prepare(stopped, "first");
+    if (stopped.aborted) {
       await plan.release?.();
-      throw signal.reason;
+      throw stopped.reason;
     }
     return plan;
   }
@@ -138,27 +168,52 @@ class Supervisor {
     return startWatchdog({ platform, onMissing: () => this.#warn(message) });
   }
 
+  async #startFirst(plan: LaunchPlan): Promise<Running> {
+    const first = await this.#spawn(plan);
+    if (!this.stopped.aborted) return first;
+    this.#dismiss(first);
+    await first.ended;
+    throw this.stopped.reason;
+  }
+
   async #serve(first: Running): Promise<Served> {
     const { onStarted, stdout } = this.#options;
-    this.#current = first;
     this.#state = "serving";
+    this.#takenOver(first);
     this.#board.takeOver(first.number);
+    const changes = this.#changes;
     const stopChanging = onStarted?.(first.generation.pid, {
-      ready: () => this.#lastChange,
-      replace: (plan) => this.#replace(plan),
-      signal: () => Promise.reject(new ReplaceError("not yet")),
+      ready: () => changes.ready(),
+      replace: (plan) => changes.replace(plan),
+      signal: (name) => changes.signal(name),
     });
     const fromClient = this.#readClient();
-    const { endedByItself, ...ending } = await this.#ended;
-    stopChanging?.();
+    try {
+      const { endedByItself, ...ending } = await this.#ended;
+      stopChanging?.();
+      await this.#closeDown(fromClient);
+      const flushed = ending.flushed && (stdout.isFlushed || stdout.isClosed);
+      const { hasAnswered } = this.#session;
+      return { ...ending, exitCode: exitCodeOf(ending.status), endedByItself, hasAnswered, flushed };
+    } catch (bug) {
+      stopChanging?.();
+      await this.#closeDown(fromClient);
+      throw bug;
+    }
+  }
+
+  /** Nothing is started any more; whoever still finishes his work may do so within the times of a stop. */
+  async #closeDown(fromClient: Promise<void>): Promise<void> {
     this.#state = "stopped";
+    this.#stopped.abort(new Error("the session has ended"));
+    this.#heldWatch.end();
     this.#board.stopReading();
     await fromClient;
-    for (const { generation } of this.#living) generation.tell({ type: "signal", signal: "SIGTERM" });
+    for (const { number, generation } of this.#living) {
+      generation.tell({ type: "stdin-ended", unanswered: this.#session.unanswered(number).length });
+    }
+    await this.#changes.over();
     await Promise.all([...this.#living].map(({ ended }) => ended));
-    const flushed = ending.flushed && (stdout.isFlushed || stdout.isClosed);
-    const { hasAnswered } = this.#session;
-    return { ...ending, exitCode: exitCodeOf(ending.status), endedByItself, hasAnswered, flushed };
   }
 
   async #readClient(): Promise<void> {
@@ -174,8 +229,42 @@ class Supervisor {
     ended();
   }
 
+  async start(plan: LaunchPlan): Promise<Running> {
+    if (this.stopped.aborted) {
+      await plan.release?.();
+      throw new ReplaceError("the session ends");
+    }
+    const running = await this.#spawn(plan);
+    if (!this.stopped.aborted) return running;
+    this.#dismiss(running);
+    await running.ended;
+    throw new ReplaceError("the session ends");
+  }
+
+  async install(next: Running, reason: "replaced" | "restarted"): Promise<void> {
+    try {
+      await this.#succession.install(next, this.#current, () => this.#takenOver(next));
+    } catch (error) {
+      this.#dismiss(next);
+      throw error;
+    }
+    this.#options.onReplaced?.(next.generation.pid, next.number, reason);
+  }
+
+  #takenOver(running: Running): void {
+    this.#current = running;
+    this.#heldWatch.end();
+    this.#enter("serving");
+    this.#changes.look();
+  }
+
+  #dismiss(running: Running): void {
+    running.isDismissed = true;
+    running.generation.tell({ type: "signal", signal: "SIGTERM" });
+  }
+
   /** Throws as startGeneration does. */
-  async #start(plan: LaunchPlan): Promise<Running> {
+  async #spawn(plan: LaunchPlan): Promise<Running> {
     const { platform, uid, clock, runFolder, stopGraceMs } = this.#options;
     const watchdog = this.#watchdog;
     if (!watchdog) throw new Error("a server needs a watchdog");
@@ -199,28 +288,31 @@ class Supervisor {
 
   async #serverEnded(running: Running, status: ExitStatus): Promise<ExitStatus> {
     const { number } = running;
-    const isCurrent = running === this.#current;
+    if (running === this.#current) this.#heldWatch.begin();
     const timer = this.#options.clock.after(LAST_BYTES_MS, () => this.#board.cut(number));
+    let last: LastWords = { status, tornBytes: 0, flushed: true, unanswered: [] };
     let sequel: Sequel = { type: "none" };
-    let unanswered: readonly ClientRequest[] = [];
     const { tornBytes, flushed } = await this.#board.detach(number, () => {
-      if (isCurrent) sequel = sequelOf(this.#session, number, this.#circumstances(running));
-      const debts = debtsOf(this.#session, number, sequel, this.#count + 1);
-      unanswered = debts.unanswered;
-      return debts.lines;
+      // Only now: while it was heard to its last word, another may have taken over.
+      if (running === this.#current) {
+        sequel = sequelOf(this.#session, number, this.#circumstances(running));
+        this.#current = undefined;
+        this.#last = last;
+      }
+      const { lines, unanswered } = debtsOf(this.#session, number, sequel, Math.max(this.#count, number + 1));
+      last = { ...last, unanswered };
+      return lines;
     });
     timer.cancel();
     this.#living.delete(running);
     if (tornBytes > 0) this.#warn(`the server's last line had no end: ${tornBytes} bytes were dropped`);
-    if (!isCurrent) return status;
-    this.#current = undefined;
-    this.#follow(sequel, running, { status, tornBytes, flushed, unanswered });
+    this.#follow(sequel, running, { ...last, tornBytes, flushed });
     return status;
   }
 
   #circumstances({ isDismissed }: Running): Circumstances {
     return {
-      isStopped: this.#stopped.signal.aborted,
+      isStopped: this.stopped.aborted,
       isBeingReplaced: isDismissed || this.#state === "swapping",
       mayRestart: this.#options.onCrash === "restart",
       mayRetry: !this.#hasRetried,
@@ -232,137 +324,25 @@ class Supervisor {
     if (sequel.type === "retry") {
       this.#hasRetried = true;
       this.#warn("the server ended at the probe of a newer client, and is started again for an older one");
-      void this.#comeBack(last, 0);
+      this.#comeBack(last, undefined);
     }
-    if (sequel.type === "restart") {
-      const livedMs = this.#options.clock.monotonic() - startedAt;
-      void this.#comeBack(last, this.#policy.died(livedMs, true) ?? 0);
-    }
+    if (sequel.type === "restart") this.#comeBack(last, this.#options.clock.monotonic() - startedAt);
   }
 
-  /** Starts a server in the place of one that has gone, until one takes over or the policy gives up. Never rejects. */
-  async #comeBack(last: LastWords, firstDelayMs: number): Promise<void> {
-    const { clock, prepare } = this.#options;
-    const { signal } = this.#stopped;
-    let delayMs: number | undefined = firstDelayMs;
-    let ending = last;
-    this.#state = "backing-off";
-    const stopWatching = this.#watchHeld();
-    while (delayMs !== undefined) {
-      const [wait, number]: [number, number] = [delayMs, this.#count + 1];
-      if (wait > 0)
-        this.#warn(
-          `the server ended (${wordsFor(ending.status)}); generation ${number} starts in ${wait} ms`,
-        );
-      try {
-        await pause(clock, wait, signal);
-        const next = await this.#start(await prepare(signal, "restart"));
-        const installed = await this.#install(next, undefined);
-        if (installed === undefined) break;
-        ending = { ...ending, status: await next.ended };
-        this.#warn(`generation ${number} could not take over: ${installed}`);
-      } catch (error) {
-        if (signal.aborted) break;
-        if (!(error instanceof McpRunError)) throw error;
-        this.#warn(`generation ${number} could not be started: ${error.message}`);
-      }
-      delayMs = this.#policy.died(0, false);
-    }
-    stopWatching();
-    if (this.#current) return;
-    this.#board.tellClient(this.#session.refuseHeld("the server has ended"));
-    this.#end({ ...ending, endedByItself: !signal.aborted });
+  /** @param livedMs as Comeback.after takes it */
+  #comeBack(last: LastWords, livedMs: number | undefined): void {
+    this.#enter("backing-off");
+    this.#comeback.after(last.status, livedMs).then((status) => {
+      if (!status) return;
+      this.#board.tellClient(this.#session.refuseHeld("the server has ended"));
+      this.#end({ ...last, status, endedByItself: !this.stopped.aborted });
+    }, this.#fail);
   }
 
-  /** Undefined once it has taken over; else why not, and it is being stopped. */
-  async #install(next: Running, current: Running | undefined): Promise<string | undefined> {
-    try {
-      await this.#succession.install(next, current, () => {
-        this.#current = next;
-        this.#state = "serving";
-      });
-    } catch (error) {
-      next.isDismissed = true;
-      next.generation.tell({ type: "signal", signal: "SIGTERM" });
-      return error instanceof Error ? error.message : "it was stopped";
-    }
-    this.#policy.cameUp();
-    this.#options.onReplaced?.(next.generation.pid, next.number, current ? "replaced" : "restarted");
-    return undefined;
-  }
-
-  async #replace(plan: LaunchPlan): Promise<void> {
-    const before = this.#lastChange;
-    let done: () => void = () => undefined;
-    this.#lastChange = new Promise((resolve) => {
-      done = resolve;
-    });
-    await before;
-    try {
-      const old = await this.#change(plan);
-      void this.#retire(old).finally(done);
-    } catch (error) {
-      done();
-      throw error;
-    }
-  }
-
-  /** Resolves with the server that has lost its place, if it still runs. */
-  async #change(plan: LaunchPlan): Promise<Running | undefined> {
-    const { swap } = this.#options;
-    const old = this.#current;
-    if (!old || !swap || this.#stopped.signal.aborted || !this.#session.recall.isIntroduced) {
-      await plan.release?.();
-      throw new ReplaceError(old ? "the client has not introduced itself yet" : "no server runs now");
-    }
-    this.#state = "swapping";
-    if (swap.mode === "sequential") {
-      // It can't run twice: what is new waits until the old one has gone and the next has come.
-      this.#session.hold();
-      await this.#retire(old);
-    }
-    const failure = await this.#startAndInstall(plan, swap.mode === "overlap" ? old : undefined);
-    if (failure === undefined) return swap.mode === "overlap" ? old : undefined;
-    // Without a server the next start is for whoever comes: secrets and all are put together anew.
-    if (this.#current) this.#state = "serving";
-    else
-      void this.#comeBack(
-        { status: { type: "exited", code: 1 }, tornBytes: 0, flushed: true, unanswered: [] },
-        0,
-      );
-    throw new ReplaceError(failure);
-  }
-
-  async #startAndInstall(plan: LaunchPlan, current: Running | undefined): Promise<string | undefined> {
-    try {
-      return await this.#install(await this.#start(plan), current);
-    } catch (error) {
-      if (error instanceof McpRunError) return error.message;
-      throw error;
-    }
-  }
-
-  /** Lets a server that has lost its place finish its work, and stops it. */
-  async #retire(old: Running | undefined): Promise<void> {
-    const { swap } = this.#options;
-    if (!old || !swap) return;
-    old.isDismissed = true;
-    await this.#succession.drain(old, swap.drainMs, RESTARTED);
-    old.generation.tell({ type: "stdin-ended", unanswered: 0 });
-    await old.ended;
-  }
-
-  /** Answers requests that have waited too long for a server; what is returned ends it. */
-  #watchHeld(): () => void {
-    const { clock } = this.#options;
-    let timer: Timer | undefined;
-    const look = () => {
-      const since = clock.monotonic() - HELD_MS;
-      this.#board.tellClient(this.#session.refuseHeld("the server is being restarted", since));
-      timer = clock.after(LOOK_AT_HELD_MS, look);
-    };
-    look();
-    return () => timer?.cancel();
+  #changeFailed(): void {
+    if (this.#current) this.#enter("serving");
+    // It went while it was to be replaced. What comes in its place is put together anew, secrets and all.
+    else if (this.#last) this.#comeBack(this.#last, undefined);
   }
 
   #idle(number: number): void {
@@ -379,20 +359,27 @@ class Supervisor {
   }
 
   #clientEnded(): void {
-    const event = ({ number }: Running) =>
-      ({ type: "stdin-ended", unanswered: this.#session.unanswered(number).length }) as const;
+    this.#clientGone(({ number }) => ({
+      type: "stdin-ended",
+      unanswered: this.#session.unanswered(number).length,
+    }));
+  }
+
+  #clientGone(event: (running: Running) => Parameters<Generation["tell"]>[0]): void {
     this.#stop(new Error("the client has gone"), event);
   }
 
   /** Nothing is started any more, and every server is told. */
   #stop(reason: Error, event: (running: Running) => Parameters<Generation["tell"]>[0]): void {
-    if (this.#state === "serving" || this.#state === "swapping") this.#state = "stopping";
+    this.#enter("stopping");
     this.#stopped.abort(reason);
+    this.#succession.release();
     for (const running of this.#living) running.generation.tell(event(running));
   }
 
-  #tellAll(event: Parameters<Generation["tell"]>[0]): void {
-    this.#stop(new Error("the client has gone"), () => event);
+  /** There is no way back from the end. */
+  #enter(state: "serving" | "swapping" | "backing-off" | "stopping"): void {
+    if (!this.stopped.aborted) this.#state = state;
   }
 
   #warn(message: string): void {
