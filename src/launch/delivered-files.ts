@@ -3,7 +3,7 @@
  * In memory where /run/user/UID is a tmpfs, else beside our sockets. The folder goes with its generation;
  * what a crash has left goes at the next start.
  */
-import { statfsSync, statSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
@@ -16,6 +16,11 @@ const TMPFS = 0x01021994;
 export interface DeliveredFiles {
   /** NAME_FILE and the path, for each secret. */
   readonly env: Environment;
+  /**
+   * Puts other values into the files of these secrets, at the same paths: who reads one finds the old value or the
+   * new one. Throws McpRunError `access-denied`; then no value is half written. A secret without a file is a bug.
+   */
+  rewrite(secrets: ReadonlyMap<string, Secret>): void;
   /** May be called twice. */
   remove(): void;
 }
@@ -34,24 +39,64 @@ export interface FilePlace {
 export function deliverFiles(secrets: ReadonlyMap<string, Secret>, place: FilePlace): DeliveredFiles {
   const base = baseFolder(place);
   removeStaleFolders(base, place.platform);
-  if (secrets.size === 0) return { env: {}, remove: () => undefined };
+  if (secrets.size === 0) return { env: {}, rewrite: refuseUnknown({}), remove: () => undefined };
   const folder = makeOwnFolder(base, place.platform, place.uid);
   const env: Record<string, string> = {};
   try {
     for (const [name, secret] of secrets) {
       const path = join(folder, encodeURIComponent(name));
-      writeFileSync(path, secret.reveal(), { mode: 0o600, flag: "wx" });
+      writeNew(path, secret);
       env[`${name}_FILE`] = path;
     }
   } catch (error) {
     removeOwnFolder(folder);
-    const reason = systemErrorCode(error);
-    if (reason === undefined) throw error;
-    throw new McpRunError("access-denied", `Cannot write secrets to files in ${base}: ${reason}`, {
-      hint: "`deliver: env`, or to make room there",
-    });
+    throw explained(error, base);
   }
-  return { env, remove: () => removeOwnFolder(folder) };
+  const check = refuseUnknown(env);
+  const rewrite = (changed: ReadonlyMap<string, Secret>) => {
+    check(changed);
+    replaceFiles(folder, base, changed);
+  };
+  return { env, rewrite, remove: () => removeOwnFolder(folder) };
+}
+
+/** All are written before the first is put in place: what can fail for want of room fails with nothing changed. */
+function replaceFiles(folder: string, base: string, secrets: ReadonlyMap<string, Secret>): void {
+  const written: { readonly path: string; readonly next: string }[] = [];
+  try {
+    for (const [name, secret] of secrets) {
+      const path = join(folder, encodeURIComponent(name));
+      // No secret's own file has this name: a `%` in those is followed by two digits.
+      const next = join(folder, `%next-${written.length}`);
+      written.push({ path, next });
+      writeNew(next, secret);
+    }
+    for (const { path, next } of written) renameSync(next, path);
+  } catch (error) {
+    for (const { next } of written) rmSync(next, { force: true, recursive: true });
+    throw explained(error, base);
+  }
+}
+
+function writeNew(path: string, secret: Secret): void {
+  writeFileSync(path, secret.reveal(), { mode: 0o600, flag: "wx" });
+}
+
+function refuseUnknown(env: Environment): (secrets: ReadonlyMap<string, Secret>) => void {
+  return (secrets) => {
+    for (const name of secrets.keys()) {
+      if (env[`${name}_FILE`] === undefined) throw new Error(`${name} has no file`);
+    }
+  };
+}
+
+/** What the system refused, in our words; a bug stays what it is. */
+function explained(error: unknown, base: string): unknown {
+  const reason = systemErrorCode(error);
+  if (reason === undefined) return error;
+  return new McpRunError("access-denied", `Cannot write secrets to files in ${base}: ${reason}`, {
+    hint: "`deliver: env`, or to make room there",
+  });
 }
 
 function baseFolder({ platform, uid, runFolder, userRunFolders = "/run/user" }: FilePlace): string {

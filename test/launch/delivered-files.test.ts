@@ -1,5 +1,15 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -57,6 +67,44 @@ describe("secrets that are delivered by file", () => {
 
     expect(() => readFileSync(old.env.OTHER_FILE as string)).toThrow("ENOENT");
     expect(readFileSync(next.env.OTHER_FILE as string, "utf8")).toBe("canary-o");
+  });
+
+  it("get another value at the same path, and whoever has the old file open reads the old one", () => {
+    const { env, rewrite } = deliverFiles(secrets, place);
+    const file = env.TP_API_KEY_FILE as string;
+    const before = openSync(file, "r");
+
+    rewrite(new Map([["TP_API_KEY", new Secret("canary-new")]]));
+
+    expect(readFileSync(file, "utf8")).toBe("canary-new");
+    expect(readFileSync(before, "utf8")).toBe(CANARY);
+    closeSync(before);
+    expect(readFileSync(env.OTHER_FILE as string, "utf8")).toBe("canary-o");
+    expect(readdirSync(dirname(file)).filter((name) => name.includes("next"))).toEqual([]);
+    if (process.platform !== "win32") expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  it("keep their values, all of them, if one of the new ones can't be written", () => {
+    const { env, rewrite } = deliverFiles(secrets, place);
+    const folder = dirname(env.OTHER_FILE as string);
+    // Something stands in the way of the second.
+    mkdirSync(join(folder, "%next-1"));
+
+    const changed = new Map([
+      ["TP_API_KEY", new Secret("canary-new")],
+      ["OTHER", new Secret("canary-other")],
+    ]);
+
+    expect(() => rewrite(changed)).toThrow(expect.objectContaining({ code: "access-denied" }));
+    expect(readFileSync(env.TP_API_KEY_FILE as string, "utf8")).toBe(CANARY);
+    expect(readdirSync(folder)).not.toContain("%next-0");
+  });
+
+  it("can't be rewritten under a name that was not delivered", () => {
+    const { rewrite } = deliverFiles(secrets, place);
+
+    expect(() => rewrite(new Map([["NEW", new Secret("canary-x")]]))).toThrow("NEW has no file");
+    expect(() => deliverFiles(new Map(), place).rewrite(secrets)).toThrow("TP_API_KEY has no file");
   });
 
   it("leave nothing behind if one can't be written", () => {
