@@ -79,7 +79,7 @@ describe("a profile that can't be used", () => {
     ],
     [
       "a key that does nothing yet",
-      "command: node\nsecrets: { T: local:t }\nrefresh: { every: 15m }\n",
+      "command: node\nsecrets: { T: local:t }\nrotate: { console: https://example.com }\n",
       "not yet supported",
     ],
   ])("is %s", (_what, text, part) => {

@@ -20,6 +20,7 @@ const LIBRARIES = {
   aws: /^node_modules\/(@aws-sdk|@smithy|@aws|@aws-crypto)\//,
   azure: /^node_modules\/(@azure|@azure-rest|@typespec)\//,
   keychain: /^node_modules\/@napi-rs\//,
+  cron: /^node_modules\/croner\//,
 };
 type Library = keyof typeof LIBRARIES;
 
@@ -103,9 +104,11 @@ beforeAll(async () => {
     providers[login.name] = login.settings({ url: server.url, ca });
     secretOf[login.name] = `${login.name}:${login.path}`;
   }
-  const profiles = Object.fromEntries(
+  const profiles: Record<string, object> = Object.fromEntries(
     Object.entries(secretOf).map(([name, from]) => [name, { command: "node", secrets: { VALUE: from } }]),
   );
+  profiles.every = { ...profiles.local, refresh: { every: "15m" } };
+  profiles.cron = { ...profiles.local, refresh: { cron: "0 3 * * *", timezone: "Europe/Berlin" } };
   room.write("config/mcp-run.yaml", JSON.stringify({ version: 1, providers, profiles }));
   room.set("local:stored", "canary-stored");
 }, 60_000);
@@ -120,6 +123,8 @@ describe("a start", () => {
   it.each<[profile: string, libraries: readonly Library[], providers: readonly string[]]>([
     ["env", [], ["env"]],
     ["local", [], ["local"]],
+    ["every", [], ["local"]],
+    ["cron", ["cron"], ["local"]],
     ["vault-token", ["vault"], ["env", "vault"]],
     ["vault-approle", ["vault"], ["env", "vault"]],
     ["aws-keys", ["aws"], ["aws", "env"]],
