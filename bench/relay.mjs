@@ -1,13 +1,15 @@
 /**
- * What the relay costs: a server's lines through the pump (with ledger, as `run` uses it) against a bare
- * two-pipe relay, each as a process of its own between the same client and the same server. Runs are taken in
- * turn and medians compared. Needs the dev packages, no build.
+ * What the relay costs: a session as `run` keeps it (supervisor, switchboard, ledger, the watch for 5 secrets in the
+ * mode that only reports) against two bare pipes of Node, each as a process of its own between the same client and
+ * the same server. The client shakes hands first, and every answer is one to a request that it has sent. Runs are
+ * taken in turn and the medians of their ratios shown. Goals: throughput 0.9 with 1 MiB and 0.7 with 100-byte
+ * messages, round trip 1.15. Needs the dev packages, no build.
  *
- *   node bench/relay.mjs [rounds, 7 by default]
+ *   node bench/relay.mjs [rounds, 7 by default] [only cases with these words] [contestants, "bare,session" by default]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { mkdtempSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,77 +17,124 @@ import { inTurn, median, medianRatio, table } from "./pairs.mjs";
 
 const SELF = fileURLToPath(import.meta.url);
 const MIB = 1_048_576;
+const BLOCK = 65_536;
 
-const FLOODS = [
-  { name: "100-byte lines, in blocks", payload: "small", totalBytes: 64 * MIB, byLine: false },
-  { name: "100-byte lines, one write each", payload: "small", totalBytes: 16 * MIB, byLine: true },
-  { name: "1 MiB lines, plain text", payload: "plain", totalBytes: 512 * MIB, byLine: false },
-  { name: "1 MiB lines, JSON inside text", payload: "nested", totalBytes: 512 * MIB, byLine: false },
-];
+/**
+ * A burst is what the client sends before the server answers it all: less than the ledger remembers. `perWrite`:
+ * lines that are written at once; a bare relay then moves blocks, whatever the lines in them.
+ */
+const SMALL = { bytes: 100, burst: 40_000, bursts: 8 };
+const LARGE = { bytes: MIB, burst: 32, bursts: 8 };
+const CASES = {
+  "answers of 100 bytes, one write each": { ...SMALL, flow: "answers", perWrite: 1 },
+  "answers of 100 bytes, in blocks of 64 KiB": { ...SMALL, flow: "answers", perWrite: 655 },
+  "notifications of 100 bytes, one write each": { ...SMALL, flow: "notifications", perWrite: 1 },
+  "notifications of 100 bytes, in blocks of 64 KiB": { ...SMALL, flow: "notifications", perWrite: 655 },
+  "requests of 100 bytes, one write each": { ...SMALL, flow: "requests", perWrite: 1 },
+  "requests of 100 bytes, in blocks of 64 KiB": { ...SMALL, flow: "requests", perWrite: 655 },
+  "answers of 1 MiB, plain text": { ...LARGE, flow: "answers", perWrite: 1, text: "plain" },
+  "answers of 1 MiB, JSON inside text": { ...LARGE, flow: "answers", perWrite: 1, text: "nested" },
+  "requests of 1 MiB, JSON inside text": { ...LARGE, flow: "requests", perWrite: 1, text: "nested" },
+};
+const ROUND_TRIPS = 4000;
+const FIRST_ID = 100_000;
 
 const [role, ...args] = process.argv.slice(2);
-if (role === "server") await serve(...args);
+if (role === "server") serveFlood(CASES[args[0]]);
+else if (role === "echo") serveEcho();
 else if (role === "relay") await relay(...args);
-else await compare(Number(role ?? 7));
+else await compare(Number(role ?? 7), args[0] ?? "", (args[1] ?? "bare,session").split(","));
 
-async function compare(rounds) {
+async function compare(rounds, wanted, kinds) {
   const dir = mkdtempSync(join(tmpdir(), "mcp-run-bench-"));
-  const rows = [["case", "bare relay", "pump", "pump / bare"]];
+  const rows = [["case", ...kinds, ...kinds.slice(1).map((kind) => `${kind} / ${kinds[0]}`)]];
+  const row = (name, measured, show) => [
+    name,
+    ...kinds.map((kind) => show(median(measured[kind]))),
+    ...kinds.slice(1).map((kind) => medianRatio(measured[kind], measured[kinds[0]]).toFixed(2)),
+  ];
+  const contest = (measure) =>
+    inTurn(Object.fromEntries(kinds.map((kind) => [kind, () => measure(kind)])), rounds);
   try {
-    const relayFile = await bundleRelay(dir);
-    for (const { name, payload, totalBytes, byLine } of FLOODS) {
-      const server = ["flood", payload, String(totalBytes), String(byLine)];
-      const rates = await inTurn(
-        bothKinds((kind) => floodRate(relayFile, kind, server)),
-        rounds,
-      );
-      rows.push(row(`server to client: ${name}`, rates, (rate) => `${rate.toFixed(0)} MB/s`));
+    const file = await bundleSession(dir);
+    for (const name of Object.keys(CASES).filter((name) => name.includes(wanted))) {
+      const rates = await contest((kind) => floodRate(file, kind, name));
+      rows.push(row(name, rates, (rate) => `${rate.toFixed(0)} MB/s`));
     }
-    const times = await inTurn(
-      bothKinds((kind) => roundTripP50(relayFile, kind, 3000)),
-      rounds,
-    );
-    rows.push(row("round trip, p50 (less is better)", times, (ms) => `${(ms * 1000).toFixed(0)} µs`));
+    if ("round trip".includes(wanted)) {
+      const p99 = Object.fromEntries(kinds.map((kind) => [kind, []]));
+      const p50 = await contest(async (kind) => {
+        const times = await roundTrips(file, kind);
+        p99[kind].push(times[Math.floor(times.length * 0.99)]);
+        return median(times);
+      });
+      for (const kind of kinds) p99[kind].shift(); // of the round that does not count
+      rows.push(row("round trip, p50 (less is better)", p50, (ms) => `${(ms * 1000).toFixed(0)} µs`));
+      rows.push(row("round trip, p99 (less is better)", p99, (ms) => `${(ms * 1000).toFixed(0)} µs`));
+    }
   } finally {
     rmSync(dir, { recursive: true });
   }
+  console.log(`Relay on Node ${process.version}, medians of ${rounds} rounds in turn`);
   console.log(table(rows));
 }
 
-function bothKinds(measure) {
-  return { bare: () => measure("bare"), pump: () => measure("pump") };
-}
+// The client.
 
-function row(name, { bare, pump }, show) {
-  return [name, show(median(bare)), show(median(pump)), medianRatio(pump, bare).toFixed(2)];
-}
-
-function startRelay(relayFile, kind, server) {
-  return spawn(process.execPath, [SELF, "relay", relayFile, kind, ...server], {
+async function start(file, kind, ...server) {
+  const profiler =
+    process.env.PROFILE && kind !== "bare" ? ["--cpu-prof", `--cpu-prof-dir=${process.env.PROFILE}`] : [];
+  const child = spawn(process.execPath, [...profiler, SELF, "relay", file, kind, ...server], {
     stdio: ["pipe", "pipe", "inherit"],
   });
+  const info = `"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}`;
+  child.stdin.write(`{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{${info}}}\n`);
+  await once(child.stdout, "data");
+  child.stdin.write(`{"jsonrpc":"2.0","method":"notifications/initialized"}\n`);
+  return child;
 }
 
-/** MB/s between the first and the last byte that the client gets. */
-async function floodRate(relayFile, kind, server) {
-  const child = startRelay(relayFile, kind, server);
-  let bytes = 0;
-  let startedAt = 0;
+/** MB/s, from the first to the last byte of each burst at the receiving end. */
+async function floodRate(file, kind, name) {
+  const { flow, bytes, burst, bursts } = CASES[name];
+  const child = await start(file, kind, "server", name);
+  const requests = linesOf(
+    flow === "requests" ? CASES[name] : { ...CASES[name], flow: "requests", bytes: 100 },
+  );
+  const wanted = flow === "requests" ? 0 : burst * bytes;
+  let [got, startedAt, ms] = [0, 0, 0];
+  let told = "";
+  let complete = () => undefined;
   child.stdout.on("data", (chunk) => {
-    startedAt ||= performance.now();
-    bytes += chunk.length;
+    if (got === 0) startedAt = performance.now();
+    got += chunk.length;
+    if (flow === "requests") told += chunk;
+    if (flow === "requests" ? !told.endsWith("\n") : got < wanted) return;
+    ms +=
+      flow === "requests"
+        ? JSON.parse(told.trim().split("\n").at(-1)).result.ms
+        : performance.now() - startedAt;
+    [got, told] = [0, ""];
+    complete();
   });
-  await once(child.stdout, "end");
-  const seconds = (performance.now() - startedAt) / 1000;
-  if (bytes < Number(server[2])) throw new Error(`only ${bytes} bytes came through (${kind})`);
-  return bytes / 1e6 / seconds;
+  for (let round = 0; round < bursts; round++) {
+    const over = new Promise((resolve) => {
+      complete = resolve;
+    });
+    for (const block of requests) if (!child.stdin.write(block)) await once(child.stdin, "drain");
+    await over;
+  }
+  child.stdout.removeAllListeners("data").resume(); // requests that were never answered are refused at the end
+  child.stdin.end();
+  await once(child, "exit");
+  return (burst * bytes * bursts) / 1e3 / ms;
 }
 
-/** Ms from a request's write to the arrival of its answer. */
-async function roundTripP50(relayFile, kind, count) {
-  const child = startRelay(relayFile, kind, ["echo"]);
+/** Ms from a request's write to the arrival of its answer, sorted. */
+async function roundTrips(file, kind) {
+  const child = await start(file, kind, "echo");
   const times = [];
-  for (let id = 0; id < count; id++) {
+  for (let id = 0; id < ROUND_TRIPS; id++) {
     const sentAt = performance.now();
     child.stdin.write(`{"jsonrpc":"2.0","id":${id},"method":"ping"}\n`);
     await once(child.stdout, "data");
@@ -93,85 +142,113 @@ async function roundTripP50(relayFile, kind, count) {
   }
   child.stdin.end();
   await once(child, "exit");
-  return median(times.slice(count / 10));
+  return times.slice(ROUND_TRIPS / 10).sort((a, b) => a - b);
 }
 
-/** The process in the middle. */
-async function relay(relayFile, kind, ...server) {
-  const child = spawn(process.execPath, [SELF, "server", ...server], { stdio: ["pipe", "pipe", "inherit"] });
-  if (kind === "bare") {
-    process.stdin.pipe(child.stdin);
-    child.stdout.pipe(process.stdout);
+// The process in the middle.
+
+async function relay(file, kind, ...server) {
+  if (kind !== "bare") {
+    const { relaySession } = await import(file);
+    await relaySession(process.execPath, [SELF, ...server], kind === "off" ? "off" : "report");
     return;
   }
-  const { LineSink, pumpLines, RequestLedger } = await import(relayFile);
-  const ledger = new RequestLedger();
-  const toServer = new LineSink(child.stdin);
-  const maxLineBytes = 64 * MIB;
-  pumpLines(process.stdin, toServer, { maxLineBytes, onLine: (line) => ledger.clientSaid(line) }).then(() =>
-    toServer.end(),
-  );
-  await pumpLines(child.stdout, new LineSink(process.stdout), {
-    maxLineBytes,
-    onLine: (line) => ledger.serverSaid(line),
-    onNoise: () => {
-      throw new Error("the server has said something that is no message");
-    },
+  const child = spawn(process.execPath, [SELF, ...server], { stdio: ["pipe", "pipe", "inherit"] });
+  process.stdin.pipe(child.stdin);
+  child.stdout.pipe(process.stdout);
+}
+
+async function bundleSession(dir) {
+  const { rolldown } = await import("rolldown");
+  const bundle = await rolldown({
+    input: join(SELF, "../relay-session.ts"),
+    platform: "node",
+    logLevel: "silent",
+  });
+  await bundle.write({ file: join(dir, "session.mjs"), format: "esm" });
+  await bundle.close();
+  return join(dir, "session.mjs");
+}
+
+// The process at the far end. Its reads and writes block, so that it waits for the relay without work.
+
+function serveFlood(flood) {
+  const { flow, bytes, burst } = flood;
+  const answers = linesOf(flood);
+  const chunk = Buffer.alloc(BLOCK);
+  const income = burst * (flow === "requests" ? bytes : 100);
+  greet();
+  for (;;) {
+    let [got, startedAt] = [0, 0];
+    while (got < income) {
+      const read = readSync(0, chunk);
+      if (read === 0) return;
+      startedAt ||= performance.now();
+      got += read;
+    }
+    const ms = performance.now() - startedAt;
+    if (flow === "requests") {
+      // What is left unanswered counts as open, and is asked again under the same ids in the next burst.
+      writeAll(Buffer.from(`{"result":{"ms":${ms}},"jsonrpc":"2.0","id":${FIRST_ID}}\n`));
+    } else for (const block of answers) writeAll(block);
+  }
+}
+
+function serveEcho() {
+  greet();
+  process.stdin.on("data", (chunk) => {
+    const { id } = JSON.parse(chunk.toString());
+    process.stdout.write(`{"result":{},"jsonrpc":"2.0","id":${id}}\n`);
   });
 }
 
-/** The process at the far end. */
-async function serve(kind, payload, totalBytes, byLine) {
-  if (kind === "echo") {
-    process.stdin.on("data", (chunk) => {
-      const { id } = JSON.parse(chunk.toString());
-      process.stdout.write(`{"result":{},"jsonrpc":"2.0","id":${id}}\n`);
-    });
-    return;
-  }
-  const line = Buffer.from(lineOf(payload));
-  const repeat = byLine === "true" ? 1 : Math.max(1, Math.floor(65_536 / line.length));
-  const block = Buffer.concat(Array.from({ length: repeat }, () => line));
-  for (let left = Number(totalBytes); left > 0; left -= block.length) writeAll(block);
+function greet() {
+  lineFromClient();
+  const info = `"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"bench","version":"1"}`;
+  writeAll(Buffer.from(`{"result":{${info}},"jsonrpc":"2.0","id":"hello"}\n`));
+  lineFromClient();
+}
+
+/** Byte by byte, so that nothing behind the line is taken. */
+function lineFromClient() {
+  const byte = Buffer.alloc(1);
+  while (readSync(0, byte) === 1 && byte[0] !== 0x0a);
 }
 
 function writeAll(block) {
-  for (let at = 0; at < block.length; ) {
-    try {
-      at += writeSync(1, block, at);
-    } catch (error) {
-      if (error.code !== "EAGAIN") throw error;
-    }
-  }
+  for (let at = 0; at < block.length; ) at += writeSync(1, block, at);
 }
 
-function lineOf(payload) {
-  const answer = (text) =>
-    `${JSON.stringify({ result: { content: [{ type: "text", text }] }, jsonrpc: "2.0", id: 123_456 })}\n`;
-  const rest = answer("").length;
-  if (payload === "small") return answer("x".repeat(100 - rest));
-  if (payload === "plain") return answer("x".repeat(MIB - rest));
-  const items = Array.from({ length: 8000 }, (_, index) => ({
+// What is sent, to the byte.
+
+/** The lines of a burst, joined into what is written at once. */
+function linesOf({ flow, bytes, burst, perWrite, text }) {
+  const shape = {
+    answers: (id, text) =>
+      `{"result":{"content":[{"type":"text","text":"${text}"}]},"jsonrpc":"2.0","id":${id}}\n`,
+    notifications: (_, text) =>
+      `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"${text}"}}\n`,
+    requests: (id, text) =>
+      `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"t","arguments":{"a":"${text}"}}}\n`,
+  }[flow];
+  const filling = fillingOf(bytes - shape(FIRST_ID, "").length, text);
+  const blocks = [];
+  for (let index = 0; index < burst; index += perWrite) {
+    const count = Math.min(perWrite, burst - index);
+    const lines = Array.from({ length: count }, (_, line) => shape(FIRST_ID + index + line, filling));
+    blocks.push(Buffer.from(lines.join("")));
+  }
+  return blocks;
+}
+
+/** So many bytes for the inside of a JSON string. */
+function fillingOf(length, text) {
+  if (text !== "nested") return "lorem ipsum dolor sit amet, ".repeat(length / 28 + 1).slice(0, length);
+  const items = Array.from({ length: 12_000 }, (_, index) => ({
     name: `item ${index}`,
     tags: ["a", "b"],
     price: 1.5,
   }));
-  const text = JSON.stringify(items, null, 2);
-  return answer(text.slice(0, Math.floor((text.length * MIB) / answer(text).length)));
-}
-
-async function bundleRelay(dir) {
-  const { rolldown } = await import("rolldown");
-  const source = join(SELF, "../../src/relay");
-  const entry = join(dir, "entry.ts");
-  writeFileSync(
-    entry,
-    ["line-sink", "pump", "ledger"]
-      .map((file) => `export * from ${JSON.stringify(join(source, `${file}.ts`))};`)
-      .join("\n"),
-  );
-  const bundle = await rolldown({ input: entry, platform: "node" });
-  await bundle.write({ file: join(dir, "relay.mjs"), format: "esm" });
-  await bundle.close();
-  return join(dir, "relay.mjs");
+  const escaped = JSON.stringify(JSON.stringify(items, null, 2)).slice(1, length + 1);
+  return escaped.replace(/\\+$/, (cut) => " ".repeat(cut.length));
 }

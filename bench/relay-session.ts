@@ -1,0 +1,62 @@
+/** The middle of bench/relay.mjs as `run` has it: a supervisor around one server, the watch for 5 secrets on. */
+import { systemClock } from "../src/clock.ts";
+import { serve } from "../src/launch/supervisor.ts";
+import { LineSink } from "../src/relay/line-sink.ts";
+import { NeedleSet } from "../src/scrub/needle-set.ts";
+import { Secret } from "../src/secrets/secret.ts";
+
+const MIB = 1_048_576;
+
+export const SECRETS: Readonly<Record<string, string>> = {
+  GITHUB_TOKEN: "ghp_canary7Xk4vR2mTt7Lp0sQe9WbN3uYz1AfH",
+  AWS_SECRET_ACCESS_KEY: "canary/bPxRfiCYEXAMPLEKEY+wJalrXUtnFEMI/K7M",
+  DATABASE_URL: "postgres://app:canary-p%40ss!w0rd@db.internal:5432/app?sslmode=require",
+  PASSWORD: "canary-Tr0ub4dor&3",
+  DEPLOY_KEY: `-----BEGIN PRIVATE KEY-----\n${Array.from({ length: 26 }, (_, line) => keyLine(line)).join("\n")}\n-----END PRIVATE KEY-----\n`,
+};
+
+/** @param watch `off` leaves the watch out */
+export async function relaySession(command: string, args: readonly string[], watch: "report" | "off") {
+  const needles = new NeedleSet();
+  for (const [name, value] of Object.entries(SECRETS)) needles.add(name, new Secret(value));
+  const onLeak = () => {
+    throw new Error("there is no secret in what the servers of this benchmark say");
+  };
+  const path = process.env.PATH ?? "";
+  await serve({
+    prepare: async () => ({
+      command,
+      args,
+      cwd: process.cwd(),
+      env: { PATH: path },
+      searchPath: path,
+      secretNames: new Set(),
+    }),
+    stdin: process.stdin,
+    stdout: new LineSink(process.stdout),
+    stderr: process.stderr,
+    needles,
+    maxLineBytes: 64 * MIB,
+    stopGraceMs: 1500,
+    onCrash: "exit",
+    leaks: watch === "report" ? { mode: "report", onLeak } : undefined,
+    platform: process.platform,
+    uid: process.getuid?.(),
+    runFolder: "/nonexistent",
+    clock: systemClock,
+    emit: (event) => process.stderr.write(`${JSON.stringify(event)}\n`),
+    onSignal: () => () => undefined,
+  });
+  process.stdin.destroy();
+}
+
+/** 64 characters, as a line of a PEM file has them. */
+function keyLine(seed: number): string {
+  let state = seed + 1;
+  const next = () => {
+    state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9;
+    return (state >>> 8) & 63;
+  };
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  return Array.from({ length: 64 }, () => alphabet[next()]).join("");
+}
