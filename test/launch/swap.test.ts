@@ -1,110 +1,11 @@
 /** Servers that take each other's place under the client of the official SDK. */
-import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { CreateMessageRequestSchema, type JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
-import { afterEach, describe, expect, it } from "vitest";
-import type { ServeOptions, ServerControl } from "../../src/launch/serving.ts";
-import type { LaunchPlan } from "../../src/launch/spawn.ts";
-import { until } from "../helpers/processes.ts";
-import { type Serving, serving } from "../helpers/serving.ts";
-
-const SERVER = join(import.meta.dirname, "../helpers/servers/session.mjs");
-
-function planWith(env: Record<string, string>): LaunchPlan {
-  const path = process.env.PATH ?? "";
-  return {
-    command: process.execPath,
-    args: [SERVER],
-    cwd: import.meta.dirname,
-    env: { PATH: path, ...env },
-    searchPath: path,
-    secretNames: new Set(),
-  };
-}
-
-/** The SDK's transport over the two streams of a serving. */
-class StreamTransport implements Transport {
-  onmessage?: (message: JSONRPCMessage) => void;
-  onclose?: () => void;
-  onerror?: (error: Error) => void;
-  readonly received: JSONRPCMessage[] = [];
-  readonly #serving: Serving;
-  #rest = "";
-
-  constructor(served: Serving) {
-    this.#serving = served;
-  }
-
-  async start(): Promise<void> {
-    this.#serving.stdout.on("data", (chunk: Buffer) => {
-      const lines = (this.#rest + chunk.toString()).split("\n");
-      this.#rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const message = JSON.parse(line) as JSONRPCMessage;
-        this.received.push(message);
-        this.onmessage?.(message);
-      }
-    });
-  }
-
-  async send(message: JSONRPCMessage): Promise<void> {
-    this.#serving.stdin.write(`${JSON.stringify(message)}\n`);
-  }
-
-  async close(): Promise<void> {
-    this.#serving.stdin.end();
-    this.onclose?.();
-  }
-}
-
-interface Session {
-  readonly client: Client;
-  readonly served: Serving;
-  readonly transport: StreamTransport;
-  readonly replace: ServerControl["replace"];
-  /** What the tool says, parsed if it is JSON. */
-  call(name: string, given?: object): Promise<unknown>;
-}
-
-const open: Session[] = [];
-afterEach(async () => {
-  for (const { client, served } of open.splice(0)) {
-    await client.close();
-    await served.served;
-  }
-});
-
-async function connect(changes: Partial<ServeOptions> = {}): Promise<Session> {
-  let replace: ServerControl["replace"] = () => Promise.reject(new Error("not started"));
-  let count = 0;
-  const served = serving(planWith({}), {
-    prepare: async () => planWith({ SECRET: `s${++count}` }),
-    onCrash: "restart",
-    swap: { mode: "overlap", drainMs: 5_000 },
-    ...changes,
-    onStarted: (_pid, control) => {
-      replace = control.replace;
-      return undefined;
-    },
-  });
-  const client = new Client({ name: "test", version: "1" }, { capabilities: { sampling: {} } });
-  const transport = new StreamTransport(served);
-  await client.connect(transport);
-  const call = async (name: string, given: object = {}) => {
-    const { content } = (await client.callTool({ name, arguments: { ...given } })) as {
-      content: { text: string }[];
-    };
-    const said = content[0]?.text ?? "";
-    return /^[{[]/.test(said) ? JSON.parse(said) : said;
-  };
-  const session = { client, served, transport, replace: (plan: LaunchPlan) => replace(plan), call };
-  open.push(session);
-  return session;
-}
+import { CreateMessageRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import { describe, expect, it } from "vitest";
+import { connect, type McpSession, planWith } from "../helpers/mcp-session.ts";
+import { isAlive, until } from "../helpers/processes.ts";
 
 /** Requests at a steady pace until `done`; resolves with how many there were and what went wrong. */
-async function load({ call }: Session, done: Promise<unknown>, perSecond = 250) {
+async function load({ call }: McpSession, done: Promise<unknown>, perSecond = 250) {
   let isOver = false;
   void done.finally(() => {
     isOver = true;
@@ -127,15 +28,6 @@ async function load({ call }: Session, done: Promise<unknown>, perSecond = 250) 
   return { count: under.length, wrong };
 }
 
-const isAlive = (pid: number) => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
 describe("a server that takes another's place", () => {
   it("has the new secret, and what the client had set in the old one", async () => {
     const session = await connect();
@@ -143,7 +35,7 @@ describe("a server that takes another's place", () => {
     await session.client.subscribeResource({ uri: "file:///a" });
     const before = (await session.call("who")) as { pid: number };
 
-    await session.replace(planWith({ SECRET: "new" }));
+    await session.control.replace(planWith({ SECRET: "new" }));
 
     const after = (await session.call("who")) as { pid: number };
     expect(after).toMatchObject({ secret: "new", level: "debug", subscriptions: ["file:///a"] });
@@ -158,7 +50,7 @@ describe("a server that takes another's place", () => {
     const session = await connect();
     const slow = session.call("wait", { ms: 400, value: "from the old one" });
 
-    await session.replace(planWith({ SECRET: "new" }));
+    await session.control.replace(planWith({ SECRET: "new" }));
 
     expect(await session.call("who")).toMatchObject({ secret: "new" });
     expect(await slow).toBe("from the old one");
@@ -168,7 +60,7 @@ describe("a server that takes another's place", () => {
     const session = await connect({ swap: { mode: "overlap", drainMs: 50 } });
     const slow = session.call("wait", { ms: 60_000, value: "never" });
 
-    await session.replace(planWith({ SECRET: "new" }));
+    await session.control.replace(planWith({ SECRET: "new" }));
 
     await expect(slow).rejects.toThrow("server restarted");
     expect(await session.call("who")).toMatchObject({ secret: "new" });
@@ -177,7 +69,7 @@ describe("a server that takes another's place", () => {
   it("does not get the place if it does not come up, and the old one goes on", async () => {
     const session = await connect();
 
-    await expect(session.replace(planWith({ FAILS_TO_START: "yes" }))).rejects.toThrow();
+    await expect(session.control.replace(planWith({ FAILS_TO_START: "yes" }))).rejects.toThrow();
 
     expect(await session.call("who")).toMatchObject({ secret: "s1" });
   });
@@ -185,7 +77,7 @@ describe("a server that takes another's place", () => {
   it("does not get the place if its probe fails", async () => {
     const session = await connect({ probe: { tool: "die", arguments: {} } });
 
-    await expect(session.replace(planWith({ SECRET: "new" }))).rejects.toThrow();
+    await expect(session.control.replace(planWith({ SECRET: "new" }))).rejects.toThrow();
 
     expect(await session.call("who")).toMatchObject({ secret: "s1" });
   });
@@ -204,7 +96,7 @@ describe("a server that takes another's place", () => {
     );
     const first = session.call("ask");
     await until("the first question is there", () => answers.length === 1);
-    await session.replace(planWith({ SECRET: "new" }));
+    await session.control.replace(planWith({ SECRET: "new" }));
     const second = session.call("ask");
     await until("the second question is there", () => answers.length === 2);
 
@@ -220,7 +112,7 @@ describe("a server that takes another's place", () => {
     const pids: number[] = [];
     const rotate = async () => {
       for (let round = 0; round < 8; round++) {
-        await session.replace(planWith({ SECRET: `round ${round}` }));
+        await session.control.replace(planWith({ SECRET: `round ${round}` }));
         const { pid, secret } = (await session.call("who")) as { pid: number; secret: string };
         expect(secret).toBe(`round ${round}`);
         pids.push(pid);

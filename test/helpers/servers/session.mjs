@@ -1,9 +1,14 @@
 /**
  * An MCP server of the older way, small enough to be started a hundred times. Its tools: `who` says which
  * process it is and what SECRET it has, `wait` answers after `ms`, `ask` asks the client (sampling) and answers
- * what it heard, `die` ends the process, `progress` sends three progress notifications first.
+ * what it heard, `die` ends the process, `progress` sends three progress notifications first, `works` fails after
+ * a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`) are what they say; its pid
+ * goes to PID_FILE.
  */
+import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+
+const { FAILS_TO_START, HANGS, DIES_OF_PROBE, BREAKS_AT_SIGHUP, PID_FILE } = process.env;
 
 const say = (message) => process.stdout.write(`${JSON.stringify({ ...message, jsonrpc: "2.0" })}\n`);
 const text = (value) => ({
@@ -12,11 +17,19 @@ const text = (value) => ({
 const waiting = new Map();
 let asked = 0;
 let level = "info";
+let hangups = 0;
 const subscriptions = new Set();
 
 const tools = {
   who: async () =>
-    text({ pid: process.pid, secret: process.env.SECRET ?? null, level, subscriptions: [...subscriptions] }),
+    text({
+      pid: process.pid,
+      secret: process.env.SECRET ?? null,
+      level,
+      subscriptions: [...subscriptions],
+      hangups,
+    }),
+  works: async () => ({ ...text("it"), isError: hangups > 0 && BREAKS_AT_SIGHUP === "yes" }),
   wait: ({ ms, value }) => new Promise((resolve) => setTimeout(() => resolve(text(value)), ms)),
   big: async ({ bytes }) => text("x".repeat(bytes)),
   die: async ({ code = 1 }) => process.exit(code),
@@ -67,10 +80,16 @@ const methods = {
   "tools/call": async ({ name, arguments: given = {}, _meta }) => tools[name](given, _meta),
 };
 
-if (process.env.FAILS_TO_START === "yes") process.exit(9);
+if (PID_FILE) writeFileSync(PID_FILE, `${process.pid}`);
+if (FAILS_TO_START === "yes") process.exit(9);
+process.on("SIGHUP", () => {
+  hangups++;
+});
 
 createInterface({ input: process.stdin }).on("line", async (line) => {
   const { id, method, params, result, error } = JSON.parse(line);
+  if (HANGS === "yes") return;
+  if (method === "server/discover" && DIES_OF_PROBE === "yes") process.exit(5);
   if (method === undefined) {
     waiting.get(id)?.(result ?? error);
     waiting.delete(id);
