@@ -259,6 +259,7 @@ function commandContext(flags: GlobalFlags, printer: Printer, abandonOutput: () 
       allowPlaintext: flags.allowPlaintext ?? false,
     },
     onSignal,
+    onRefreshSignal,
   };
 }
 
@@ -278,6 +279,13 @@ function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
   return () => {
     for (const signal of ENDING_SIGNALS) process.off(signal, listener);
   };
+}
+
+/** Windows has no such signal. */
+function onRefreshSignal(listener: () => void): () => void {
+  if (process.platform === "win32") return () => undefined;
+  process.on("SIGUSR2", listener);
+  return () => process.off("SIGUSR2", listener);
 }
 
 function writeStderr(text: string): void {

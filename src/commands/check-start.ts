@@ -11,7 +11,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import type { CheckedStart, Finding } from "./check-result.ts";
 import type { CommandContext } from "./context.ts";
-import { type Prepared, prepare } from "./prepare.ts";
+import { SecretsInUse } from "./secrets-in-use.ts";
 import { serverLimits, surroundings } from "./serving.ts";
 
 /** Ms after which the least patient of the known clients gives up on a server that starts. */
@@ -38,11 +38,11 @@ export async function tryStart(
   });
   const reduced = { ...context, env: environmentOfClient(context, profile, namesRead, findings) };
   const startedAt = clock.monotonic();
-  let prepared: Prepared | undefined;
+  const inUse = new SecretsInUse({ context: reduced, profile, purpose: "trial" }, needles);
   const served = serve({
     prepare: async (signal) => {
-      prepared = await prepare(reduced, profile, undefined, "trial", needles, signal);
-      return prepared.plan;
+      await inUse.fetch(signal);
+      return inUse.start().plan;
     },
     stdin: toServer,
     stdout: new LineSink(fromServer),
@@ -64,7 +64,7 @@ export async function tryStart(
   ]);
   toServer.end();
   const [ended] = await ending;
-  await prepared?.held.release();
+  await inUse.release();
   if (ended.status === "rejected") throw ended.reason;
   // What a server says of itself may hold what it was given.
   const hidden = (text: string) => scrubText(text, needles);

@@ -35,6 +35,8 @@ export interface CommandContext {
   readonly options: GlobalOptions;
   /** Calls back at each INT, TERM, HUP or QUIT that mcp-run gets; ends with the returned function. */
   onSignal(listener: (signal: NodeJS.Signals) => void): () => void;
+  /** Calls back at each SIGUSR2: somebody wants the secrets looked at now. Ends with the returned function. */
+  onRefreshSignal(listener: () => void): () => void;
 }
 
 export interface GlobalOptions {

@@ -1,9 +1,10 @@
 /** `mcp-run exec PROFILE -- CMD`: any program, once, with the profile's secrets. */
 import { execute } from "../launch/execute.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
+import { announceStart } from "./announce.ts";
 import type { CommandContext } from "./context.ts";
 import { loadForStart } from "./load-for-start.ts";
-import { announceStart, type Prepared, prepare } from "./prepare.ts";
+import { SecretsInUse } from "./secrets-in-use.ts";
 
 /** Returns the program's exit code. Throws McpRunError if it could not be started. */
 export async function exec(
@@ -16,13 +17,16 @@ export async function exec(
   const startedAt = clock.monotonic();
   const profile = await loadForStart(context, name);
   const needles = new NeedleSet();
-  let prepared: Prepared | undefined;
+  const launch = { context, profile, override: { command, args }, purpose: "program" } as const;
+  const inUse = new SecretsInUse(launch, needles);
   const executing = execute({
     prepare: async (signal) => {
-      prepared = await prepare(context, profile, { command, args }, "program", needles, signal);
-      return prepared.plan;
+      await inUse.fetch(signal);
+      const start = inUse.start();
+      inUse.runs(start);
+      return start.plan;
     },
-    onStarted: (pid) => announceStart(context, profile, prepared, pid, startedAt),
+    onStarted: (pid) => announceStart(context, profile.name, inUse, pid, startedAt),
     get stdout() {
       return context.stdout;
     },
@@ -35,7 +39,7 @@ export async function exec(
     emit: printer.emit,
     onSignal: context.onSignal,
   });
-  const executed = await executing.finally(() => prepared?.held.release());
+  const executed = await executing.finally(() => inUse.release());
   if (!executed.flushed) context.abandonOutput();
   return executed.exitCode;
 }

@@ -1,17 +1,21 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
 import { exitCodeFor, InterruptedError } from "../errors.ts";
-import type { Served } from "../launch/serving.ts";
+import type { Served, ServeOptions } from "../launch/serving.ts";
 import { serve } from "../launch/supervisor.ts";
+import type { Profile } from "../profile/profile.ts";
 import { errorResponse } from "../relay/error-response.ts";
 import { answerFailedStart } from "../relay/failed-start.ts";
 import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
-import type { Held } from "../secrets/held.ts";
 import { describeError } from "../ui/printer.ts";
+import { announceStart } from "./announce.ts";
 import type { CommandContext } from "./context.ts";
+import type { Program } from "./launch-plan.ts";
+import { leakPolicy } from "./leak-policy.ts";
 import { loadForStart } from "./load-for-start.ts";
-import { announceStart, type Prepared, type Program, prepare } from "./prepare.ts";
+import { Refreshing } from "./refreshing.ts";
+import { SecretsInUse, type Start } from "./secrets-in-use.ts";
 import { serverLimits, surroundings } from "./serving.ts";
 
 /**
@@ -25,14 +29,14 @@ export async function run(
   override: readonly string[],
 ): Promise<number> {
   const { clock, printer } = context;
+  const startedAt = clock.monotonic();
   const stdout = new LineSink(context.stdout);
   const needles = new NeedleSet();
-  let held: Held | undefined;
-  const hold = (what: Held) => {
-    held = what;
-  };
+  let inUse: SecretsInUse | undefined;
   try {
-    const served = await serveProfile(context, name, programOf(override), stdout, needles, hold);
+    const profile = await loadForStart(context, name);
+    inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
+    const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
@@ -46,7 +50,7 @@ export async function run(
   } finally {
     // An open stdin would keep us alive for as long as the client.
     context.stdin.destroy();
-    await held?.release();
+    await inUse?.release();
   }
 }
 
@@ -65,32 +69,54 @@ async function explainSilence(
 
 async function serveProfile(
   context: CommandContext,
-  name: string,
-  override: Program | undefined,
+  profile: Profile,
+  inUse: SecretsInUse,
   stdout: LineSink,
   needles: NeedleSet,
-  hold: (held: Held) => void,
+  startedAt: number,
 ): Promise<Served> {
-  const startedAt = context.clock.monotonic();
-  const profile = await loadForStart(context, name);
-  let prepared: Prepared | undefined;
-  return serve({
-    prepare: async (signal) => {
-      prepared = await prepare(context, profile, override, "server", needles, signal);
-      hold(prepared.held);
-      return prepared.plan;
-    },
-    onStarted: (pid) => {
-      announceStart(context, profile, prepared, pid, startedAt);
-      return undefined;
-    },
-    stdin: context.stdin,
-    stdout,
-    stderr: context.stderr,
-    needles,
-    ...serverLimits(profile),
-    ...surroundings(context),
-  });
+  const { printer } = context;
+  const refreshing = new Refreshing(context, profile, inUse);
+  let latest: Start | undefined;
+  try {
+    return await serve({
+      prepare: async (signal, reason) => {
+        // A server that died is not the fault of its secrets: those in use are kept fresh by somebody else.
+        if (reason === "first") await inUse.fetch(signal);
+        latest = inUse.start();
+        return latest.plan;
+      },
+      onStarted: (pid, control) => {
+        if (latest) inUse.runs(latest);
+        announceStart(context, profile.name, inUse, pid, startedAt);
+        refreshing.runs(pid, 1);
+        void refreshing.begin(control);
+        return () => void refreshing.stop();
+      },
+      onReplaced: (pid, generation, reason) => {
+        refreshing.runs(pid, generation);
+        if (reason === "replaced") return;
+        if (latest) inUse.runs(latest);
+        printer.emit({ type: "restarted", profile: profile.name, generation, pid });
+      },
+      stdin: context.stdin,
+      stdout,
+      stderr: context.stderr,
+      needles,
+      leaks: leakPolicy(profile, printer.emit),
+      ...changesOf(profile),
+      ...serverLimits(profile),
+      ...surroundings(context),
+    });
+  } finally {
+    await refreshing.stop();
+  }
+}
+
+/** How one server takes the place of another. */
+function changesOf({ refresh, probe, onCrash }: Profile): Pick<ServeOptions, "swap" | "probe" | "onCrash"> {
+  const { restart, drainMs } = refresh;
+  return { onCrash, probe, ...(restart !== "never" && { swap: { mode: restart, drainMs } }) };
 }
 
 function programOf([command, ...args]: readonly string[]): Program | undefined {

@@ -4,7 +4,7 @@
  */
 import { McpRunError } from "../errors.ts";
 import { escapeControl } from "../escape.ts";
-import type { Emit, McpRunEvent } from "../events.ts";
+import type { ChangedSecret, Emit, McpRunEvent } from "../events.ts";
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -70,10 +70,16 @@ export function describeError(error: unknown): readonly string[] {
 function severityOf(event: McpRunEvent): LogLevel {
   switch (event.type) {
     case "warning":
+    case "refresh-failed":
+    case "not-swapped":
+    case "leak":
       return "warn";
     case "debug":
       return "debug";
     case "started":
+    case "swapped":
+    case "signalled":
+    case "restarted":
     case "notice":
       return "info";
   }
@@ -88,10 +94,48 @@ function describe(event: McpRunEvent): string {
           .join(", ") || "no secrets";
       return `${event.profile}: generation ${event.generation} started in ${Math.round(event.ms)} ms with ${secrets}`;
     }
+    case "swapped":
+      return `${event.profile}: generation ${event.generation} has taken over after ${Math.round(event.ms)} ms with new ${changedText(event.changed)}`;
+    case "signalled":
+      return `${event.profile}: generation ${event.generation} was sent ${event.signal} for new ${changedText(event.changed)}`;
+    case "restarted":
+      return `${event.profile}: generation ${event.generation} has taken over from the server that ended`;
+    case "not-swapped":
+      return warning(
+        `${event.profile}: new ${changedText(event.changed)}, and the server goes on with the old`,
+        "a restart of the client, or `refresh: { restart: overlap }` in the profile",
+      );
+    case "refresh-failed":
+      return warning(
+        `${event.profile}: ${event.reason}; the server goes on with what it has, and the next try is in ${Math.round(event.retryMs / 1000)} s`,
+        event.hint,
+      );
+    case "leak":
+      return warning(
+        `${event.profile}: the server tells the client the value of ${event.secrets.join(", ")}${whereOf(event)}${event.isMasked ? "; it was masked" : ""}`,
+        event.isMasked ? undefined : "`scrub: { stdout: redact }` in the profile, if it must not",
+      );
     case "warning":
-      return event.hint ? `Warning: ${event.message}. Try ${event.hint}.` : `Warning: ${event.message}.`;
+      return warning(event.message, event.hint);
     case "notice":
     case "debug":
       return event.message;
   }
+}
+
+function warning(message: string, hint: string | undefined): string {
+  return hint ? `Warning: ${message}. Try ${hint}.` : `Warning: ${message}.`;
+}
+
+function changedText(changed: readonly ChangedSecret[]): string {
+  return changed
+    .map(({ name, from, version }) => {
+      const where = [from ?? "gone", ...(version === undefined ? [] : [`version ${version}`])];
+      return `${name} (${where.join(", ")})`;
+    })
+    .join(", ");
+}
+
+function whereOf({ method, id }: { readonly method?: string; readonly id?: string }): string {
+  return `${method === undefined ? "" : ` in ${method}`}${id === undefined ? "" : ` (id ${id})`}`;
 }

@@ -21,10 +21,12 @@ import { getDefaultEnvironment, StdioClientTransport } from "@modelcontextprotoc
 const MCP_RUN = join(import.meta.dirname, "../../dist/main.cjs");
 const SERVER = join(import.meta.dirname, "chatty-server.mjs");
 const CHATTER_MS = 10_000;
+const ROTATION_MS = 30_000;
 
 const home = mkdtempSync(join(tmpdir(), "mcp-run-demo-"));
 const env = { ...getDefaultEnvironment(), MCP_RUN_HOME: home, MCP_RUN_KEYCHAIN: "off" };
-const token = `canary-demo-${randomBytes(24).toString("base64url")}`;
+const token = newToken();
+const nextToken = newToken();
 let failures = 0;
 
 try {
@@ -45,6 +47,10 @@ function see(holds, what) {
   if (!holds) failures++;
 }
 
+function newToken() {
+  return `canary-demo-${randomBytes(24).toString("base64url")}`;
+}
+
 function storeSecret() {
   const set = mcpRun(["secrets", "set", "local:demo-token"], token);
   see(set.status === 0, "mcp-run secrets set local:demo-token took the secret from stdin and encrypted it");
@@ -57,6 +63,8 @@ function writeProfile() {
     command: process.execPath,
     args: [SERVER],
     secrets: { DEMO_TOKEN: "local:demo-token" },
+    refresh: { every: "1h" },
+    probe: { tool: "get-env", arguments: {} },
   };
   writeFileSync(join(profiles, "demo.yaml"), JSON.stringify(profile), { mode: 0o600 });
 }
@@ -81,9 +89,9 @@ async function serve() {
       tools.length > 0,
       `the official MCP client talks to server-everything through mcp-run (${tools.length} tools)`,
     );
-    const { content } = await client.callTool({ name: "get-env", arguments: {} });
-    see(content[0].text.includes(token), "the server has the secret in its environment");
-    see(!content[0].text.includes("MCP_RUN_HOME"), "the server has none of mcp-run's own variables");
+    const environment = await call(client, "get-env");
+    see(environment.includes(token), "the server has the secret in its environment");
+    see(!environment.includes("MCP_RUN_HOME"), "the server has none of mcp-run's own variables");
     seeNoSecretInLauncher(pid);
     await until(() => chatter.includes("end of chatter"), CHATTER_MS);
     see(
@@ -95,15 +103,55 @@ async function serve() {
       "so does its base64 form, in the middle of other text",
     );
     see(chatter.includes("cut: [mcp-run:DEMO_TOKEN]\n"), "so does the secret written in two pieces");
-    see(!chatter.includes(token), "nowhere on stderr does the secret stand in the clear");
+    await rotate(client, pid, () => chatter);
+    const inTheClear = [token, nextToken].some((value) => chatter.includes(value));
+    see(!inTheClear, "nowhere on stderr does the old or the new secret stand in the clear");
   } finally {
     await client.close();
   }
-  const pids = [pid, Number(/^pid: (\d+)$/m.exec(chatter)?.[1])];
+  const pids = [pid, ...pidsIn(chatter)];
   see(
     pids.every((one) => one > 0 && !isRunning(one)),
     "nothing is left running",
   );
+}
+
+/** The secret changes while the client is there, and at work. */
+async function rotate(client, pid, chatter) {
+  const steps = [];
+  const slow = call(client, "trigger-long-running-operation", { duration: 2, steps: 4 }, ({ progress }) =>
+    steps.push(progress),
+  );
+  const set = mcpRun(["secrets", "set", "local:demo-token"], nextToken);
+  process.kill(pid, "SIGUSR2");
+  let environment = "";
+  let calls = 0;
+  await until(async () => {
+    environment = await call(client, "get-env");
+    calls++;
+    return environment.includes(nextToken);
+  }, ROTATION_MS);
+  const isNew = set.status === 0 && environment.includes(nextToken) && !environment.includes(token);
+  see(isNew, "the secret was changed, and in the same session the server now has the new one");
+  see(
+    (await slow).includes("completed") && steps.join() === "1,2,3,4",
+    `the request that was under way came back from the old server with all its progress, and ${calls} more were answered`,
+  );
+  await until(() => pidsIn(chatter()).length === 2 && chatter().includes("last words: "), CHATTER_MS);
+  see(chatter().includes("last words: [mcp-run:DEMO_TOKEN]\n"), "the old secret is still scrubbed");
+  see(
+    /tells the client the value of DEMO_TOKEN in tools\/call/.test(chatter()),
+    "that get-env tells the client a secret was reported",
+  );
+}
+
+async function call(client, name, given = {}, onprogress = undefined) {
+  const { content } = await client.callTool({ name, arguments: given }, undefined, { onprogress });
+  return content[0].text;
+}
+
+function pidsIn(chatter) {
+  return [...chatter.matchAll(/^pid: (\d+)$/gm)].map(([, pid]) => Number(pid));
 }
 
 function isRunning(pid) {
@@ -136,7 +184,10 @@ function runProgram() {
 
 function nothingInTheClear() {
   const files = readdirSync(home, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const holding = files.filter((entry) => readFileSync(join(entry.parentPath, entry.name)).includes(token));
+  const holding = files.filter((entry) => {
+    const bytes = readFileSync(join(entry.parentPath, entry.name));
+    return bytes.includes(token) || bytes.includes(nextToken);
+  });
   see(files.length >= 3 && holding.length === 0, "no file below that home has the secret in the clear");
 }
 
@@ -146,5 +197,5 @@ function mcpRun(args, input = "") {
 
 async function until(holds, ms) {
   const end = Date.now() + ms;
-  while (!holds() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (!(await holds()) && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -1,0 +1,118 @@
+/**
+ * Keeps the secrets of a server that runs fresh: on its schedule, before a lease or a value ends, and at SIGUSR2.
+ * What fails leaves everything as it was, is told once, and is tried again.
+ */
+import { McpRunError } from "../errors.ts";
+import { Refresher } from "../launch/refresher.ts";
+import { ReplaceError, type ServerControl } from "../launch/serving.ts";
+import type { Profile } from "../profile/profile.ts";
+import type { CommandContext } from "./context.ts";
+import { EndTimes } from "./end-times.ts";
+import type { Renewal } from "./renewal.ts";
+import type { SecretsInUse } from "./secrets-in-use.ts";
+
+export class Refreshing {
+  readonly #context: CommandContext;
+  readonly #profile: Profile;
+  readonly #inUse: SecretsInUse;
+  readonly #ends = new EndTimes();
+  readonly #stopListening: () => void;
+  #refresher: Refresher | undefined;
+  #server = { pid: 0, generation: 0 };
+  /** What was told last and still holds. */
+  #failure: string | undefined;
+  #isStopped = false;
+
+  /** Listens from now on: a signal that comes before the server runs must not end us, and is too early to matter. */
+  constructor(context: CommandContext, profile: Profile, inUse: SecretsInUse) {
+    this.#context = context;
+    this.#profile = profile;
+    this.#inUse = inUse;
+    this.#stopListening = context.onRefreshSignal(() => this.#refresher?.now());
+    if (profile.refresh.restart === "never") return;
+    inUse.onLeaseEnding = (ending) => {
+      this.#ends.leaseEnds(ending);
+      this.#refresher?.by(ending.refetchAt.getTime());
+    };
+  }
+
+  /** This server runs now. */
+  runs(pid: number, generation: number): void {
+    this.#server = { pid, generation };
+  }
+
+  /** The first server runs. */
+  async begin(control: ServerControl): Promise<void> {
+    const { everyMs, cron } = this.#profile.refresh;
+    const nextByCron = cron && (await (await import("../profile/cron.ts")).cronTimes(cron));
+    if (this.#isStopped) return;
+    let renewal: Renewal | undefined;
+    this.#refresher = new Refresher({
+      clock: this.#context.clock,
+      everyMs,
+      nextByCron,
+      look: async (signal) => {
+        // Most servers live and end without a look.
+        renewal ??= await this.#loadRenewal(control);
+        await renewal.look(signal);
+        this.#succeeded();
+        return this.#times();
+      },
+      onFailure: (error, retryMs) => this.#failed(error, retryMs),
+    });
+    this.#refresher.start(this.#times());
+  }
+
+  /** Resolves when a look that was under way has been given up. Never rejects; may be called twice. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopListening();
+    await this.#refresher?.stop();
+  }
+
+  async #loadRenewal(control: ServerControl): Promise<Renewal> {
+    const { Renewal } = await import("./renewal.ts");
+    return new Renewal({
+      context: this.#context,
+      profile: this.#profile,
+      inUse: this.#inUse,
+      control,
+      ends: this.#ends,
+      server: () => this.#server,
+    });
+  }
+
+  #times(): readonly number[] {
+    const times = this.#ends.timesOf(this.#inUse.resolution, this.#context.clock.now());
+    return this.#profile.refresh.restart === "never" ? [] : times;
+  }
+
+  #succeeded(): void {
+    if (this.#failure === undefined) return;
+    this.#failure = undefined;
+    const message = `${this.#profile.name}: the secrets could be looked at again`;
+    this.#context.printer.emit({ type: "notice", message });
+  }
+
+  #failed(error: unknown, retryMs: number): void {
+    const { printer } = this.#context;
+    const isExpected = error instanceof McpRunError || error instanceof ReplaceError;
+    const reason = isExpected ? reasonOf(error) : "a bug in mcp-run";
+    if (reason === this.#failure) return;
+    this.#failure = reason;
+    if (!isExpected) printer.printError(error);
+    const hint = error instanceof McpRunError ? error.hint : undefined;
+    printer.emit({
+      type: "refresh-failed",
+      profile: this.#profile.name,
+      reason,
+      ...(hint && { hint }),
+      retryMs,
+    });
+  }
+}
+
+function reasonOf(error: McpRunError | ReplaceError): string {
+  if (error instanceof ReplaceError) return `no other server could take over: ${error.message}`;
+  return [error.message, ...error.details].join("; ");
+}

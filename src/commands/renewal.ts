@@ -1,0 +1,118 @@
+/**
+ * One look at the secrets of a server that runs: what has changed is fetched, compared, and taken into use in one
+ * step, however many have changed together.
+ *
+ *   nothing new ........................... nothing happens
+ *   new versions, the same values ......... taken note of
+ *   only delivered files, and `signal` .... the files are replaced, and the server is told
+ *   anything else ......................... another server takes over; under `never` it is only said
+ */
+import { untilAborted } from "../clock.ts";
+import type { McpRunEvent } from "../events.ts";
+import { ReplaceError, type ServerControl } from "../launch/serving.ts";
+import type { Profile, RefreshSignal } from "../profile/profile.ts";
+import type { Resolution } from "../secrets/resolution.ts";
+import { changedSecrets, resolveAgain, VersionChecks } from "../secrets/resolve-again.ts";
+import type { Delivery } from "../secrets/spec.ts";
+import { named } from "./announce.ts";
+import type { CommandContext } from "./context.ts";
+import type { EndTimes } from "./end-times.ts";
+import type { SecretsInUse } from "./secrets-in-use.ts";
+
+export interface RenewalOptions {
+  readonly context: CommandContext;
+  readonly profile: Profile;
+  readonly inUse: SecretsInUse;
+  readonly control: ServerControl;
+  readonly ends: EndTimes;
+  /** The server that runs now. */
+  readonly server: () => { readonly pid: number; readonly generation: number };
+}
+
+export class Renewal {
+  readonly #options: RenewalOptions;
+  readonly #checks = new VersionChecks();
+
+  constructor(options: RenewalOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with McpRunError or ReplaceError, or with the signal's reason; then the server has what it had before. */
+  async look(signal: AbortSignal): Promise<void> {
+    const { context, control, inUse, ends } = this.#options;
+    await untilAborted(signal, control.ready());
+    const since = context.clock.monotonic();
+    // Nobody would get what a new lease lends.
+    const ended = this.#onlyReports ? new Set<never>() : ends.endedLeases(context.clock.now());
+    const found = await resolveAgain(inUse.request(signal), inUse.resolution, ended, this.#checks);
+    if (!found) return;
+    inUse.hide(found);
+    try {
+      await this.#take(found, since);
+    } catch (error) {
+      await found.held.release();
+      throw error;
+    }
+    inUse.adopt(found);
+  }
+
+  get #onlyReports(): boolean {
+    return this.#options.profile.refresh.restart === "never";
+  }
+
+  async #take(found: Resolution, since: number): Promise<void> {
+    const { inUse, profile } = this.#options;
+    const changed = changedSecrets(inUse.resolution, found).filter((name) =>
+      this.#reachesServer(name, found),
+    );
+    if (changed.length === 0) return;
+    const change = { profile: profile.name, changed: named(changed, found.secrets) };
+    if (profile.refresh.signal && changed.every((name) => this.#isByFile(name, found)))
+      await this.#tell(profile.refresh.signal, found, change, since);
+    else await this.#swap(found, change, since);
+  }
+
+  async #swap(found: Resolution, change: Change, since: number): Promise<void> {
+    const { context, inUse, control, server } = this.#options;
+    const { printer, clock } = context;
+    if (this.#onlyReports) return printer.emit({ type: "not-swapped", ...change, ...server() });
+    const start = inUse.start(found);
+    await control.replace(start.plan);
+    inUse.runs(start);
+    printer.emit({ type: "swapped", ...change, ...server(), ms: clock.monotonic() - since });
+  }
+
+  /** The files are replaced first: a server that reads them at any time has whole new ones. */
+  async #tell(signal: RefreshSignal, found: Resolution, change: Change, since: number): Promise<void> {
+    const { context, inUse, control, server } = this.#options;
+    const { printer } = context;
+    inUse.current?.possession.rewriteFiles(found);
+    try {
+      await control.signal(signal);
+    } catch (error) {
+      if (!(error instanceof ReplaceError) || this.#onlyReports) throw error;
+      printer.emit({ type: "warning", message: `${signal} was not enough: ${error.message}` });
+      return this.#swap(found, change, since);
+    }
+    printer.emit({ type: "signalled", ...change, ...server(), signal });
+  }
+
+  #reachesServer(name: string, found: Resolution): boolean {
+    const { inUse, profile } = this.#options;
+    if (profile.secretsInArgs.includes(name)) return true;
+    return deliveries(name, inUse.resolution, found).some((delivery) => delivery !== "none");
+  }
+
+  #isByFile(name: string, found: Resolution): boolean {
+    const both = deliveries(name, this.#options.inUse.resolution, found);
+    return both.length === 2 && both.every((delivery) => delivery === "file");
+  }
+}
+
+type Change = Pick<Extract<McpRunEvent, { type: "swapped" }>, "profile" | "changed">;
+
+function deliveries(name: string, ...resolutions: readonly Resolution[]): readonly Delivery[] {
+  return resolutions.flatMap(({ secrets }) =>
+    secrets.filter((secret) => secret.name === name).map(({ deliver }) => deliver),
+  );
+}
