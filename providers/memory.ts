@@ -22,7 +22,7 @@ const refSchema = z.strictObject({
 
 type MemoryRef = z.infer<typeof refSchema>;
 
-type Operation = "fetch" | "currentVersion" | "put" | "remove" | "list" | RotationStep;
+type Operation = "fetch" | "currentVersion" | "peekVersion" | "put" | "remove" | "list" | RotationStep;
 type RotationStep =
   | "findCandidate"
   | "putCandidate"
@@ -93,6 +93,11 @@ export function createMemoryKind(
         async currentVersion({ path }, signal) {
           await begin("currentVersion", path, signal);
           return current(path)?.name;
+        },
+        async peekVersion({ path, version }, signal) {
+          await begin("peekVersion", path, signal);
+          const found = find({ path, version });
+          return found instanceof ProviderError ? undefined : found.version;
         },
         async put({ path }, value, signal, onlyIf) {
           await begin("put", path, signal);

@@ -7,31 +7,44 @@ import type { VaultRef } from "./settings.ts";
 /** Undefined for a secret that is not there, and for an engine without versions. Throws ProviderError. */
 export async function currentVersion(
   reader: Reader,
-  { path, version: pinned }: VaultRef,
+  ref: VaultRef,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const mount = await reader.mounts.of(path, signal);
-  const place = placeIn(mount, path);
-  if ((mount.kind !== "kv-2" && mount.kind !== "unknown") || place.rest === "") return undefined;
   try {
-    const metadata = await readMetadata(reader.session, place, reader.now(), signal);
-    const number = pinned === undefined ? metadata?.current : Number(pinned);
-    if (number === undefined || !metadata?.versions.get(number)?.isLive) return undefined;
-    return String(number);
+    return await peekVersion(reader, ref, signal);
   } catch (error) {
     // A policy that covers data/ and not metadata/ is common: then the value comes along.
-    if (error instanceof ProviderError && error.failure === "denied")
-      return byReading(reader, place, pinned, signal);
+    if (error instanceof ProviderError && error.failure === "denied") return byReading(reader, ref, signal);
     throw error;
   }
 }
 
-async function byReading(
-  { session }: Reader,
-  place: Place,
-  pinned: string | undefined,
+/** By the metadata alone: no value leaves the server, and its log shows no reader of one. Throws ProviderError. */
+export async function peekVersion(
+  reader: Reader,
+  { path, version: pinned }: VaultRef,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const found = await readVersion(session, place, pinned, signal);
+  const place = await versionedPlace(reader, path, signal);
+  const metadata = place && (await readMetadata(reader.session, place, reader.now(), signal));
+  const number = pinned === undefined ? metadata?.current : Number(pinned);
+  if (number === undefined || !metadata?.versions.get(number)?.isLive) return undefined;
+  return String(number);
+}
+
+/** Undefined where nothing has versions. */
+async function versionedPlace(reader: Reader, path: string, signal: AbortSignal): Promise<Place | undefined> {
+  const mount = await reader.mounts.of(path, signal);
+  const place = placeIn(mount, path);
+  return (mount.kind === "kv-2" || mount.kind === "unknown") && place.rest !== "" ? place : undefined;
+}
+
+async function byReading(
+  reader: Reader,
+  { path, version }: VaultRef,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const place = await versionedPlace(reader, path, signal);
+  const found = place && (await readVersion(reader.session, place, version, signal));
   return found?.type === "live" ? String(found.number) : undefined;
 }

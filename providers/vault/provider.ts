@@ -12,7 +12,7 @@ import type { Secret } from "../../src/secrets/secret.ts";
 import type { Address } from "./address.ts";
 import { VaultClient } from "./client.ts";
 import type { Credential } from "./credential.ts";
-import { currentVersion } from "./current-version.ts";
+import { currentVersion, peekVersion } from "./current-version.ts";
 import { OutOfReach } from "./failure.ts";
 import { inParallel } from "./in-parallel.ts";
 import { Leases } from "./leases.ts";
@@ -92,6 +92,10 @@ export class VaultProvider implements RotatableStore<VaultRef> {
 
   async currentVersion(ref: VaultRef, signal: AbortSignal): Promise<string | undefined> {
     return currentVersion(this.#reader, ref, signal);
+  }
+
+  async peekVersion(ref: VaultRef, signal: AbortSignal): Promise<string | undefined> {
+    return peekVersion(this.#reader, ref, signal);
   }
 
   async put(

@@ -20,6 +20,8 @@ const MOST_PATHS_NAMED = 3;
 
 export interface CacheUseOptions {
   readonly cache: DocumentCache;
+  /** False at a refresh: what the backend gives is kept, but a cached value is no news. */
+  readonly serves: boolean;
   /** Who stands behind a provider's name. */
   readonly identityOf: (provider: string) => Promise<BackendIdentity>;
   /** The variables that say which backend a provider asks. */
@@ -56,13 +58,13 @@ export class CacheUse {
     requests: readonly RefRequest[],
     asked: Promise<GroupAnswer>,
   ): Promise<GroupAnswer> {
-    const { cache, clock } = this.#options;
+    const { cache, serves, clock } = this.#options;
     const since = clock.now();
     const identity = await this.#options.identityOf(provider);
     const keys = new Map(requests.map((request) => [request, keyOf(identity, request)]));
     const group: Group = { provider, keys, asked, since, isAnswered: false, served: new Map() };
     this.#groups.push(group);
-    if (!cache.isThere) return asked;
+    if (!serves || !cache.isThere) return asked;
 
     const early = this.#afterPatience(group);
     const answer = await Promise.race([asked, early.answer]).finally(early.cancel);

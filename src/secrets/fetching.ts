@@ -4,37 +4,40 @@
  */
 import { ProviderError } from "../errors.ts";
 import type { Breaker } from "./breaker.ts";
+import type { CacheKeeping } from "./cache-keeping.ts";
 import type { CacheUse } from "./cache-use.ts";
-import type { CacheSettings, DocumentCache } from "./document-cache.ts";
+import type { CacheSettings } from "./document-cache.ts";
 import { fetchAll } from "./fetch-all.ts";
-import { Held } from "./held.ts";
-import { LeaseKeeper } from "./lease-keeper.ts";
-import { ProviderPool } from "./provider-pool.ts";
-import type { Document, ResolvedSecret, ResolveRequest } from "./resolution.ts";
+import type { Held } from "./held.ts";
+import { hold } from "./hold.ts";
+import { ProviderPool, type SharedContext } from "./provider-pool.ts";
+import type { Document, Resolution, ResolveRequest } from "./resolution.ts";
 import type { Ref } from "./spec.ts";
 
 export class Fetching {
   readonly pool: ProviderPool;
   readonly #request: ResolveRequest;
   #loading: Promise<CacheUse> | undefined;
-  #cache: { readonly use: CacheUse; readonly documents: DocumentCache } | undefined;
+  #keeping: CacheKeeping | undefined;
 
   constructor(request: ResolveRequest) {
-    const { kinds, providers, context, timeoutMs, breaker } = request;
+    const { kinds, providers, context, timeoutMs, breaker, inUse } = request;
     this.#request = request;
+    // Not by way of the request: what lives as long as a lease would hold on to every refresh before.
     this.pool = new ProviderPool(kinds, providers, context, {
       timeoutMs,
-      ...(breaker && { breaker: () => loadBreaker(request, breaker === "lets-through") }),
+      ...(breaker && { breaker: () => loadBreaker(context, breaker === "lets-through") }),
     });
+    if (inUse) this.pool.hide([...inUse.documents.values()].map(({ value }) => value));
   }
 
   /** Every document that the request names, or why it could not be had. Rejects only when aborted. */
   async fetch(): Promise<ReadonlyMap<Ref, Document | ProviderError>> {
-    const { cache } = this.#request;
+    const { cache, inUse } = this.#request;
     const loadCache = cache && (() => this.#useCache(cache));
     const answers = await fetchAll(this.pool, this.#request, loadCache);
-    const use = this.#cache?.use;
-    if (!use) return answers;
+    const use = await this.#loading;
+    if (!use || inUse) return answers;
     const documents = new Map<Ref, Document | ProviderError>();
     for (const [ref, answer] of answers) {
       const isSecret = !(answer instanceof ProviderError);
@@ -43,16 +46,14 @@ export class Fetching {
     return documents;
   }
 
-  /** Keeps the leases of these secrets from now on, and what else outlives the fetch. */
-  hold(secrets: readonly ResolvedSecret[]): Held {
-    const { clock, emit } = this.#request.context;
-    const lent = this.pool.takeLeases();
-    const leases = lent.size > 0 ? new LeaseKeeper({ clock, emit }) : undefined;
-    for (const [lease, origin] of lent) {
-      const names = secrets.filter((secret) => secret.lease === lease).map(({ name }) => name);
-      leases?.keep(lease, { ...origin, names });
-    }
-    return new Held({ pool: this.pool, clock, leases, cache: this.#cache });
+  /** Keeps the leases of these documents from now on, and what else outlives the fetch. */
+  hold(outcome: Pick<Resolution, "documents" | "secrets">): Held {
+    const { context, onLeaseEnding, inUse } = this.#request;
+    return hold({ pool: this.pool, keeping: this.#keeping, before: inUse?.held }, outcome, {
+      clock: context.clock,
+      emit: context.emit,
+      ...(onLeaseEnding && { onEnding: onLeaseEnding }),
+    });
   }
 
   #useCache(settings: CacheSettings): Promise<CacheUse> {
@@ -61,15 +62,17 @@ export class Fetching {
   }
 
   async #loadCache(settings: CacheSettings): Promise<CacheUse> {
-    const { context, kinds } = this.#request;
-    const [{ CacheUse }, { DocumentCache }] = await Promise.all([
+    const { context, kinds, inUse } = this.#request;
+    const [{ CacheUse }, { DocumentCache }, { CacheKeeping }] = await Promise.all([
       import("./cache-use.ts"),
       import("./document-cache.ts"),
+      import("./cache-keeping.ts"),
     ]);
     const { pool } = this;
     const documents = new DocumentCache({ ...settings, kinds, context });
     const use = new CacheUse({
       cache: documents,
+      serves: inUse === undefined,
       identityOf: async (provider) => {
         const { kind, settings: ofProvider } = await pool.kindOf(provider);
         return { type: kind.name, settings: ofProvider };
@@ -79,13 +82,12 @@ export class Fetching {
       clock: context.clock,
       emit: context.emit,
     });
-    this.#cache = { use, documents };
+    this.#keeping = new CacheKeeping(use, documents, context.clock);
     return use;
   }
 }
 
-async function loadBreaker({ context }: ResolveRequest, letsThrough: boolean): Promise<Breaker> {
+async function loadBreaker({ paths, clock, emit }: SharedContext, letsThrough: boolean): Promise<Breaker> {
   const { Breaker } = await import("./breaker.ts");
-  const { paths, clock, emit } = context;
   return new Breaker({ stateFolder: paths.state, letsThrough, clock, emit });
 }

@@ -1,53 +1,60 @@
 /**
- * What stays behind when the secrets of a program have been fetched, and lives as long as the program: its
- * leases, the backends that they need, and what is still to be kept for a bad day. Without a lease the backends
- * are closed at once, and nobody waits for that but the end of the process.
+ * What stays behind when the secrets of a program have been fetched, and lives as long as a program that uses them:
+ * their leases, the backends that the leases need, and what is still to be kept for a bad day. Several may have a
+ * claim on it, servers that follow one another above all; a lease is revoked when its last user has gone, a backend
+ * closed when the last of its leases has. Without a lease it is closed at once, and only the end of the process waits.
  */
-import { type Clock, settledWithin } from "../clock.ts";
-import type { CacheUse } from "./cache-use.ts";
-import type { DocumentCache } from "./document-cache.ts";
-import type { LeaseKeeper } from "./lease-keeper.ts";
-import { CLOSE_MS, type ProviderPool } from "./provider-pool.ts";
+import type { Lease } from "./provider.ts";
+import type { Shared } from "./shared.ts";
+
+/** What one fetch still has to do for the cache. */
+export interface Keeping {
+  start(): void;
+}
 
 export interface HeldOptions {
-  readonly pool: ProviderPool;
-  readonly clock: Clock;
-  /** Undefined if nothing was lent. */
-  readonly leases?: LeaseKeeper | undefined;
+  /** What the fetch itself leaves behind: it ends when nobody uses what came from this fetch. */
+  readonly fetched: Shared;
+  /** What its documents live on, also those that came from a fetch before. */
+  readonly leases: ReadonlyMap<Lease, Shared>;
   /** Undefined if the profile has no cache, or asks nobody across a network. */
-  readonly cache?: { readonly use: CacheUse; readonly documents: DocumentCache } | undefined;
+  readonly keeping: Keeping | undefined;
 }
 
 export class Held {
   readonly #options: HeldOptions;
-  readonly #released = new AbortController();
-  #keeping: Promise<void> | undefined;
   #release: Promise<void> | undefined;
 
+  /** @param options one claim on each of them passes to it */
   constructor(options: HeldOptions) {
     this.#options = options;
-    const { pool, leases, cache } = options;
-    // A backend that is slower than the cache may still say something worth keeping.
-    if (!leases) void (cache ? cache.use.settled().then(() => pool.close()) : pool.close());
   }
 
   get hasCache(): boolean {
-    return this.#options.cache !== undefined;
+    return this.#options.keeping !== undefined;
   }
 
   /** The program runs, so its secrets are good: from now on there is time for what must not delay a start. */
   started(): void {
-    const { cache } = this.#options;
-    if (!cache) return;
-    const { signal } = this.#released;
-    this.#keeping ??= cache.use.documents().then((documents) => {
-      if (!signal.aborted) return cache.documents.keep(documents, signal);
-    });
+    this.#options.keeping?.start();
+  }
+
+  /** Another claim on all of it, to be released by itself. Throws if this one was released. */
+  share(): Held {
+    const { fetched, leases, keeping } = this.#options;
+    if (this.#release) throw new Error("what was released can't be shared");
+    const shared = new Map(Array.from(leases, ([lease, use]) => [lease, use.share()]));
+    return new Held({ fetched: fetched.share(), leases: shared, keeping });
+  }
+
+  /** Another claim on one of its leases; undefined if it has no such lease. */
+  shareLease(lease: Lease): Shared | undefined {
+    return this.#options.leases.get(lease)?.share();
   }
 
   /**
-   * The program has ended, or could not be started: revokes the leases and closes the backends. Bounded; never
-   * rejects; may be called twice.
+   * Gives the claim up: the program has ended, or could not be started. Resolves when what that has caused is over:
+   * leases revoked, backends closed. Bounded; never rejects; may be called twice.
    */
   release(): Promise<void> {
     this.#release ??= this.#releaseNow();
@@ -55,15 +62,7 @@ export class Held {
   }
 
   async #releaseNow(): Promise<void> {
-    const { pool, leases, clock } = this.#options;
-    await Promise.all([this.#finishKeeping(clock), leases?.close()]);
-    await pool.close();
-  }
-
-  /** A short program must not be too short for its cache. */
-  async #finishKeeping(clock: Clock): Promise<void> {
-    if (!this.#keeping) return;
-    await settledWithin(clock, CLOSE_MS, this.#keeping);
-    this.#released.abort(new Error("the program has ended"));
+    const { fetched, leases } = this.#options;
+    await Promise.all([fetched, ...leases.values()].map((claim) => claim.giveUp()));
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Keeps leases alive for as long as a program needs what they lent. Each is renewed when two thirds of what is
- * left are over; a renewal that fails for want of an answer is tried again while there is time. A lease that
- * can't be lengthened is reported once, and lives to its end. At the end all of them are revoked.
+ * Keeps a lease alive for as long as a program needs what it lent. It is renewed when two thirds of what is left
+ * are over; a renewal that fails for want of an answer is tried again while there is time. A lease that can't be
+ * lengthened is reported once, and lives to its end. At the end it is revoked.
  *
  *   waiting --2/3 over--> renewing --longer--> waiting
  *                            |----no answer----> waiting (a short while), reported at 85 %
@@ -15,7 +15,7 @@ import type { Lease, LeaseTerm } from "./provider.ts";
 const RENEW_AFTER = 2 / 3;
 /** When a successor should be fetched; the agents of Vault and OpenBao do the same. */
 const REFETCH_AFTER = 0.85;
-/** Ms that a backend may take to renew, and all of them together to revoke. */
+/** Ms that a backend may take to renew, and to revoke. */
 const RENEW_MS = 10_000;
 const REVOKE_MS = 5_000;
 /** Ms: what a failed renewal waits at most at first, and ever. */
@@ -26,6 +26,7 @@ const LEAST_GAIN_MS = 1_000;
 
 /** A lease that will end although its values are still in use. */
 export interface LeaseEnding {
+  readonly lease: Lease;
   /** The secrets that come from it. */
   readonly names: readonly string[];
   readonly from: string;
@@ -46,38 +47,16 @@ export interface LeaseOrigin {
 export interface LeaseKeeperOptions {
   readonly clock: Clock;
   readonly emit: Emit;
-  /** Called once for each lease that can't be kept, besides the warning. */
+  /**
+   * Called once when the lease can't be kept, which for some is at once; with it there is no warning, since whoever
+   * listens fetches a successor. Called again if it could be renewed after all, and then no more.
+   */
   readonly onEnding?: (ending: LeaseEnding) => void;
   /** In [0, 1). */
   readonly random?: () => number;
 }
 
-export class LeaseKeeper {
-  readonly #options: LeaseKeeperOptions;
-  readonly #kept = new Map<Lease, KeptLease>();
-
-  constructor(options: LeaseKeeperOptions) {
-    this.#options = options;
-  }
-
-  get size(): number {
-    return this.#kept.size;
-  }
-
-  /** From now on the lease is renewed; one that is kept already is not kept twice. */
-  keep(lease: Lease, origin: LeaseOrigin): void {
-    if (!this.#kept.has(lease)) this.#kept.set(lease, new KeptLease(lease, origin, this.#options));
-  }
-
-  /** Revokes every lease, in at most REVOKE_MS; what could not be revoked is a warning each. Never rejects. */
-  async close(): Promise<void> {
-    const kept = [...this.#kept.values()];
-    this.#kept.clear();
-    await Promise.all(kept.map((lease) => lease.revoke()));
-  }
-}
-
-/** Revokes leases that nobody has kept, as LeaseKeeper.close does. */
+/** Revokes leases that nobody has kept, as LeaseKeeper.revoke does, all at the same time. */
 export async function revokeLeases(
   leases: Iterable<readonly [Lease, LeaseOrigin]>,
   { clock, emit }: LeaseKeeperOptions,
@@ -85,7 +64,7 @@ export async function revokeLeases(
   await Promise.all(Array.from(leases, ([lease, origin]) => revoke(lease, origin, clock, emit)));
 }
 
-class KeptLease {
+export class LeaseKeeper {
   readonly #lease: Lease;
   readonly #origin: LeaseOrigin;
   readonly #options: LeaseKeeperOptions;
@@ -108,6 +87,7 @@ class KeptLease {
     else this.#report("it is not renewable");
   }
 
+  /** Renews it no more, and revokes it in at most REVOKE_MS; if it can't be revoked, that is a warning. Never rejects. */
   async revoke(): Promise<void> {
     this.#timer?.cancel();
     this.#done.abort(new Error("the lease is given up"));
@@ -180,12 +160,14 @@ class KeptLease {
     const { emit, onEnding } = this.#options;
     const endsAt = new Date(this.#term.endsAt);
     const verb = this.#left > 0 ? "ends" : "has ended";
-    emit({
-      type: "warning",
-      message: `the lease of ${names.join(", ")} from ${from} ${verb} at ${timeOf(endsAt)} and can't be renewed: ${reason}`,
-      hint: "a restart of the server in good time, or a longer max_ttl at the backend",
-    });
-    onEnding?.({ names, from, endsAt, refetchAt: new Date(this.#refetchAt) });
+    const message = `the lease of ${whose(names)} from ${from} ${verb} at ${timeOf(endsAt)} and can't be renewed: ${reason}`;
+    if (onEnding) {
+      emit({ type: "debug", message });
+      onEnding({ lease: this.#lease, names, from, endsAt, refetchAt: new Date(this.#refetchAt) });
+    } else {
+      const hint = "a restart of the server in good time, or a longer max_ttl at the backend";
+      emit({ type: "warning", message, hint });
+    }
   }
 }
 
@@ -200,13 +182,16 @@ async function revoke(
     await withDeadline(clock, REVOKE_MS, lease.revoke(tooLate.signal), () => noAnswer(REVOKE_MS));
   } catch (error) {
     tooLate.abort(error);
-    const whose = names.length > 0 ? names.join(", ") : "a secret";
     emit({
       type: "warning",
-      message: `the lease of ${whose} from ${from} could not be revoked: ${reasonOf(error)}; it was given at ${timeOf(new Date(since))} and ends by itself`,
+      message: `the lease of ${whose(names)} from ${from} could not be revoked: ${reasonOf(error)}; it was given at ${timeOf(new Date(since))} and ends by itself`,
       hint: "revoking it at the backend, if that is too late",
     });
   }
+}
+
+function whose(names: readonly string[]): string {
+  return names.length > 0 ? names.join(", ") : "a secret";
 }
 
 /** Only errors of the family are known to hold no secret. */

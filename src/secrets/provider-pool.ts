@@ -23,6 +23,7 @@ import type {
 import { parseRef } from "./ref.ts";
 import type { Secret } from "./secret.ts";
 import type { ProviderEntry, Ref } from "./spec.ts";
+import type { CheckedRef, VersionChecks } from "./version-checks.ts";
 import { Waiting } from "./waiting.ts";
 
 export interface OpenProvider {
@@ -42,9 +43,14 @@ export interface PoolLimits {
 export type SharedContext = Omit<ProviderContext, "name" | "resolveRef" | "credentialIs">;
 
 /** A ref as its provider wants it, and as people know it. */
-interface AskedRef {
-  readonly ref: object;
+interface AskedRef extends CheckedRef {
   readonly from: string;
+}
+
+/** What is not fetched again if its version is still the same. */
+export interface Unless {
+  readonly before: ReadonlyMap<RefRequest, FetchedSecret>;
+  readonly checks: VersionChecks;
 }
 
 /** Ms that closing may take: a backend that hangs must not keep the server waiting. */
@@ -94,13 +100,16 @@ export class ProviderPool {
   /**
    * Asks a provider for documents; requests that say the same are one ref, so that it is asked once.
    * Rejects with McpRunError when the provider can't be opened or none of the refs could be tried in time.
+   *
+   * @param unless what has the same version as before is answered as it was, the same object
    */
   async fetch(
     name: string,
     requests: readonly RefRequest[],
     signal: AbortSignal,
+    unless?: Unless,
   ): Promise<ReadonlyMap<RefRequest, Answer>> {
-    const work = this.#fetch(name, requests, AbortSignal.any([signal, this.#closing.signal]));
+    const work = this.#fetch(name, requests, AbortSignal.any([signal, this.#closing.signal]), unless);
     this.#asking.add(work);
     try {
       return await work;
@@ -138,6 +147,11 @@ export class ProviderPool {
     return { kind, settings: entry?.settings ?? {} };
   }
 
+  /** Values in use, which no provider may quote either. */
+  hide(values: Iterable<Secret>): void {
+    this.#known.push(...values);
+  }
+
   /** True for a backend across a network; false also for one that there is not. */
   async isRemote(name: string): Promise<boolean> {
     const found = await this.kindOf(name).catch(() => undefined); // Whoever asks it is told.
@@ -147,6 +161,11 @@ export class ProviderPool {
   /** The variables that say which backend the provider of that name asks, as far as it was opened. */
   placesOf(name: string): readonly string[] {
     return this.#credentialOf(name).places;
+  }
+
+  /** True if it was lent here, and nobody has taken it. */
+  hasLent(lease: Lease): boolean {
+    return this.#leases.has(lease);
   }
 
   /** Hands over the leases that have come so far: from now on their keeper revokes them. */
@@ -178,6 +197,7 @@ export class ProviderPool {
     name: string,
     requests: readonly RefRequest[],
     signal: AbortSignal,
+    unless: Unless | undefined,
   ): Promise<ReadonlyMap<RefRequest, Answer>> {
     const { clock } = this.#shared;
     const { kind, settings } = await this.kindOf(name);
@@ -191,13 +211,15 @@ export class ProviderPool {
       const key = JSON.stringify(request);
       if (refs.has(key)) continue;
       const result = kind.refSchema.safeParse(request);
-      if (result.success) refs.set(key, { ref: result.data, from: `${name}:${request.path}` });
-      else answers.set(request, malformed(result.error.issues[0]?.message));
+      if (result.success) {
+        const from = `${name}:${request.path}`;
+        refs.set(key, { ref: result.data, key: `${name}:${key}`, from, before: unless?.before.get(request) });
+      } else answers.set(request, malformed(result.error.issues[0]?.message));
     }
     if (refs.size === 0) return answers;
     const question = { type: kind.name, settings, credential: this.#credentialOf(name), requests };
     const fetched = await this.#guarded(question, kind, () =>
-      inTime(limit, (limited) => this.#ask(provider, [...refs.values()], limited)),
+      inTime(limit, (limited) => this.#ask(provider, [...refs.values()], limited, unless?.checks)),
     );
     for (const request of requests) {
       const asked = refs.get(JSON.stringify(request));
@@ -210,13 +232,17 @@ export class ProviderPool {
     provider: Provider<object>,
     refs: readonly AskedRef[],
     signal: AbortSignal,
+    checks: VersionChecks | undefined,
   ): Promise<ReadonlyMap<object, Answer>> {
+    const same = await checks?.unchanged(provider, refs, signal);
+    const changed = refs.filter(({ ref }) => !same?.has(ref));
+    if (same && changed.length === 0) return same;
     const since = this.#shared.clock.now();
     const fetched = await provider.fetch(
-      refs.map(({ ref }) => ref),
+      changed.map(({ ref }) => ref),
       signal,
     );
-    for (const { ref, from } of refs) {
+    for (const { ref, from } of changed) {
       const answer = fetched.get(ref);
       if (!answer || answer instanceof ProviderError) continue;
       this.#known.push(answer.value);
@@ -224,7 +250,7 @@ export class ProviderPool {
       if (answer.lease) this.#leases.set(answer.lease, { from, names: [], since });
     }
     if (this.#closing.signal.aborted) void revokeLeases(this.takeLeases(), this.#shared);
-    return fetched;
+    return same ? new Map([...same, ...fetched]) : fetched;
   }
 
   /** Asks a backend across a network only if it has not failed again and again, and takes note of the outcome. */

@@ -45,10 +45,15 @@ export interface Provider<Ref> {
    */
   fetch(refs: readonly Ref[], signal: AbortSignal): Promise<ReadonlyMap<Ref, FetchedSecret | ProviderError>>;
   /**
-   * The live version, had more cheaply than the value; undefined where there is no such secret. Names exactly what
-   * `fetch` would name. A backend without versions has no such method. Throws ProviderError.
+   * The live version; undefined where there is no such secret. Names exactly what `fetch` would name. A backend
+   * without versions has no such method. Throws ProviderError.
    */
   currentVersion?(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * The same, if it costs the backend less than `fetch` of all that a profile wants of it; else there is no such
+   * method. A refresh asks it first. Throws ProviderError: `denied` where the right to the value is not enough.
+   */
+  peekVersion?(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
   /** Ends leases and logins of its own (best effort) and closes sockets. Never rejects; may be called twice. */
   close(): Promise<void>;
 }

@@ -7,6 +7,7 @@ import type { FetchedSecret, Lease, ProviderKinds } from "./provider.ts";
 import type { SharedContext } from "./provider-pool.ts";
 import type { Secret } from "./secret.ts";
 import type { Delivery, ProviderEntry, Ref, SecretSpec, SecretsFromSpec } from "./spec.ts";
+import type { VersionChecks } from "./version-checks.ts";
 
 export interface ResolveRequest {
   readonly secrets: readonly SecretSpec[];
@@ -23,8 +24,8 @@ export interface ResolveRequest {
    * watching, asked all the same. Without it nothing is remembered.
    */
   readonly breaker?: "guards" | "lets-through";
-  /** What is not fetched again: what these refs of the request gave before. */
-  readonly known?: ReadonlyMap<Ref, Document>;
+  /** Set at a refresh: then only what may have changed is fetched, and nothing is served from the cache. */
+  readonly inUse?: InUse;
   /** Called for each lease that will end although its values are still in use. */
   readonly onLeaseEnding?: (ending: LeaseEnding) => void;
   /** Aborted: the whole set is given up at once. */
@@ -63,6 +64,13 @@ export interface Resolution {
   readonly secretZero: readonly { readonly name: string; readonly value: Secret }[];
   /** What lives as long as the program; whoever got the resolution releases it. */
   readonly held: Held;
+}
+
+/** What a refresh knows of the secrets in use. */
+export interface InUse extends Pick<Resolution, "documents" | "held"> {
+  /** Leases that need a successor: their documents are fetched again, which other leased ones are not. */
+  readonly ending: ReadonlySet<Lease>;
+  readonly checks: VersionChecks;
 }
 
 /** A document of a backend, and where it really came from. */

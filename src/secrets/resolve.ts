@@ -27,10 +27,10 @@ export async function resolveSecrets(request: ResolveRequest): Promise<Resolutio
   const fetching = new Fetching(request);
   const outcome = await resolveWith(fetching, request);
   if (outcome.failures.length === 0) {
-    return { ...outcome, secretZero: fetching.pool.secretZero, held: fetching.hold(outcome.secrets) };
+    return { ...outcome, secretZero: fetching.pool.secretZero, held: fetching.hold(outcome) };
   }
   await fetching.pool.close();
-  throw refusal(outcome.failures);
+  throw refusal(outcome.failures, request.inUse ? "the old values stay" : "the server was not started");
 }
 
 /**
@@ -141,12 +141,12 @@ function* spread(
   }
 }
 
-function refusal(failures: readonly SecretFailure[]): McpRunError {
+function refusal(failures: readonly SecretFailure[], consequence: string): McpRunError {
   const errors = failures.map(failureOf);
   const [first, ...others] = errors;
   if (first && others.length === 0) return first;
   const code = worstOf(errors.map((error) => error.code)) ?? "secret-invalid";
-  return new McpRunError(code, `Cannot read ${errors.length} secrets, so the server was not started`, {
+  return new McpRunError(code, `Cannot read ${errors.length} secrets, so ${consequence}`, {
     details: errors.map(({ message, hint }) => (hint ? `${message}. Try ${hint}.` : `${message}.`)),
   });
 }

@@ -3,7 +3,7 @@ import { ProviderError } from "../../src/errors.ts";
 import type { McpRunEvent } from "../../src/events.ts";
 import { type LeaseEnding, LeaseKeeper } from "../../src/secrets/lease-keeper.ts";
 import type { Lease, LeaseTerm } from "../../src/secrets/provider.ts";
-import { VirtualClock } from "../helpers/virtual-clock.ts";
+import { settle, VirtualClock } from "../helpers/virtual-clock.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -12,6 +12,8 @@ const DAY = 24 * HOUR;
 interface Room {
   readonly clock: VirtualClock;
   readonly keeper: LeaseKeeper;
+  /** All that is said. */
+  readonly messages: string[];
   readonly warnings: string[];
   readonly endings: LeaseEnding[];
   /** Ms since the start of each call. */
@@ -27,18 +29,17 @@ function room(
     readonly term?: LeaseTerm;
     readonly revoke?: () => Promise<void>;
     readonly random?: () => number;
+    /** False: nobody listens for endings. */
+    readonly isHeard?: boolean;
   } = {},
 ): Room {
   const { term = lasting(HOUR), revoke = async () => undefined, random = () => 0.5 } = options;
   const clock = new VirtualClock();
   const start = clock.now();
-  const [warnings, endings, renewals, revocations]: [string[], LeaseEnding[], number[], number[]] = [
-    [],
-    [],
-    [],
-    [],
-  ];
+  const [warnings, messages]: [string[], string[]] = [[], []];
+  const [endings, renewals, revocations]: [LeaseEnding[], number[], number[]] = [[], [], []];
   const emit = (event: McpRunEvent) => {
+    if ("message" in event) messages.push(event.message);
     if (event.type === "warning") warnings.push(event.message);
   };
   const lease: Lease = {
@@ -52,9 +53,11 @@ function room(
       return revoke();
     },
   };
-  const keeper = new LeaseKeeper({ clock, emit, random, onEnding: (ending) => endings.push(ending) });
-  keeper.keep(lease, { from: "vault:database/creds/app", names: ["PGUSER", "PGPASSWORD"], since: start });
-  return { clock, keeper, warnings, endings, renewals, revocations, lease };
+  const onEnding =
+    options.isHeard === false ? {} : { onEnding: (ending: LeaseEnding) => endings.push(ending) };
+  const origin = { from: "vault:database/creds/app", names: ["PGUSER", "PGPASSWORD"], since: start };
+  const keeper = new LeaseKeeper(lease, origin, { clock, emit, random, ...onEnding });
+  return { clock, keeper, warnings, messages, endings, renewals, revocations, lease };
 }
 
 function lasting(durationMs: number, renewable = true): LeaseTerm {
@@ -81,16 +84,6 @@ describe("a lease that is kept", () => {
     await clock.advance(1);
     expect(renewals).toEqual([60 * DAY]);
   });
-
-  it("is not kept twice, however many secrets come from it", async () => {
-    const { clock, keeper, lease, renewals } = room();
-
-    keeper.keep(lease, { from: "vault:database/creds/app", names: ["OTHER"], since: clock.now() });
-    await clock.advance(40 * MINUTE);
-
-    expect(keeper.size).toBe(1);
-    expect(renewals).toHaveLength(1);
-  });
 });
 
 describe("a renewal that gets no answer", () => {
@@ -106,19 +99,20 @@ describe("a renewal that gets no answer", () => {
   });
 
   it("waits a minute at most, and is reported once when 85 % are over, with the time of the end", async () => {
-    const { clock, renewals, warnings, endings } = room(unavailable, { random: () => 0.999_999 });
+    const { clock, renewals, messages, endings, lease } = room(unavailable, { random: () => 0.999_999 });
 
     await clock.advance(50 * MINUTE);
-    expect(warnings).toEqual([]);
+    expect(messages).toEqual([]);
     const waits = renewals.slice(1).map((ms, index) => ms - (renewals[index] as number));
     expect(Math.max(...waits)).toBeLessThanOrEqual(MINUTE);
 
     await clock.advance(3 * MINUTE);
-    expect(warnings).toEqual([
+    expect(messages).toEqual([
       "the lease of PGUSER, PGPASSWORD from vault:database/creds/app ends at 2027-01-15T09:00:00Z and can't be renewed: connection refused",
     ]);
     expect(endings).toEqual([
       {
+        lease,
         names: ["PGUSER", "PGPASSWORD"],
         from: "vault:database/creds/app",
         endsAt: new Date("2027-01-15T09:00:00Z"),
@@ -182,29 +176,37 @@ describe("a lease that can't be kept", () => {
       undefined,
     ],
   ])("%s is reported, and asked for no more", async (_which, renew, options, calls, reason) => {
-    const { clock, renewals, warnings, endings } = room(renew, options);
+    const { clock, renewals, messages, endings } = room(renew, options);
 
     await clock.advance(2 * HOUR);
 
     if (reason !== undefined) {
       expect(renewals).toHaveLength(calls);
-      expect(warnings).toEqual([
+      expect(messages).toEqual([
         expect.stringMatching(`and can't be renewed: ${reason.replace(/[()]/g, "\\$&")}$`),
       ]);
     }
     expect(endings).toHaveLength(1);
-    expect(warnings.join()).not.toContain("canary");
+    expect(messages.join()).not.toContain("canary");
     expect(clock.pending).toBe(0);
+  });
+
+  it("is a warning where nobody listens, since nobody fetches a successor", () => {
+    const term = lasting(HOUR, false);
+
+    const [heard, unheard] = [room(undefined, { term }), room(undefined, { term, isHeard: false })];
+
+    expect([heard.messages.length, heard.warnings]).toEqual([1, []]);
+    expect(unheard.warnings).toEqual([expect.stringMatching(/PGPASSWORD .* it is not renewable$/)]);
   });
 });
 
 describe("the end", () => {
-  it("revokes every lease once, and asks for nothing afterwards", async () => {
+  it("revokes the lease, and asks for nothing afterwards", async () => {
     const { clock, keeper, renewals, revocations } = room();
     await clock.advance(MINUTE);
 
-    await keeper.close();
-    await keeper.close();
+    await keeper.revoke();
     await clock.advance(DAY);
 
     expect(revocations).toEqual([MINUTE]);
@@ -213,43 +215,51 @@ describe("the end", () => {
   });
 
   it("does not wait for a renewal that is under way", async () => {
-    const { clock, keeper, warnings } = room(() => new Promise(() => undefined));
+    const { clock, keeper, messages, revocations } = room(() => new Promise(() => undefined));
     await clock.advance(40 * MINUTE);
 
-    await keeper.close();
+    await keeper.revoke();
 
+    expect(revocations).toHaveLength(1);
     expect(clock.pending).toBe(0);
-    expect(warnings).toEqual([]);
+    expect(messages).toEqual([]);
   });
 
-  it("names the lease that could not be revoked, each once", async () => {
-    const { clock, keeper, lease, warnings } = room(undefined, { revoke: unavailable });
-    keeper.keep({ ...lease }, { from: "vault:aws/creds/deploy", names: ["AWS_KEY"], since: clock.now() });
+  it("takes no notice of a renewal that succeeds too late", async () => {
+    const answers: ((term: LeaseTerm) => void)[] = [];
+    const { clock, keeper } = room(() => new Promise((resolve) => answers.push(resolve)));
+    await clock.advance(40 * MINUTE);
 
-    await keeper.close();
+    await keeper.revoke();
+    for (const answer of answers) answer(lasting(HOUR));
+    await settle();
+
+    expect(answers).toHaveLength(1);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("names the lease that could not be revoked", async () => {
+    const { keeper, warnings } = room(undefined, { revoke: unavailable });
+
+    await keeper.revoke();
 
     expect(warnings).toEqual([
       "the lease of PGUSER, PGPASSWORD from vault:database/creds/app could not be revoked: connection refused; it was given at 2027-01-15T08:00:00Z and ends by itself",
-      "the lease of AWS_KEY from vault:aws/creds/deploy could not be revoked: connection refused; it was given at 2027-01-15T08:00:00Z and ends by itself",
     ]);
   });
 
-  it("takes at most five seconds, however many backends are silent", async () => {
-    const { clock, keeper, lease, warnings } = room(undefined, {
-      revoke: () => new Promise(() => undefined),
-    });
-    keeper.keep({ ...lease }, { from: "vault:aws/creds/deploy", names: ["AWS_KEY"], since: clock.now() });
-    let isClosed = false;
-    const closing = keeper.close().then(() => {
-      isClosed = true;
+  it("takes at most five seconds, however silent the backend is", async () => {
+    const { clock, keeper, warnings } = room(undefined, { revoke: () => new Promise(() => undefined) });
+    let isRevoked = false;
+    const revoking = keeper.revoke().then(() => {
+      isRevoked = true;
     });
 
     await clock.advance(5_000);
 
-    expect(isClosed).toBe(true);
-    await closing;
-    expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toContain("no answer within 5 s");
+    expect(isRevoked).toBe(true);
+    await revoking;
+    expect(warnings).toEqual([expect.stringContaining("no answer within 5 s")]);
   });
 
   it("leaves alone what has ended, and what the backend no longer knows", async () => {
@@ -258,8 +268,8 @@ describe("the end", () => {
     const gone = room(() => Promise.reject(new ProviderError("missing", "lease not found")));
     await gone.clock.advance(41 * MINUTE);
 
-    await ended.keeper.close();
-    await gone.keeper.close();
+    await ended.keeper.revoke();
+    await gone.keeper.revoke();
 
     expect([...ended.revocations, ...gone.revocations]).toEqual([]);
   });
