@@ -5,7 +5,7 @@
  *   overlap:     start next, let it take over -> old drains -> stop
  *   sequential:  old settles, with what is new held -> stop -> start next, let it take over with what was held
  */
-import { untilAborted } from "../clock.ts";
+import { type Clock, pause, untilAborted } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import type { Recall } from "../relay/recall.ts";
 import type { Helm } from "./helm.ts";
@@ -16,6 +16,8 @@ import type { Succession } from "./succession.ts";
 
 /** What the client is told of requests that an old server did not finish in time. */
 const RESTARTED = "server restarted";
+/** Ms that a server gets to read its files again after a signal: before, a probe would prove the old value. */
+const REREAD_MS = 500;
 const SESSION_ENDS = "the session ends";
 const NO_SERVER = "no server runs now";
 const NOT_INTRODUCED = "the client has not introduced itself yet";
@@ -28,6 +30,7 @@ export interface ChangesOptions {
   /** Whether a signal has to be proven. */
   readonly hasProbe: boolean;
   readonly platform: NodeJS.Platform;
+  readonly clock: Clock;
   /** From here on the end of the current server is part of the change. */
   readonly onBegin: () => void;
   /** Nobody took over; the current server, if it is still there, goes on. */
@@ -77,7 +80,7 @@ export class Changes implements ServerControl {
   }
 
   async signal(signal: NodeJS.Signals): Promise<void> {
-    const { helm, succession, recall, hasProbe, platform } = this.#options;
+    const { helm, succession, recall, hasProbe, platform, clock } = this.#options;
     const end = await this.#turn(() => undefined);
     try {
       const { current } = helm;
@@ -85,7 +88,11 @@ export class Changes implements ServerControl {
       if (hasProbe && !recall.isIntroduced) throw new ReplaceError(NOT_INTRODUCED);
       if (platform === "win32") throw new ReplaceError("Windows has no signals");
       if (!current.generation.signalProgram(signal)) throw new ReplaceError("the server is being stopped");
-      if (hasProbe) await succession.prove(current);
+      if (!hasProbe) return;
+      await pause(clock, REREAD_MS, AbortSignal.any([helm.stopped, current.line.gone])).catch(
+        () => undefined,
+      );
+      await succession.prove(current);
     } finally {
       end();
     }

@@ -114,6 +114,7 @@ class Supervisor implements Helm {
       swap,
       hasProbe: probe !== undefined,
       platform,
+      clock,
       onBegin: () => this.#enter("swapping"),
       onFailed: () => this.#changeFailed(),
     });
