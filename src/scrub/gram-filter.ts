@@ -1,12 +1,13 @@
 /**
- * Finds the needles that lie wholly inside a chunk, by looking at few of its bytes:
+ * Finds the needles that lie wholly inside a chunk, and long ones that its end cuts, by looking at few of its bytes:
  *
- * 1. The stride S is the largest power of two, up to 32, with S + 3 <= the shortest needle. So wherever a
- *    needle stands, at least one window of 4 bytes at a multiple of S lies wholly inside it.
+ * 1. The stride S is the largest number, up to 32, with S + 3 <= the shortest needle. So wherever a needle
+ *    stands, at least one window of 4 bytes at a multiple of S lies wholly inside it.
  * 2. For each of the S ways a needle can lie to that grid, one of its windows is chosen, the one whose bytes
  *    are rarest in text, and entered into a table of flags and a list of candidates.
  * 3. The search reads one window every S bytes, four at a time, and asks the flags.
- * 4. On a hit it compares the candidates. Each occurrence is met exactly once.
+ * 4. On a hit it compares the candidates. Each occurrence is met exactly once, and so is each needle of which the
+ *    chunk holds the first `reach` bytes or more.
  */
 import type { Budget, NeedleTable } from "./needle-table.ts";
 import type { Runs } from "./runs.ts";
@@ -28,28 +29,39 @@ export class GramFilter {
   readonly #stride: number;
   readonly #flags: Uint8Array;
   readonly #flagShift: number;
-  /** The list of candidates: `heads` by hash gives the first entry (0: none), `nexts` the one after. */
+  /**
+   * The candidates: `heads` by hash gives an entry (0: none), `nexts` one with another window of the same hash, and
+   * `sames` one with the same window.
+   */
   readonly #heads: Int32Array;
   readonly #headShift: number;
   readonly #nexts: Int32Array;
+  readonly #sames: Int32Array;
   readonly #grams: Int32Array;
   readonly #needles: Int32Array;
   /** Where in the needle the window lies. */
   readonly #offsets: Int32Array;
+  /** A needle that is cut is found if so many of its bytes are there; with fewer it may be missed. */
+  readonly reach: number;
+  /** Where the first needle begins that the end of the chunk cuts, as far as `find` has seen; and which it is. */
+  #cutAt = 0;
+  #cutNeedle = 0;
 
   /** @param table not empty */
   constructor(table: NeedleTable) {
     this.#table = table;
-    let stride = WIDEST_STRIDE;
-    while (stride > 1 && (stride + 3 > table.shortest || stride * table.count > MOST_ENTRIES)) stride /= 2;
+    const widest = Math.min(WIDEST_STRIDE, table.shortest - 3, Math.floor(MOST_ENTRIES / table.count));
+    const stride = Math.max(1, widest);
     this.#stride = stride;
 
     const entries = stride * table.count;
+    let deepest = 0;
     this.#flags = new Uint8Array(powerOfTwo(entries * FLAGS_PER_ENTRY, 2 ** 15, MOST_FLAGS));
     this.#flagShift = 32 - Math.log2(this.#flags.length);
     this.#heads = new Int32Array(powerOfTwo(entries * 2, 2 ** 8, 2 ** 20));
     this.#headShift = 32 - Math.log2(this.#heads.length);
     this.#nexts = new Int32Array(entries + 1);
+    this.#sames = new Int32Array(entries + 1);
     this.#grams = new Int32Array(entries + 1);
     this.#needles = new Int32Array(entries + 1);
     this.#offsets = new Int32Array(entries + 1);
@@ -59,23 +71,46 @@ export class GramFilter {
       for (let lie = 0; lie < stride; lie++) {
         const offset = rarestWindow(table, needle, lie, stride);
         this.#enter(++entry, view.getInt32(table.offsets[needle]! + offset, true), needle, offset);
+        deepest = Math.max(deepest, offset);
       }
     }
+    this.reach = deepest + 4;
   }
 
   #enter(entry: number, gram: number, needle: number, offset: number): void {
     const hash = Math.imul(gram, GOLDEN);
     this.#flags[hash >>> this.#flagShift] = 1;
     const head = hash >>> this.#headShift;
-    this.#nexts[entry] = this.#heads[head]!;
-    this.#heads[head] = entry;
+    let like = this.#heads[head]!;
+    while (like !== 0 && this.#grams[like] !== gram) like = this.#nexts[like]!;
+    if (like === 0) {
+      this.#nexts[entry] = this.#heads[head]!;
+      this.#heads[head] = entry;
+    } else {
+      this.#sames[entry] = this.#sames[like]!;
+      this.#sames[like] = entry;
+    }
     this.#grams[entry] = gram;
     this.#needles[entry] = needle;
     this.#offsets[entry] = offset;
   }
 
-  /** Adds every needle that lies wholly inside `chunk` to `runs`, unless the budget runs out. */
-  find(chunk: Uint8Array, runs: Runs, budget: Budget): void {
+  /**
+   * Adds every needle that lies wholly inside `chunk` to `runs`, unless the budget runs out, and tells `onCut` of the
+   * first one that begins there and may go on behind it.
+   */
+  find(
+    chunk: Uint8Array,
+    runs: Runs,
+    budget: Budget,
+    onCut: (start: number, needle: number) => unknown,
+  ): void {
+    this.#cutAt = chunk.length;
+    this.#search(chunk, runs, budget);
+    if (this.#cutAt < chunk.length) onCut(this.#cutAt, this.#cutNeedle);
+  }
+
+  #search(chunk: Uint8Array, runs: Runs, budget: Budget): void {
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     const flags = this.#flags;
     const shift = this.#flagShift;
@@ -103,17 +138,25 @@ export class GramFilter {
   #compare(gram: number, window: number, chunk: Uint8Array, runs: Runs, budget: Budget): void {
     const { lengths } = this.#table;
     let entry = this.#heads[Math.imul(gram, GOLDEN) >>> this.#headShift]!;
-    for (; entry !== 0; entry = this.#nexts[entry]!) {
+    for (budget.left--; entry !== 0 && this.#grams[entry] !== gram; budget.left--)
+      entry = this.#nexts[entry]!;
+    for (; entry !== 0; entry = this.#sames[entry]!) {
       budget.left--;
-      if (this.#grams[entry] !== gram) continue;
       const needle = this.#needles[entry]!;
       const start = window - this.#offsets[entry]!;
       const length = lengths[needle]!;
       const end = start + length;
-      if (start < 0 || end > chunk.length || runs.alreadyCover(start, end)) continue;
-      const agreed = this.#table.agreement(needle, chunk, start, length);
+      if (start < 0) continue;
+      const isCut = end > chunk.length;
+      if (isCut ? start >= this.#cutAt : runs.alreadyCover(start, end)) continue;
+      const wanted = isCut ? chunk.length - start : length;
+      const agreed = this.#table.agreement(needle, chunk, start, wanted);
       budget.left -= agreed;
-      if (agreed === length) runs.add(start, end, needle);
+      if (agreed < wanted) continue;
+      if (isCut) {
+        this.#cutAt = start;
+        this.#cutNeedle = needle;
+      } else runs.add(start, end, needle);
     }
   }
 }

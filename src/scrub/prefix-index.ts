@@ -14,29 +14,35 @@ export interface PrefixVisitor {
 /** Multiplicative hashing: 2^32 divided by the golden ratio; the upper bits of the product are the hash. */
 const GOLDEN = 0x9e3779b1;
 const NONE = -1;
+const SLOTS_PER_NEEDLE = 32;
 
 export class PrefixIndex {
   readonly #table: NeedleTable;
   readonly #byGram: Int32Array;
   readonly #gramShift: number;
   readonly #nextByGram: Int32Array;
+  /** Each needle's first 4 bytes. */
+  readonly #grams: Int32Array;
   readonly #byByte = new Int32Array(256).fill(NONE);
   readonly #nextByByte: Int32Array;
 
   /** @param table not empty */
   constructor(table: NeedleTable) {
     this.#table = table;
-    const width = Math.min(20, Math.max(8, Math.ceil(Math.log2(table.count * 8))));
+    const width = Math.min(20, Math.max(8, Math.ceil(Math.log2(table.count * SLOTS_PER_NEEDLE))));
     this.#byGram = new Int32Array(2 ** width).fill(NONE);
     this.#gramShift = 32 - width;
     this.#nextByGram = new Int32Array(table.count);
+    this.#grams = new Int32Array(table.count);
     this.#nextByByte = new Int32Array(table.count);
     // Entered shortest first, each in front of the others: so the lists come out longest first.
     const order = Int32Array.from(table.lengths.keys());
     order.sort((a, b) => table.lengths[a]! - table.lengths[b]!);
     for (const needle of order) {
       const at = table.offsets[needle]!;
-      const slot = Math.imul(table.bytes.readInt32LE(at), GOLDEN) >>> this.#gramShift;
+      const gram = table.bytes.readInt32LE(at);
+      const slot = Math.imul(gram, GOLDEN) >>> this.#gramShift;
+      this.#grams[needle] = gram;
       this.#nextByGram[needle] = this.#byGram[slot]!;
       this.#byGram[slot] = needle;
       const first = table.bytes[at]!;
@@ -47,20 +53,50 @@ export class PrefixIndex {
 
   /** Visits the places from `from` up to `below`, in order; ends early if the budget runs out. */
   walk(text: Uint8Array, from: number, below: number, budget: Budget, visitor: PrefixVisitor): void {
-    const view = new DataView(text.buffer, text.byteOffset, text.length);
     const byGram = this.#byGram;
     const shift = this.#gramShift;
     const belowGrams = Math.min(below, text.length - 3);
     let start = from;
-    for (; start < belowGrams; start++) {
-      const needle = byGram[Math.imul(view.getInt32(start, true), GOLDEN) >>> shift]!;
-      if (needle === NONE) continue;
-      if (this.#visit(text, start, needle, this.#nextByGram, budget, visitor) || budget.left < 0) return;
+    if (start < belowGrams) {
+      let gram = (text[start]! << 8) | (text[start + 1]! << 16) | (text[start + 2]! << 24);
+      for (; start < belowGrams; start++) {
+        gram = (gram >>> 8) | (text[start + 3]! << 24);
+        const needle = byGram[Math.imul(gram, GOLDEN) >>> shift]!;
+        if (needle === NONE) continue;
+        if (this.#visitByGram(text, start, gram, needle, budget, visitor) || budget.left < 0) return;
+      }
     }
     for (; start < below; start++) {
       const needle = this.#byByte[text[start]!]!;
+      if (needle === NONE) continue;
       if (this.#visit(text, start, needle, this.#nextByByte, budget, visitor)) return;
     }
+  }
+
+  /** False if no needle begins with the 4 bytes at any place from `from` up to `below`. */
+  mayBegin(text: Uint8Array, from: number, below: number): boolean {
+    for (let start = from; start < below; start++) {
+      const gram =
+        text[start]! | (text[start + 1]! << 8) | (text[start + 2]! << 16) | (text[start + 3]! << 24);
+      if (this.#byGram[Math.imul(gram, GOLDEN) >>> this.#gramShift] !== NONE) return true;
+    }
+    return false;
+  }
+
+  #visitByGram(
+    text: Uint8Array,
+    start: number,
+    gram: number,
+    first: number,
+    budget: Budget,
+    visitor: PrefixVisitor,
+  ): boolean {
+    let needle = first;
+    while (needle !== NONE && this.#grams[needle] !== gram) {
+      budget.left--;
+      needle = this.#nextByGram[needle]!;
+    }
+    return needle !== NONE && this.#visit(text, start, needle, this.#nextByGram, budget, visitor);
   }
 
   /** True if the visitor wants no more. */

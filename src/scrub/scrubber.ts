@@ -18,8 +18,10 @@ const LONG_PIECE = 8;
 
 /** Which of the three searches does the work; changes the speed, never the outcome. Tests hand in small numbers. */
 export interface Tuning {
-  /** Up to so many bytes a chunk is searched byte by byte: a server's first lines need not wait for the filter. */
+  /** Up to so many bytes a chunk is searched byte by byte. */
   readonly smallChunk: number;
+  /** Likewise the first so many bytes that come in chunks of at most 2 KiB: they need not wait for the filter. */
+  readonly firstBytes: number;
   /** The first two searches may spend 8 comparisons for each byte that comes in, saved up to this many. */
   readonly comparisons: number;
   /** When they are spent, the automaton takes over for so many bytes. */
@@ -27,7 +29,17 @@ export interface Tuning {
 }
 
 const COMPARISONS_PER_BYTE = 8;
-const TUNING: Tuning = { smallChunk: 2048, comparisons: 1_048_576, automatonBytes: 262_144 };
+const TUNING: Tuning = {
+  smallChunk: 100,
+  firstBytes: 65_536,
+  comparisons: 1_048_576,
+  automatonBytes: 262_144,
+};
+/** A chunk above this is worth the making of a filter. */
+const LARGE_CHUNK = 2048;
+
+/** Bytes by which the beginnings of needles are told apart. */
+const GRAM = 4;
 
 const NOTHING: readonly Uint8Array[] = [];
 const NO_NEEDLES = new Matcher([]);
@@ -43,6 +55,8 @@ export class Scrubber {
   readonly #onFound: ((label: string) => void) | undefined;
   readonly #tuning: Tuning;
   readonly #budget: Budget;
+  /** What `firstBytes` leaves. */
+  #firstBytes: number;
   /** Bytes that the automaton will still read, and its node once it has read what is held. */
   #automatonBytes = 0;
   #node: number | undefined;
@@ -52,6 +66,7 @@ export class Scrubber {
     this.#source = source;
     this.#onFound = onFound;
     this.#tuning = tuning;
+    this.#firstBytes = tuning.firstBytes;
     this.#budget = { left: tuning.comparisons };
   }
 
@@ -137,8 +152,8 @@ export class Scrubber {
       return true;
     };
     // 1. Needles that begin in what is held; in a small chunk, all needles.
-    const isSmall = chunk.length <= this.#tuning.smallChunk;
-    if (held > 0 || isSmall) {
+    const isSmall = this.#isSmall(chunk.length);
+    if (isSmall || (held > 0 && this.#mayGoOn(chunk))) {
       const reach = isSmall ? chunk.length : table.longest - 1;
       const seam = held > 0 ? Buffer.concat([this.#held.subarray(0, held), chunk.subarray(0, reach)]) : chunk;
       budget.left -= held;
@@ -148,13 +163,29 @@ export class Scrubber {
       });
       if (decided < chunk.length || isSmall) return decided;
     }
-    // 2. Needles that lie inside the chunk.
-    this.#matcher.filter.find(chunk, runs, budget);
-    // 3. A needle that the end of the chunk cuts short.
-    prefixes.walk(chunk, Math.max(0, chunk.length - table.longest + 1), chunk.length, budget, {
-      cut: holdFrom,
-    });
+    // 2. Needles that lie inside the chunk, or of which it holds a long beginning.
+    const { filter } = this.#matcher;
+    filter.find(chunk, runs, budget, holdFrom);
+    // 3. A shorter beginning of a needle at the end of the chunk.
+    const tail = Math.max(0, chunk.length - Math.min(filter.reach, table.longest) + 1);
+    if (decided >= tail) prefixes.walk(chunk, tail, chunk.length, budget, { cut: holdFrom });
     return decided;
+  }
+
+  #isSmall(length: number): boolean {
+    if (length <= this.#tuning.smallChunk) return true;
+    if (this.#firstBytes <= 0 || length > LARGE_CHUNK) return false;
+    this.#firstBytes -= length;
+    return true;
+  }
+
+  /** False if the first bytes of the chunk show that no needle begins in what is held. */
+  #mayGoOn(chunk: Uint8Array): boolean {
+    const held = this.#heldLength;
+    if (chunk.length < GRAM - 1) return true;
+    this.#reserve(held + GRAM - 1);
+    for (let at = 0; at < GRAM - 1; at++) this.#held[held + at] = chunk[at]!;
+    return this.#matcher.prefixes.mayBegin(this.#held, 0, held);
   }
 
   #searchByAutomaton(chunk: Uint8Array): number {
@@ -232,12 +263,15 @@ export class Scrubber {
   /** Appends to what is held, as a copy: the caller may use the chunk's memory again. */
   #hold(bytes: Uint8Array): void {
     const length = this.#heldLength + bytes.length;
-    if (length > this.#held.length) {
-      const larger = Buffer.allocUnsafe(length * 2);
-      larger.set(this.#held.subarray(0, this.#heldLength));
-      this.#held = larger;
-    }
+    this.#reserve(length);
     this.#held.set(bytes, this.#heldLength);
     this.#heldLength = length;
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#held.length) return;
+    const larger = Buffer.allocUnsafe(length * 2);
+    larger.set(this.#held.subarray(0, this.#heldLength));
+    this.#held = larger;
   }
 }

@@ -25,7 +25,8 @@ export class SecretWatch {
   push(chunk: Uint8Array): void {
     this.#foundBefore = this.#foundNow || (this.#foundBefore && !this.#lineEnded);
     this.#foundNow = false;
-    this.#lineEnded = chunk.includes(NEWLINE);
+    // Of interest only to what was found before: most chunks need not be looked through.
+    this.#lineEnded = this.#foundBefore && chunk.includes(NEWLINE);
     this.#scrubber.push(chunk);
   }
 

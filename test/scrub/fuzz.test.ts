@@ -17,6 +17,7 @@ const RUNS = { numRuns: 400 };
 
 const tunings = fc.record<Tuning>({
   smallChunk: fc.constantFrom(0, 0, 8, 2048),
+  firstBytes: fc.constantFrom(0, 0, 20),
   comparisons: fc.constantFrom(-1, 10, 100, 1_000_000),
   automatonBytes: fc.constantFrom(1, 7, 50, 1000),
 });
