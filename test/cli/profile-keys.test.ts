@@ -113,13 +113,20 @@ describe("--log-format json", () => {
 
     const ran = mcpRun.run(["--log-format", "json", "p"]);
 
-    expect(JSON.parse(ran.stderr)).toMatchObject({
-      level: "info",
-      type: "started",
-      profile: "p",
-      generation: 1,
-      secrets: [{ name: "T", from: "local:t" }],
-    });
+    const lines = ran.stderr
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
+    expect(lines).toMatchObject([
+      {
+        level: "info",
+        type: "started",
+        profile: "p",
+        generation: 1,
+        secrets: [{ name: "T", from: "local:t" }],
+      },
+      { level: "warn", type: "leak", profile: "p", secrets: ["T"], method: "given", isMasked: false },
+    ]);
     expect(ran.stderr).not.toContain("canary-");
   });
 });
