@@ -26,6 +26,8 @@ export interface CheckedStart {
   readonly protocolVersion: string;
   readonly toolCount?: number;
   readonly ms: number;
+  /** Undefined for a profile without one; if it did not pass, the reason is among the findings. */
+  readonly probe?: { readonly name: string; readonly ok: boolean };
 }
 
 export interface CheckResult {
@@ -45,11 +47,13 @@ export function formatResult(result: CheckResult): string {
     else lines.push(`  ${what}${version ? `, version ${version}` : ""}`);
   }
   if (result.start) {
-    const { server, protocolVersion, toolCount, ms } = result.start;
+    const { server, protocolVersion, toolCount, ms, probe } = result.start;
     const tools = toolCount === undefined ? "no tools" : `${toolCount} tools`;
     lines.push(
       `  ${mark(true)} ${server} speaks ${protocolVersion}, ${tools}, ready after ${(ms / 1000).toFixed(1)} s`,
     );
+    if (!probe) lines.push("  - without a probe the key itself is not exercised");
+    else if (probe.ok) lines.push(`  ${mark(true)} its probe ${probe.name} passed`);
   }
   for (const finding of result.findings) {
     lines.push(...formatFinding(finding, finding.severity === "error" ? `${mark(false)} ` : "! "));

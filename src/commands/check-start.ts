@@ -1,4 +1,4 @@
-/** `mcp-run check --start`: starts the server as a client would, shakes hands, and times it. */
+/** `mcp-run check --start`: starts the server as a client would, shakes hands, times it, and proves it by its probe. */
 import { PassThrough } from "node:stream";
 import { version } from "../../package.json";
 import { McpRunError } from "../errors.ts";
@@ -58,10 +58,9 @@ export async function tryStart(
     clock,
     timeoutMs: CLIENT_PATIENCE_MS,
     clientVersion: version,
+    probe: profile.probe,
   });
-  const [greeted] = await Promise.allSettled([
-    greeting.then((hello) => ({ hello, ms: clock.monotonic() - startedAt })),
-  ]);
+  const [greeted] = await Promise.allSettled([greeting]);
   toServer.end();
   const [ended] = await ending;
   await inUse.release();
@@ -69,9 +68,24 @@ export async function tryStart(
   // What a server says of itself may hold what it was given.
   const hidden = (text: string) => scrubText(text, needles);
   if (greeted.status === "fulfilled") {
-    const { hello, ms } = greeted.value;
-    const [server, protocolVersion] = [hidden(hello.server), hidden(hello.protocolVersion)];
-    return { ...hello, server, protocolVersion, ms };
+    const { readyAt, probe, toolCount, ...hello } = greeted.value;
+    const { exitCode } = ended.value;
+    if (probe?.wrong) {
+      findings.push({
+        severity: "error",
+        message: `the server came up, but ${hidden(probe.wrong)}`,
+        hint: "calling it by hand, to see whether the key still works and may do that",
+        code: "backend-unavailable",
+        details: chatter === "" && exitCode === 0 ? [] : lastWords(chatter, exitCode),
+      });
+    }
+    return {
+      server: hidden(hello.server),
+      protocolVersion: hidden(hello.protocolVersion),
+      ...(toolCount !== undefined && { toolCount }),
+      ms: readyAt - startedAt,
+      ...(probe && { probe: { name: probe.name, ok: probe.wrong === undefined } }),
+    };
   }
   const error = greeted.reason;
   if (!(error instanceof McpRunError)) throw error;

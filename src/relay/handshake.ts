@@ -1,13 +1,15 @@
 /**
  * The client's side of an MCP session, as far as `check --start` needs it: introduce ourselves, in the way of the
  * older protocol first (servers that also speak the newer one accept it, and some older ones end at any other
- * first request), then ask for the list of tools. Specification: lifecycle (2025-11-25), discovery (2026-07-28).
+ * first request), ask for the list of tools, and prove the server by its profile's probe. Specification: lifecycle
+ * (2025-11-25), discovery (2026-07-28).
  */
 import type { Readable, Writable } from "node:stream";
 import { type Clock, withDeadline } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { messageOf, objectOf } from "./message.ts";
+import { type Probe, probeName, probeRequest, wrongWith } from "./probe.ts";
 
 const LEGACY_VERSION = "2025-11-25";
 const MODERN_VERSION = "2026-07-28";
@@ -19,13 +21,18 @@ export interface Greeting {
   readonly protocolVersion: string;
   /** Undefined for a server without tools. */
   readonly toolCount?: number;
+  /** When it had answered all that, in ms on the steady clock. */
+  readonly readyAt: number;
+  /** What its probe came to: `wrong` is a state, and undefined if it passed. Undefined without a probe. */
+  readonly probe?: { readonly name: string; readonly wrong: string | undefined };
 }
 
 export interface HandshakeOptions {
   readonly clock: Clock;
-  /** Ms for all of it. */
+  /** Ms for the handshake, and again for the probe. */
   readonly timeoutMs: number;
   readonly clientVersion: string;
+  readonly probe?: Probe | undefined;
 }
 
 interface Answer {
@@ -34,29 +41,42 @@ interface Answer {
 }
 
 /** Resolves with what the server says of itself; rejects with McpRunError when it refuses or is silent. */
-export function shakeHands(
+export async function shakeHands(
   toServer: Writable,
   fromServer: Readable,
-  options: HandshakeOptions,
+  { clock, timeoutMs, clientVersion, probe }: HandshakeOptions,
 ): Promise<Greeting> {
   const conversation = new Conversation(toServer, fromServer);
   const silent = () =>
-    new McpRunError(
-      "backend-unavailable",
-      `Cannot shake hands: no answer within ${options.timeoutMs / 1000} s`,
-      {
-        hint: "starting the server by hand to see what it waits for",
-      },
-    );
-  return withDeadline(
-    options.clock,
-    options.timeoutMs,
-    greet(conversation, options.clientVersion),
-    silent,
-  ).finally(() => conversation.end());
+    new McpRunError("backend-unavailable", `Cannot shake hands: no answer within ${timeoutMs / 1000} s`, {
+      hint: "starting the server by hand to see what it waits for",
+    });
+  try {
+    const greeted = greet(conversation, clientVersion);
+    const { params, ...hello } = await withDeadline(clock, timeoutMs, greeted, silent);
+    const greeting = { ...hello, readyAt: clock.monotonic() };
+    if (!probe) return greeting;
+    const proof = prove(conversation, probe, params);
+    const late = () => new McpRunError("backend-unavailable", `no answer within ${timeoutMs / 1000} s`);
+    const wrong = await withDeadline(clock, timeoutMs, proof, late).catch((error: unknown) => {
+      if (error instanceof McpRunError) return `its probe ${probeName(probe)} was not answered`;
+      throw error;
+    });
+    return { ...greeting, probe: { name: probeName(probe), wrong } };
+  } finally {
+    conversation.end();
+  }
 }
 
-async function greet(conversation: Conversation, clientVersion: string): Promise<Greeting> {
+async function prove(conversation: Conversation, probe: Probe, common: object): Promise<string | undefined> {
+  const { method, params } = probeRequest(probe);
+  return wrongWith(probe, await conversation.ask(method, { ...params, ...common }));
+}
+
+/** `params`: what every further request has to carry. */
+type Introduced = Omit<Greeting, "readyAt" | "probe"> & { readonly params: object };
+
+async function greet(conversation: Conversation, clientVersion: string): Promise<Introduced> {
   const clientInfo = { name: "mcp-run", version: clientVersion };
   const legacy = await conversation.ask("initialize", {
     protocolVersion: LEGACY_VERSION,
@@ -86,12 +106,13 @@ async function describe(
   introduction: Record<string, unknown>,
   protocolVersion: string,
   params: object,
-): Promise<Greeting> {
+): Promise<Introduced> {
   const { name = "a server", version = "" } = objectOf(introduction.serverInfo);
   const server = `${name} ${version}`.trim();
-  if (!("tools" in objectOf(introduction.capabilities))) return { server, protocolVersion };
+  if (!("tools" in objectOf(introduction.capabilities))) return { server, protocolVersion, params };
   const { result } = await conversation.ask("tools/list", params);
-  return { server, protocolVersion, toolCount: Array.isArray(result?.tools) ? result.tools.length : 0 };
+  const toolCount = Array.isArray(result?.tools) ? result.tools.length : 0;
+  return { server, protocolVersion, params, toolCount };
 }
 
 /** Numbered requests and their answers; whatever else the server says meanwhile is passed over. */

@@ -13,20 +13,31 @@ export async function probeServer(
   options: OwnRequestOptions,
 ): Promise<string | undefined> {
   const { era, meta } = options.session.recall;
-  const method = "tool" in probe ? "tools/call" : probe.method;
-  const params = "tool" in probe ? { name: probe.tool, arguments: probe.arguments } : probe.params;
+  const { method, params } = probeRequest(probe);
   const answer = await askServer(
     server,
     method,
     era === "modern" ? { ...params, _meta: meta } : params,
     options,
   );
-  const code = at(answer, "error", "code");
-  if (code !== undefined) return `its probe ${nameOf(probe)} was refused (${code})`;
-  if (at(answer, "result", "isError") === true) return `its probe ${nameOf(probe)} failed`;
-  return answer.result === undefined ? `its probe ${nameOf(probe)} was not answered` : undefined;
+  return wrongWith(probe, answer);
 }
 
-function nameOf(probe: Probe): string {
+export function probeRequest(probe: Probe): { readonly method: string; readonly params: object } {
+  return "tool" in probe
+    ? { method: "tools/call", params: { name: probe.tool, arguments: probe.arguments } }
+    : probe;
+}
+
+/** What is wrong with this answer, as `probeServer` says it. */
+export function wrongWith(probe: Probe, answer: unknown): string | undefined {
+  const code = at(answer, "error", "code");
+  if (code !== undefined) return `its probe ${probeName(probe)} was refused (${code})`;
+  if (at(answer, "result", "isError") === true) return `its probe ${probeName(probe)} failed`;
+  return at(answer, "result") === undefined ? `its probe ${probeName(probe)} was not answered` : undefined;
+}
+
+/** The tool or the method. */
+export function probeName(probe: Probe): string {
   return "tool" in probe ? probe.tool : probe.method;
 }

@@ -3,6 +3,7 @@ import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { shakeHands } from "../../src/relay/handshake.ts";
+import type { Probe } from "../../src/relay/probe.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 
 const servers: ChildProcessWithoutNullStreams[] = [];
@@ -14,11 +15,12 @@ function start(argv: readonly string[], env: Record<string, string> = {}): Child
   return server;
 }
 
-function greet(server: ChildProcessWithoutNullStreams) {
+function greet(server: ChildProcessWithoutNullStreams, probe?: Probe) {
   return shakeHands(server.stdin, server.stdout, {
     clock: systemClock,
     timeoutMs: 15_000,
     clientVersion: "0.0.0",
+    probe,
   });
 }
 
@@ -60,13 +62,48 @@ describe("shakeHands", () => {
       "tools/list": '"result":{"tools":[{},{}]}',
     });
 
-    expect(await greet(server)).toEqual({ server: "new", protocolVersion: "2026-07-28", toolCount: 2 });
+    const { readyAt: _, ...said } = await greet(server);
+    expect(said).toEqual({ server: "new", protocolVersion: "2026-07-28", toolCount: 2 });
   });
 
   it("does not ask for tools that a server does not offer", async () => {
     const server = scripted({ initialize: '"result":{"protocolVersion":"2025-06-18","capabilities":{}}' });
 
-    expect(await greet(server)).toEqual({ server: "a server", protocolVersion: "2025-06-18" });
+    const { readyAt: _, ...said } = await greet(server);
+    expect(said).toEqual({ server: "a server", protocolVersion: "2025-06-18" });
+  });
+
+  const probe = { tool: "get_me", arguments: {} };
+  const introduction = '"result":{"protocolVersion":"2025-06-18","capabilities":{}}';
+
+  it.each([
+    ["passes its probe", '"result":{"content":[]}', undefined],
+    ["says that its tool has failed", '"result":{"isError":true}', "its probe get_me failed"],
+    ["refuses it", '"error":{"code":-32001,"message":"bad"}', "its probe get_me was refused (-32001)"],
+  ])("tells of a server that %s", async (_what, answer, wrong) => {
+    const server = scripted({ initialize: introduction, "tools/call": answer });
+
+    expect((await greet(server, probe)).probe).toEqual({ name: "get_me", wrong });
+  });
+
+  it("tells of a server that ends at its probe", async () => {
+    const server = scripted({ initialize: introduction }, "tools/call");
+
+    expect((await greet(server, probe)).probe).toEqual({
+      name: "get_me",
+      wrong: "its probe get_me was not answered",
+    });
+  });
+
+  it("proves a server of the newer protocol in its own way", async () => {
+    const server = scripted({
+      "server/discover": '"result":{"capabilities":{},"supportedVersions":["2026-07-28"]}',
+      "resources/list": '"result":{"seen":true}',
+    });
+
+    const { probe: proof } = await greet(server, { method: "resources/list", params: {} });
+
+    expect(proof).toEqual({ name: "resources/list", wrong: undefined });
   });
 
   it("passes on why a server refuses", async () => {

@@ -1,0 +1,58 @@
+/** `mcp-run check --start` asks the probe of a profile, since a handshake alone does not use the key. */
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Installation, ROOT } from "../helpers/installation.ts";
+
+const SERVER = join(ROOT, "test/helpers/servers/session.mjs");
+
+let mcpRun: Installation;
+beforeEach(() => {
+  mcpRun = new Installation();
+  mcpRun.set("local:t", "canary-probe-value");
+});
+afterEach(() => mcpRun.remove());
+
+function profile(rest: string): void {
+  mcpRun.profile(
+    "p",
+    `command: node\nargs: [${JSON.stringify(SERVER)}]\nsecrets: { SECRET: local:t }\n${rest}`,
+  );
+}
+
+describe("mcp-run check --start", () => {
+  it("says that the probe passed, without a word of what was answered", () => {
+    profile("probe: { tool: who, arguments: {} }\n");
+
+    const ran = mcpRun.run(["check", "--start", "p"]);
+    const json = mcpRun.run(["check", "--start", "--json", "p"]);
+
+    expect(ran.stdout).toContain("✔ its probe who passed");
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    const [checked] = JSON.parse(json.stdout).profiles as [{ start: object }];
+    expect(checked.start).toMatchObject({ probe: { name: "who", ok: true }, ms: expect.any(Number) });
+    expect(checked.start).not.toHaveProperty("readyAt");
+    expect(ran.stdout + json.stdout).not.toContain("canary-");
+  });
+
+  it("fails if the probe does", () => {
+    profile("probe: { tool: die, arguments: { code: 3 } }\n");
+
+    const ran = mcpRun.run(["check", "--start", "p"]);
+
+    expect(ran.stdout).toMatch(/✘ the server came up, but its probe die was refused \(-32603\)\. Try /);
+    expect(ran.stdout).toContain("exit code 3");
+    expect(ran.stdout).not.toContain("passed");
+    expect(ran.status).toBe(69);
+  });
+
+  it("says where nothing proves the key, and calls it no failure", () => {
+    profile("");
+
+    const ran = mcpRun.run(["check", "--start", "p"]);
+    const json = mcpRun.run(["check", "--start", "--json", "p"]);
+
+    expect(ran.stdout).toContain("  - without a probe the key itself is not exercised\n");
+    expect(ran.status).toBe(0);
+    expect(json.stdout).not.toContain("exercised");
+  });
+});
