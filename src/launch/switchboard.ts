@@ -92,7 +92,7 @@ export class Switchboard {
 
   constructor(options: SwitchboardOptions) {
     this.#options = options;
-    this.#toCurrent = new SwitchedSink(() => options.session.heldBytes > MOST_HELD_BYTES);
+    this.#toCurrent = new SwitchedSink(() => options.session.held.bytes > MOST_HELD_BYTES);
   }
 
   /** Reads the client until its end, or until `stopReading`. Gives the bytes of a last line without a newline. */

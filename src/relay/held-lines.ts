@@ -26,6 +26,10 @@ export class HeldLines {
     return this.#clear().map(({ line }) => line);
   }
 
+  has(id: string): boolean {
+    return this.#held.some((held) => held.id !== undefined && keyOf(held.id) === keyOf(id));
+  }
+
   /** Drops a request that its client no longer wants; false if it is not here. */
   drop(id: string): boolean {
     const at = this.#held.findIndex((held) => held.id !== undefined && keyOf(held.id) === keyOf(id));

@@ -35,7 +35,10 @@ export class Replay {
     if (!this.#isKnown && this.#recall.era === "modern") await this.#discover();
     while (!this.isComplete) {
       const { revision } = this.#recall;
-      for (const step of this.#recall.stepsSince(this.#heard)) await this.#say(step);
+      for (const step of this.#recall.stepsSince(this.#heard)) {
+        const isStillToCome = step.id !== undefined && this.#options.session.held.has(step.id);
+        if (!isStillToCome) await this.#say(step);
+      }
       this.#heard = revision;
       this.#isKnown = true;
     }

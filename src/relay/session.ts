@@ -90,8 +90,9 @@ export class Session {
     return this.#held.take().flatMap(({ envelope }) => (envelope.type === "request" ? [envelope] : []));
   }
 
-  get heldBytes(): number {
-    return this.#held.bytes;
+  /** What waits for a server, and reaches the next one by itself. */
+  get held(): Pick<HeldLines, "bytes" | "has"> {
+    return this.#held;
   }
 
   /** The current server takes nothing more, though what it has said may still come: what is new is held. */
@@ -250,7 +251,8 @@ export class Session {
     const introduced = [...this.#traffic.values()].filter(
       ({ isIntroduced, isMuted, isDeaf }) => isIntroduced && !isMuted && !isDeaf,
     );
-    if (introduced.length === 0) return this.#hold(line);
+    // The next server hears that the client is ready before it takes over.
+    if (introduced.length === 0) return method === "notifications/initialized" ? NOBODY : this.#hold(line);
     return some(introduced.map(({ number }) => ({ generation: number, bytes: line.bytes })));
   }
 

@@ -158,6 +158,24 @@ describe("a server that has ended", () => {
   });
 });
 
+describe("a client that introduces itself while there is no server", () => {
+  it("is known to the next one, which is told once", async () => {
+    const { served, pids, replaced, control } = await start();
+    served.stdin.write('{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}\n');
+    await until("it is answered", () => served.out().includes('"id":1,"result"'));
+    process.kill(pids[0] as number, "SIGKILL");
+    await until("its end is known", () => served.events.length > 0);
+
+    served.stdin.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n');
+    await control.ready();
+
+    served.stdin.write('{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"who"}}\n');
+    await until("it says who it is", () => served.out().includes('"id":2,"result"'));
+    expect(served.out().match(/initialized/g)).toHaveLength(1);
+    expect(replaced).toEqual(["2 restarted"]);
+  });
+});
+
 describe("a server that ends at the probe of a newer client", () => {
   it("is started again for an older one, and not proven before that has introduced itself", async () => {
     const { served, replaced } = await start({

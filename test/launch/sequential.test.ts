@@ -105,6 +105,21 @@ describe("a server that can't run twice", () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  it("hears once what the client has said while there was none", async () => {
+    const { control, call, client } = await connect({ swap });
+    const replaced = control.replace(planWith({ SECRET: "new" }));
+    await new Promise((resolve) => setImmediate(resolve));
+
+    await Promise.all([client.setLoggingLevel("debug"), client.subscribeResource({ uri: "file:///a" })]);
+    await replaced;
+
+    expect(await call("who")).toMatchObject({
+      secret: "new",
+      level: "debug",
+      heard: ["initialize", "notifications/initialized", "logging/setLevel", "resources/subscribe"],
+    });
+  });
+
   it("is waited for 10 s from the moment at which the old one has gone", async () => {
     const session = await connect({ clock, swap: { mode: "sequential", drainMs: 15_000 } });
     const { control, call, pids } = session;

@@ -1,6 +1,6 @@
 /**
  * An MCP server of the older way, small enough to be started a hundred times. Its tools: `who` says which
- * process it is and what SECRET it has, `wait` answers after `ms`, `ask` asks the client (sampling) and answers
+ * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, `ask` asks the client (sampling) and answers
  * what it heard, `die` ends the process, `progress` sends three progress notifications first, `works` fails after
  * a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`) are what they say; its pid
  * goes to PID_FILE.
@@ -17,6 +17,7 @@ const text = (value) => ({
 const waiting = new Map();
 let asked = 0;
 let level = "info";
+const heard = [];
 let hangups = 0;
 const subscriptions = new Set();
 
@@ -28,10 +29,17 @@ const tools = {
       level,
       subscriptions: [...subscriptions],
       hangups,
+      heard,
     }),
   works: async () => ({ ...text("it"), isError: hangups > 0 && BREAKS_AT_SIGHUP === "yes" }),
   wait: ({ ms, value }) => new Promise((resolve) => setTimeout(() => resolve(text(value)), ms)),
   big: async ({ bytes }) => text("x".repeat(bytes)),
+  measure: async ({ value }) =>
+    text({
+      bytes: Buffer.byteLength(value),
+      sha256: createHash("sha256").update(value).digest("hex"),
+      secret: process.env.SECRET ?? null,
+    }),
   die: async ({ code = 1 }) => process.exit(code),
   ask: async () => {
     const id = asked++;
@@ -57,13 +65,18 @@ const tools = {
 
 const methods = {
   initialize: async () => ({
-    protocolVersion: "2025-11-25",
-    capabilities: { tools: {}, logging: {}, resources: { subscribe: true } },
+    protocolVersion: process.env.PROTOCOL ?? "2025-11-25",
+    capabilities: JSON.parse(
+      process.env.CAPABILITIES ?? '{"tools":{},"logging":{},"resources":{"subscribe":true}}',
+    ),
     serverInfo: { name: "session", version: "1" },
   }),
   ping: async () => ({}),
   "tools/list": async () => ({
-    tools: Object.keys(tools).map((name) => ({ name, inputSchema: { type: "object" } })),
+    tools: [...Object.keys(tools), ...(process.env.MORE_TOOLS === "yes" ? ["more"] : [])].map((name) => ({
+      name,
+      inputSchema: { type: "object" },
+    })),
   }),
   "logging/setLevel": async (params) => {
     level = params.level;
@@ -89,6 +102,7 @@ process.on("SIGHUP", () => {
 createInterface({ input: process.stdin }).on("line", async (line) => {
   const { id, method, params, result, error } = JSON.parse(line);
   if (HANGS === "yes") return;
+  if (method !== undefined && method !== "tools/call") heard.push(method);
   if (method === "server/discover" && DIES_OF_PROBE === "yes") process.exit(5);
   if (method === undefined) {
     waiting.get(id)?.(result ?? error);
