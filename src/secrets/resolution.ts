@@ -66,7 +66,7 @@ export interface Resolution {
   readonly held: Held;
 }
 
-/** What a refresh knows of the secrets in use. */
+/** What a refresh knows of the secrets in use, by the same Ref objects as in its request. */
 export interface InUse extends Pick<Resolution, "documents" | "held"> {
   /** Leases that need a successor: their documents are fetched again, which other leased ones are not. */
   readonly ending: ReadonlySet<Lease>;

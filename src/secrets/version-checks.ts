@@ -26,18 +26,27 @@ export class VersionChecks {
     signal: AbortSignal,
   ): Promise<ReadonlyMap<object, FetchedSecret>> {
     const same = new Map<object, FetchedSecret>();
+    if (!provider.peekVersion) return same;
     const waiting = refs.filter(
       ({ key, before }) => before?.version !== undefined && !this.#refused.has(key),
     );
-    const checkOneAfterTheOther = async () => {
-      for (let asked = waiting.shift(); asked; asked = waiting.shift()) {
-        const { ref, before } = asked;
-        const version = await this.#versionOf(provider, asked, signal);
-        if (before && version !== undefined && version === before.version) same.set(ref, before);
+    /** True as long as the backend answers. */
+    const checkNext = async (): Promise<boolean> => {
+      const asked = waiting.shift();
+      if (!asked) return false;
+      const version = await this.#versionOf(provider, asked, signal);
+      if (version instanceof ProviderError) return version.failure === "denied";
+      if (asked.before && version !== undefined && version === asked.before.version) {
+        same.set(asked.ref, asked.before);
       }
+      return true;
     };
-    if (provider.peekVersion)
-      await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, checkOneAfterTheOther));
+    // The first one alone: a login or a place that it finds out serves the others.
+    if (!(await checkNext())) return same;
+    const checkAsLongAsItAnswers = async () => {
+      while (await checkNext());
+    };
+    await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, checkAsLongAsItAnswers));
     return same;
   }
 
@@ -45,14 +54,14 @@ export class VersionChecks {
     provider: Provider<object>,
     { ref, key }: CheckedRef,
     signal: AbortSignal,
-  ): Promise<string | undefined> {
+  ): Promise<string | undefined | ProviderError> {
     try {
       return await provider.peekVersion?.(ref, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ProviderError)) throw error;
       if (error.failure === "denied") this.#refused.add(key);
-      return undefined;
+      return error;
     }
   }
 }

@@ -139,6 +139,16 @@ export function describeProviderContract<Ref extends object>(
       expect(await provider.currentVersion?.(ref("absent"), never())).toBeUndefined();
     });
 
+    it("names the same version where it can be had for less than the value", async ({ skip }) => {
+      const { provider, ref } = await start({ there: "canary-there" });
+      skip(!provider.peekVersion, "it has no cheap change check");
+
+      const answer = (await provider.fetch([ref("there")], never())).values().next().value;
+
+      expect(await provider.peekVersion?.(ref("there"), never())).toBe((answer as FetchedSecret).version);
+      expect(await provider.peekVersion?.(ref("absent"), never())).toBeUndefined();
+    });
+
     it("answers 200 refs at once", async () => {
       const names = Array.from({ length: 200 }, (_, index) => `entry-${index}`);
       const { provider, ref } = await start(

@@ -20,6 +20,7 @@ import { forgetCache } from "../../src/secrets/document-cache.ts";
 import type { FetchedSecret, Lease, ProviderContext } from "../../src/secrets/provider.ts";
 import type { Resolution, ResolveRequest } from "../../src/secrets/resolution.ts";
 import { resolveSecrets } from "../../src/secrets/resolve.ts";
+import { resolveAgain, VersionChecks } from "../../src/secrets/resolve-again.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import type { ProviderEntry } from "../../src/secrets/spec.ts";
 import { type InMemoryKeychain, inMemoryKeychain, testEnvironment } from "../helpers/provider-context.ts";
@@ -51,6 +52,10 @@ class Machine {
   readonly backends: ScriptedBackend[] = [];
   /** What the backend has; a ProviderError is its answer to that path. */
   contents: Record<string, string | ProviderError | FetchedSecret> = { a: "canary-a", b: "canary-b" };
+  /** What it says of versions. */
+  versions: Record<string, string> = {};
+  readonly checks = new VersionChecks();
+  readonly secrets = [secret("A", "vault:a"), secret("B", "vault:b")];
   /** What it says to everything. */
   trouble: ProviderError | undefined;
   delayMs: number | undefined;
@@ -74,6 +79,10 @@ class Machine {
   }
 
   resolve(changes: Partial<ResolveRequest> = {}, isRemote = true): Promise<Resolution> {
+    return resolveSecrets(this.request(changes, isRemote));
+  }
+
+  request(changes: Partial<ResolveRequest> = {}, isRemote = true): ResolveRequest {
     const respond = (path: string): FetchedSecret | ProviderError => {
       if (this.trouble) throw this.trouble;
       const content = this.contents[path] ?? new ProviderError("missing", `there is no ${path}`);
@@ -93,23 +102,30 @@ class Machine {
     });
     this.backends.push(backend);
     const entry: ProviderEntry = { name: "vault", type: "vault", settings: this.settings };
-    return resolveSecrets(
-      request([], {
-        kinds: kindsOf(backend, localKind),
-        secrets: [secret("A", "vault:a"), secret("B", "vault:b")],
-        providers: new Map([["vault", entry]]),
-        context: {
-          ...request([]).context,
-          clock: this.clock,
-          paths: this.paths,
-          env: testEnvironment(this.env),
-          emit: (event: McpRunEvent) => this.events.push(event),
-          keychain: async () => this.keychain,
-        },
-        cache: { file: this.file, maxAgeMs: DAY },
-        ...changes,
-      }),
-    );
+    const { open } = backend;
+    const peekVersion = async ({ path }: { path: string }) => {
+      if (this.trouble) throw this.trouble;
+      return this.versions[path];
+    };
+    const peeking = {
+      ...backend,
+      open: async (...args: Parameters<typeof open>) => ({ ...(await open(...args)), peekVersion }),
+    };
+    return request([], {
+      kinds: kindsOf(peeking, localKind),
+      secrets: this.secrets,
+      providers: new Map([["vault", entry]]),
+      context: {
+        ...request([]).context,
+        clock: this.clock,
+        paths: this.paths,
+        env: testEnvironment(this.env),
+        emit: (event: McpRunEvent) => this.events.push(event),
+        keychain: async () => this.keychain,
+      },
+      cache: { file: this.file, maxAgeMs: DAY },
+      ...changes,
+    });
   }
 
   /** A whole run: fetched, started, ended. */
@@ -609,6 +625,88 @@ describe("the file of the cache", () => {
     expect(here).toMatch(/^\/c\/secrets\/p-[0-9a-f]{12}\.age$/);
     expect(cacheFile("/c", { name: "p", file: "/b/mcp-run.yaml" })).not.toBe(here);
     expect(cacheFile("/c", { name: "P", file: "/a/mcp-run.yaml" }).toLowerCase()).not.toBe(here);
+  });
+});
+
+describe("the cache at a refresh", () => {
+  const again = async (machine: Machine, inUse: Resolution) => {
+    const inUseNow = { ...inUse, ending: new Set<Lease>(), checks: machine.checks };
+    return passUntil(machine.clock, machine.resolve({ inUse: inUseNow }));
+  };
+  const finish = (machine: Machine, { held }: Resolution) => passUntil(machine.clock, held.release(), 1);
+
+  it("stands in for nothing: a cached value is no news", async () => {
+    const machine = new Machine();
+    const { resolution } = await machine.start();
+    const inUse = await passUntil(machine.clock, machine.resolve());
+    machine.trouble = refused;
+
+    const error = await failure(again(machine, inUse));
+
+    expect(error.message).toBe("Cannot read 2 secrets, so the old values stay");
+    expect(machine.warnings).toEqual([]);
+    expect(resolution.held.hasCache).toBe(true);
+    await finish(machine, inUse);
+    expect((await machine.start()).values).toEqual(KEPT);
+  });
+
+  it("keeps what was fetched, and what was not because it has the same version", async () => {
+    const machine = new Machine();
+    const inUse = await passUntil(machine.clock, machine.resolve());
+    machine.contents.b = { value: new Secret("canary-b2"), version: "2" };
+    machine.versions = { a: "1", b: "2" };
+
+    const after = await again(machine, inUse);
+    after.held.started();
+    await Promise.all([finish(machine, inUse), finish(machine, after)]);
+
+    expect(machine.backends.at(-1)?.calls).toEqual([["b"]]);
+    machine.trouble = refused;
+    expect((await machine.start()).values).toEqual({ A: "canary-a", B: "canary-b2" });
+  });
+
+  it("fetches what the cache has stood in for, whatever its version", async () => {
+    const machine = new Machine();
+    await machine.start();
+    machine.trouble = refused;
+    const inUse = await passUntil(machine.clock, machine.resolve());
+    machine.trouble = undefined;
+    machine.versions = { a: "1", b: "1" };
+
+    const after = await again(machine, inUse);
+
+    expect(machine.backends.at(-1)?.calls).toEqual([["a", "b"]]);
+    expect(after.secrets.map(({ cachedSince }) => cachedSince)).toEqual([undefined, undefined]);
+    await Promise.all([finish(machine, inUse), finish(machine, after)]);
+  });
+
+  it("takes the versions as news of what it keeps, so that it does not run out while the server runs", async () => {
+    const machine = new Machine();
+    const inUse = (await machine.start()).resolution;
+    const claim = await passUntil(machine.clock, machine.resolve());
+    machine.versions = { a: "1", b: "1" };
+    await machine.clock.advance(20 * HOUR);
+
+    const looking = resolveAgain(machine.request(), claim, new Set(), machine.checks);
+    expect(await passUntil(machine.clock, looking, 1)).toBeUndefined();
+    await finish(machine, claim);
+    await machine.clock.advance(20 * HOUR);
+    machine.trouble = refused;
+
+    expect(valuesOf(inUse)).toEqual(KEPT);
+    expect((await machine.start()).values).toEqual(KEPT);
+  });
+
+  it("is kept also if one of two claims has gone before the program runs", async () => {
+    const machine = new Machine();
+    const { held } = await passUntil(machine.clock, machine.resolve());
+    const share = held.share();
+
+    await share.release();
+    held.started();
+    await passUntil(machine.clock, held.release(), 1);
+
+    expect(existsSync(machine.file)).toBe(true);
   });
 });
 

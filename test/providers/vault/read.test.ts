@@ -165,6 +165,24 @@ describe("KV version 2", () => {
     answerTo("secret/metadata/", 403, ["permission denied"]);
 
     expect(await provider.currentVersion(ref("secret/mcp/key"), never())).toBe("1");
+    server.requests.length = 0;
+    expect(await settled(provider.peekVersion(ref("secret/mcp/key"), never()))).toMatchObject({
+      failure: "denied",
+    });
+    expect(server.asked("secret/")).toEqual(["GET secret/metadata/mcp/key"]);
+  });
+
+  it("is peeked at by a read of its metadata alone", async () => {
+    const refs = Array.from({ length: 5 }, (_, index) => ref(`secret/mcp/doc-${index}`));
+    for (const { path } of refs) server.kv2.put(path.slice("secret/".length), { value: "canary" });
+
+    const versions: unknown[] = [];
+    for (const one of refs) versions.push(await provider.peekVersion(one, never()));
+
+    expect(versions).toEqual(["1", "1", "1", "1", "1"]);
+    expect(server.asked("secret/data/")).toEqual([]);
+    expect(server.asked("secret/metadata/")).toHaveLength(5);
+    expect(server.asked("sys/internal/ui/mounts/")).toHaveLength(1);
   });
 });
 
