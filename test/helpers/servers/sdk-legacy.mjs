@@ -2,10 +2,9 @@
  * A server made with the official SDK 1.x, whose requests to the client (sampling, elicitation, roots) carry ids
  * and progress tokens counted from 0. Its tools: `who` names the process and its SECRET, `wait` answers after `ms`
  * and says on stderr if that was cancelled, `sample`, `elicit` and `roots` ask the client and answer what they
- * heard, `withdraw` takes its question back after `ms`, `steps` reports progress, `big` answers so many bytes,
- * `measure` says what it was sent. A resource that was subscribed to is updated every 20 ms, numbered.
+ * heard, `withdraw` takes its question back after `ms`, `steps` reports progress, `big` answers so many bytes.
+ * A resource that was subscribed to is updated every 20 ms, numbered.
  */
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
@@ -75,11 +74,6 @@ const tools = {
     await sleep(ms);
     return 'é\\"x'.repeat(bytes / 5);
   },
-  measure: async ({ value }) => ({
-    bytes: Buffer.byteLength(value),
-    sha256: createHash("sha256").update(value).digest("hex"),
-    secret: process.env.SECRET,
-  }),
 };
 
 server.setRequestHandler(ListToolsRequestSchema, async () => ({

@@ -34,12 +34,6 @@ const tools = {
   works: async () => ({ ...text("it"), isError: hangups > 0 && BREAKS_AT_SIGHUP === "yes" }),
   wait: ({ ms, value }) => new Promise((resolve) => setTimeout(() => resolve(text(value)), ms)),
   big: async ({ bytes }) => text("x".repeat(bytes)),
-  measure: async ({ value }) =>
-    text({
-      bytes: Buffer.byteLength(value),
-      sha256: createHash("sha256").update(value).digest("hex"),
-      secret: process.env.SECRET ?? null,
-    }),
   die: async ({ code = 1 }) => process.exit(code),
   ask: async () => {
     const id = asked++;
@@ -65,18 +59,13 @@ const tools = {
 
 const methods = {
   initialize: async () => ({
-    protocolVersion: process.env.PROTOCOL ?? "2025-11-25",
-    capabilities: JSON.parse(
-      process.env.CAPABILITIES ?? '{"tools":{},"logging":{},"resources":{"subscribe":true}}',
-    ),
+    protocolVersion: "2025-11-25",
+    capabilities: { tools: {}, logging: {}, resources: { subscribe: true } },
     serverInfo: { name: "session", version: "1" },
   }),
   ping: async () => ({}),
   "tools/list": async () => ({
-    tools: [...Object.keys(tools), ...(process.env.MORE_TOOLS === "yes" ? ["more"] : [])].map((name) => ({
-      name,
-      inputSchema: { type: "object" },
-    })),
+    tools: Object.keys(tools).map((name) => ({ name, inputSchema: { type: "object" } })),
   }),
   "logging/setLevel": async (params) => {
     level = params.level;

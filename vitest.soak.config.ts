@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+/** The built program under load, through many changes of its server: minutes, one file at a time. */
+export default defineConfig({
+  test: {
+    include: ["test/soak/**/*.test.ts"],
+    testTimeout: 240_000,
+    hookTimeout: 60_000,
+    fileParallelism: false,
+  },
+});
