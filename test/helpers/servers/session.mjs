@@ -1,9 +1,9 @@
 /**
  * An MCP server of the older way, small enough to be started a hundred times. Its tools: `who` says which
- * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, `ask` asks the client (sampling) and answers
- * what it heard, `die` ends the process, `progress` sends three progress notifications first, `works` fails after
- * a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`) are what they say; its pid
- * goes to PID_FILE.
+ * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, `ask` asks the client
+ * (sampling) and answers what it heard, `die` ends the process, `progress` sends three progress notifications
+ * first, `works` fails after a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`)
+ * are what they say; its pid goes to PID_FILE.
  */
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
