@@ -20,7 +20,8 @@ import type { FetchedSecret, ProviderContext } from "../../src/secrets/provider.
 import type { ResolveRequest } from "../../src/secrets/resolution.ts";
 import { resolveSecrets, tryResolveSecrets } from "../../src/secrets/resolve.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import type { ProviderEntry } from "../../src/secrets/spec.ts";
+import type { ProviderEntry, Ref } from "../../src/secrets/spec.ts";
+import { VersionChecks } from "../../src/secrets/version-checks.ts";
 import { testEnvironment } from "../helpers/provider-context.ts";
 import { type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
@@ -136,6 +137,41 @@ describe("a backend that has failed three times in a row", () => {
     }
 
     expect(pauses).toEqual([15, 30, 60, 120, 240, 480, 600, 600]);
+  });
+
+  it("is not even asked for versions by a refresh until then", async () => {
+    const machine = new Machine();
+    const peeked: string[] = [];
+    const { backend } = machine;
+    const peeking = {
+      ...backend,
+      open: async (...args: Parameters<typeof backend.open>) => ({
+        ...(await backend.open(...args)),
+        async peekVersion({ path }: { path: string }) {
+          peeked.push(path);
+          return "1";
+        },
+      }),
+    };
+    const kv = scriptedBackend({ name: "kv", values: { role: "canary-role-1" } });
+    const secrets = [secret("A", "vault:a")];
+    const asked = { secrets, kinds: request([peeking, kv]).kinds };
+    const { held } = await resolveSecrets(request([]));
+    const document = { value: new Secret("canary-a"), version: "1" };
+    const documents = new Map(secrets.map(({ source }) => [(source as { readonly ref: Ref }).ref, document]));
+    const refresh = {
+      ...asked,
+      inUse: { documents, held, ending: new Set<never>(), checks: new VersionChecks() },
+    };
+    await machine.fail(3);
+
+    expect((await machine.start(refresh)).error?.reason).toContain("left alone until");
+    expect(peeked).toEqual([]);
+    await machine.clock.advance(15_000);
+
+    expect((await machine.start(refresh)).values).toEqual({ A: "canary-a" });
+    expect(peeked).toEqual(["a"]);
+    expect(machine.stateFiles).toEqual([]);
   });
 
   it("is asked as usual after one success, and counted anew", async () => {

@@ -8,7 +8,7 @@ import { changedSecrets, resolveAgain, VersionChecks } from "../../src/secrets/r
 import { Secret } from "../../src/secrets/secret.ts";
 import type { SecretSpec } from "../../src/secrets/spec.ts";
 import { testContext } from "../helpers/provider-context.ts";
-import { type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
+import { type Script, type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { failure, ref, request, secret, template, valuesOf } from "./requests.ts";
 
@@ -185,6 +185,24 @@ describe("a look at what has changed", () => {
 });
 
 describe("a look that fails", () => {
+  it("quotes no value in use, also where its backend has not given it again", async () => {
+    let quoted = "";
+    const opens: NonNullable<Script["opens"]> = ({ quotable }) => {
+      quoted = quotable("the key canary-user of canary-a1 is gone", []);
+    };
+    const document = '{"user":"canary-user","key":"canary-a1"}';
+    const secrets = [secret("A", "kv:a#user")];
+    const inUse = await resolveSecrets(
+      request([scriptedBackend({ name: "kv", values: { a: document } })], { secrets }),
+    );
+    const broken = scriptedBackend({ name: "kv", opens, failure: "missing" });
+
+    await failure(resolveAgain(request([broken], { secrets }), inUse, NONE, new VersionChecks()));
+
+    expect(quoted).toContain("the key ");
+    expect(quoted).not.toContain("canary");
+  });
+
   it("says that the old values stay, and which secrets could not be read", async () => {
     const room = new Room();
     const inUse = await room.start();
