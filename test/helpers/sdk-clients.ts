@@ -184,6 +184,7 @@ export async function load(
   const over = done.finally(() => {
     isOver = true;
   });
+  over.catch(() => undefined); // It is awaited below.
   const wrong: string[] = [];
   const underWay: Promise<void>[] = [];
   const start = performance.now();
