@@ -98,8 +98,10 @@ export class Refreshing {
     const { printer } = this.#context;
     const isExpected = error instanceof McpRunError || error instanceof ReplaceError;
     const reason = isExpected ? reasonOf(error) : "a bug in mcp-run";
-    if (reason === this.#failure) return;
-    this.#failure = reason;
+    // Not by its words: a backend that is down has many ways not to answer.
+    const failure = error instanceof McpRunError ? error.code : reason;
+    if (failure === this.#failure) return;
+    this.#failure = failure;
     if (!isExpected) printer.printError(error);
     const hint = error instanceof McpRunError ? error.hint : undefined;
     printer.emit({

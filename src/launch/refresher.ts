@@ -30,9 +30,11 @@ export interface RefresherOptions {
 export class Refresher {
   readonly #options: RefresherOptions;
   readonly #schedule: Schedule;
-  readonly #stopped = new AbortController();
   readonly #random: () => number;
   #looking: Promise<void> | undefined;
+  /** Of the look that is under way: one of its own, since whoever combines it with others would let a longer-lived one grow. */
+  #giveUp = new AbortController();
+  #isStopped = false;
   #isWanted = false;
   #failures = 0;
 
@@ -68,21 +70,23 @@ export class Refresher {
   /** Looks at this wall-clock time (ms) at the latest. A look that is under way will say so by itself. */
   by(time: number): void {
     const { dueAt } = this.#schedule;
-    if (this.#looking || this.#stopped.signal.aborted || (dueAt !== undefined && dueAt <= time)) return;
+    if (this.#looking || this.#isStopped || (dueAt !== undefined && dueAt <= time)) return;
     this.#schedule.planIn(Math.max(0, time - this.#options.clock.now()));
   }
 
   /** No more looks; resolves when the one that was under way has been given up. Never rejects. */
   async stop(): Promise<void> {
-    this.#stopped.abort(new Error("the session has ended"));
+    this.#isStopped = true;
+    this.#giveUp.abort(new Error("the session has ended"));
     this.#schedule.stop();
     await this.#looking;
   }
 
   #begin(): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#isStopped) return;
     this.#schedule.stop();
     this.#isWanted = false;
+    this.#giveUp = new AbortController();
     this.#looking = this.#look().finally(() => {
       this.#looking = undefined;
       if (this.#isWanted) this.#begin();
@@ -91,11 +95,10 @@ export class Refresher {
 
   async #look(): Promise<void> {
     const { look, onFailure } = this.#options;
-    const { signal } = this.#stopped;
     try {
-      this.#plan(await look(signal));
+      this.#plan(await look(this.#giveUp.signal));
     } catch (error) {
-      if (signal.aborted) return;
+      if (this.#isStopped) return;
       const retryMs = this.#retryMs();
       onFailure(error, retryMs);
       this.#schedule.planIn(retryMs);
@@ -104,7 +107,7 @@ export class Refresher {
 
   /** A time that is over although somebody has just looked is waited for like a failure. */
   #plan(times: readonly number[]): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#isStopped) return;
     const now = this.#options.clock.now();
     const isLate = times.some((time) => time <= now);
     if (!isLate) this.#failures = 0;

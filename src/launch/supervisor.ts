@@ -188,16 +188,16 @@ class Supervisor implements Helm {
       replace: (plan) => changes.replace(plan),
       signal: (name) => changes.signal(name),
     });
+    // Before those who wait for a change are told that there will be none.
+    if (stopChanging) this.stopped.addEventListener("abort", stopChanging, { once: true });
     const fromClient = this.#readClient();
     try {
       const { endedByItself, ...ending } = await this.#ended;
-      stopChanging?.();
       await this.#closeDown(fromClient);
       const flushed = ending.flushed && (stdout.isFlushed || stdout.isClosed);
       const { hasAnswered } = this.#session;
       return { ...ending, exitCode: exitCodeOf(ending.status), endedByItself, hasAnswered, flushed };
     } catch (bug) {
-      stopChanging?.();
       await this.#closeDown(fromClient);
       throw bug;
     }

@@ -108,10 +108,20 @@ describe("a schedule", () => {
 describe("the policy of restarts", () => {
   it("doubles the wait up to half a minute, and begins anew after a long life", () => {
     const policy = new RestartPolicy();
-    const waits = Array.from({ length: 9 }, () => policy.died(10, true));
+    const waits = Array.from({ length: 9 }, () => policy.died(0, true));
 
     expect(waits).toEqual([200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
     expect(policy.died(60_000, true)).toBe(200);
+  });
+
+  it("does not grow for a server that lives for a second each time, and shrinks for one that lives longer", () => {
+    const policy = new RestartPolicy();
+    const brief = Array.from({ length: 20 }, () => policy.died(1_000, true));
+    for (let count = 0; count < 9; count++) policy.died(0, true);
+    const longer = [policy.died(3_000, true), policy.died(3_000, true), policy.died(3_000, true)];
+
+    expect(new Set(brief)).toEqual(new Set([200]));
+    expect(longer).toEqual([3_750, 938, 235]);
   });
 
   it("gives up after five starts in a row that failed", () => {
