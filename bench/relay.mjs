@@ -23,8 +23,8 @@ const BLOCK = 65_536;
  * A burst is what the client sends before the server answers it all: less than the ledger remembers. `perWrite`:
  * lines that are written at once; a bare relay then moves blocks, whatever the lines in them.
  */
-const SMALL = { bytes: 100, burst: 40_000, bursts: 8 };
-const LARGE = { bytes: MIB, burst: 32, bursts: 8 };
+const SMALL = { bytes: 100, burst: 10_000, bursts: 32 };
+const LARGE = { bytes: MIB, burst: 32, bursts: 24 };
 const CASES = {
   "answers of 100 bytes, one write each": { ...SMALL, flow: "answers", perWrite: 1 },
   "answers of 100 bytes, in blocks of 64 KiB": { ...SMALL, flow: "answers", perWrite: 655 },

@@ -6,7 +6,7 @@
 import { batchMembers } from "./batch.ts";
 import type { Line } from "./line.ts";
 import { at, messageOf } from "./message.ts";
-import { keyIn, keyOf } from "./message-id.ts";
+import { keyIn, keyOf, twinOf } from "./message-id.ts";
 
 export const MAX_UNANSWERED = 100_000;
 
@@ -32,7 +32,7 @@ export class RequestLedger {
     const { envelope } = line;
     if (envelope.type === "request") {
       if (envelope.method === "subscriptions/listen" || this.#open.size >= MAX_UNANSWERED) return;
-      this.#open.set(keyOf(envelope.id), { id: envelope.id, method: envelope.method });
+      this.#open.set(keyOf(envelope.id), envelope);
     } else if (envelope.type === "notification" && envelope.method === "notifications/cancelled") {
       this.#forget(cancelledId(line.bytes));
     } else if (envelope.type === "batch") {
@@ -71,7 +71,7 @@ export class RequestLedger {
 
   /** The unanswered requests, oldest first. */
   get requests(): readonly ClientRequest[] {
-    return [...this.#open.values()];
+    return Array.from(this.#open.values(), ({ id, method }) => ({ id, method }));
   }
 
   /** Hands the unanswered requests over to who will answer them; they count no longer. */
@@ -82,9 +82,14 @@ export class RequestLedger {
   }
 
   #forget(id: string | undefined): ClientRequest | undefined {
-    const key = id === undefined || this.#open.size === 0 ? undefined : keyIn(this.#open, id);
-    if (key === undefined) return undefined;
-    const request = this.#open.get(key);
+    if (id === undefined || this.#open.size === 0) return undefined;
+    let key = keyOf(id);
+    let request = this.#open.get(key);
+    if (!request) {
+      key = twinOf(key);
+      request = this.#open.get(key);
+      if (!request) return undefined;
+    }
     this.#open.delete(key);
     if (this.#open.size === 0) this.#onIdle?.();
     return request;

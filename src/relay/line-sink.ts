@@ -61,14 +61,14 @@ export class LineSink implements LineTarget {
 
   /** Writes whole lines, in one system call where that can be; without effect on a closed sink. */
   write(lines: readonly Buffer[]): void {
-    if (this.#isClosed || lines.length === 0) return;
+    const last = lines.at(-1);
+    if (this.#isClosed || last === undefined) return;
+    const stream = this.#stream;
     this.#underway++;
-    this.#stream.cork();
-    lines.forEach((piece, index) => {
-      if (index < lines.length - 1) this.#stream.write(piece);
-      else this.#stream.write(piece, this.#written);
-    });
-    this.#stream.uncork();
+    if (lines.length > 1) stream.cork();
+    for (let index = 0; index < lines.length - 1; index++) stream.write(lines[index]);
+    stream.write(last, this.#written);
+    if (lines.length > 1) stream.uncork();
   }
 
   /** Tells the reader that nothing more comes, after everything that was written. */

@@ -4,8 +4,11 @@
  */
 import type { Envelope } from "./envelope.ts";
 import { EnvelopeScanner } from "./envelope-scanner.ts";
+import { readShortLine } from "./short-line.ts";
 import { trailingMembers } from "./trailing-members.ts";
 
+/** Up to so many bytes a line is read at once, without the scanner's notes for the next piece. */
+const SHORT = 512;
 /** From so many bytes on a message is read from both of its ends, and what lies between them is not. */
 const LONG = 4096;
 /** Bytes of each end in which everything of interest has to stand. */
@@ -20,6 +23,10 @@ export function readEnvelope(line: Buffer): Envelope {
 
 /** The same for a line that lies in several buffers: `head`, then `tail[start..end)`. */
 export function readEnvelopeOf(head: readonly Buffer[], tail: Buffer, start: number, end: number): Envelope {
+  if (head.length === 0 && end - start < SHORT) {
+    const envelope = readShortLine(tail, start, end);
+    if (envelope) return envelope;
+  }
   scanner.reset();
   let length = end - start;
   for (const piece of head) length += piece.length;
