@@ -35,6 +35,7 @@ export class SoakHome {
   /** Stands in the environment of every server, and nowhere else. */
   readonly mark = `soak-${randomUUID()}`;
   #rotations = 0;
+  #value = "";
 
   constructor({
     args = [LOAD_SERVER],
@@ -57,9 +58,13 @@ export class SoakHome {
 
   /** Gives the secret another value, in one step, and returns it. Nobody is told. */
   rotate(): string {
-    const value = `canary-soak-${++this.#rotations}-${randomUUID()}`;
-    renameSync(this.installation.write("secret.new", value), join(this.installation.home, "secret"));
-    return value;
+    this.#value = `canary-soak-${++this.#rotations}-${randomUUID()}`;
+    renameSync(this.installation.write("secret.new", this.#value), join(this.installation.home, "secret"));
+    return this.#value;
+  }
+
+  get value(): string {
+    return this.#value;
   }
 
   /** The pids of the servers that live. */
@@ -79,7 +84,9 @@ export interface Program<Client> extends Connected<Client> {
   generations(): number;
   /** What mcp-run and the servers said on stderr. */
   err(): string;
-  /** Changes the secret, has mcp-run look, and waits until a server with the new value answers. Gives its pid. */
+  /** Changes the secret, has mcp-run look, and waits until another server has taken over. Gives the new value. */
+  swap(): Promise<string>;
+  /** The same for load.mjs, which also has to say that it has the new value. Gives the server's pid. */
   rotate(): Promise<number>;
   /** Ends the session; throws if a process is left over. */
   close(): Promise<void>;
@@ -103,17 +110,22 @@ export async function startProgram<Given extends Era>(
   const pid = transport.pid as number;
   const generations = () => announcements(err());
   await until("the first server is announced", () => generations() === 1);
+  const swap = async () => {
+    const value = home.rotate();
+    const number = generations() + 1;
+    process.kill(pid, "SIGUSR2");
+    await until(`generation ${number} is announced`, () => generations() >= number, 20_000);
+    return value;
+  };
   return {
     ...(connected as Connected<Given extends "legacy" ? Legacy : Modern>),
     home,
     pid,
     generations,
     err,
+    swap,
     rotate: async () => {
-      const value = home.rotate();
-      const number = generations() + 1;
-      process.kill(pid, "SIGUSR2");
-      await until(`generation ${number} is announced`, () => generations() >= number, 20_000);
+      const value = await swap();
       const { secret, pid: server } = (await connected.call("who")) as { secret: string; pid: number };
       if (secret !== value) throw new Error(`${server} has another secret than ${value}`);
       return server;
@@ -147,13 +159,19 @@ export function show(what: string, { count, perSecond, slowest, wrong }: Load): 
   process.stdout.write(`${what}: ${figures}\n`);
 }
 
+interface Numbered {
+  readonly pid: number;
+  readonly number: number;
+  readonly value: string;
+}
+
 /** What is wrong with the numbered notifications of load.mjs: one is missing, doubled, or in another order. */
 export function lostNotifications(traffic: Traffic, expected: readonly string[]): string[] {
   const faults: string[] = [];
   const last = new Map<number, number>();
   const values = new Set<string>();
   for (const { params } of traffic.notifications("notifications/message")) {
-    const { pid, number, value } = params?.data as { pid: number; number: number; value: string };
+    const { pid, number, value } = (params as { data: Numbered }).data;
     if (number !== (last.get(pid) ?? 0) + 1) faults.push(`${pid}: ${number} after ${last.get(pid) ?? 0}`);
     if (values.has(value)) faults.push(`${value} twice`);
     last.set(pid, number);

@@ -45,6 +45,7 @@ const methods = {
     return { supportedVersions: [MODERN], capabilities, ...fresh };
   },
   ping: async () => ({}),
+  "logging/setLevel": async () => ({}),
   "tools/list": async () => ({
     tools: Object.keys(tools).map((name) => ({ name, inputSchema: { type: "object" } })),
     ...(isModern && fresh),
