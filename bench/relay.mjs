@@ -36,7 +36,7 @@ const CASES = {
   "answers of 1 MiB, JSON inside text": { ...LARGE, flow: "answers", perWrite: 1, text: "nested" },
   "requests of 1 MiB, JSON inside text": { ...LARGE, flow: "requests", perWrite: 1, text: "nested" },
 };
-const ROUND_TRIPS = 4000;
+const ROUND_TRIPS = 10_000;
 const FIRST_ID = 100_000;
 
 const [role, ...args] = process.argv.slice(2);

@@ -174,12 +174,13 @@ export class Switchboard {
     noise: PassThrough,
     signal: AbortSignal,
   ): Promise<PumpEnd> {
-    const { stdout, maxLineBytes, onReaderGone } = this.#options;
-    const judge = this.#judgeOf(number, streams.stdout);
+    const { stdout, maxLineBytes, onReaderGone, leaks, needles } = this.#options;
+    const watch = leaks && new SecretWatch(needles);
     const end = await pumpLines(streams.stdout, stdout, {
       maxLineBytes,
       signal,
-      judge,
+      ...(watch && { onChunk: (chunk: Buffer) => watch.push(chunk) }),
+      judge: this.#judgeOf(number, watch),
       onOverlong: (line) => this.#overlongFromServer(number, line, sink),
       onNoise: (line) => {
         if (noise.writableLength < MOST_NOISE_BYTES) noise.write(line);
@@ -193,12 +194,9 @@ export class Switchboard {
     return end;
   }
 
-  #judgeOf(number: number, source: Readable): (line: Line) => ServerVerdict {
+  #judgeOf(number: number, watch: SecretWatch | undefined): (line: Line) => ServerVerdict {
     const { session, leaks, needles } = this.#options;
-    if (!leaks) return (line) => session.serverSaid(number, line);
-    const watch = new SecretWatch(needles);
-    // Before the pump's own listener, so that every line is judged after its bytes were searched.
-    source.on("data", (chunk: Buffer) => watch.push(chunk));
+    if (!leaks || !watch) return (line) => session.serverSaid(number, line);
     return (line) => {
       const names = watch.isAlarmed ? watch.namesIn(line.bytes) : [];
       const method = names.length > 0 ? session.methodOf(number, line) : undefined;

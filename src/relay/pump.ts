@@ -16,6 +16,8 @@ const READ_AHEAD = 1_048_576;
 export interface PumpOptions {
   /** Bytes that a line may have, its newline included. */
   readonly maxLineBytes: number;
+  /** Sees every chunk before the lines in it are asked about. */
+  readonly onChunk?: (chunk: Buffer) => void;
   /** Sees every line just before it goes out. */
   readonly onLine?: (line: Line) => void;
   /** Says of every line what goes out: the line, nothing, or other whole lines. */
@@ -40,7 +42,7 @@ export interface PumpEnd {
 /** The source is paused afterwards, and neither stream is ended or destroyed. */
 export function pumpLines(source: Readable, sink: LineTarget, options: PumpOptions): Promise<PumpEnd> {
   return new Promise((resolve) => {
-    const { maxLineBytes, onOverlong, signal } = options;
+    const { maxLineBytes, onChunk, onOverlong, signal } = options;
     const splitter = new LineSplitter({ maxLineBytes, onOverlong, onLine: lineJudge(options) });
     let sourceHasEnded = source.readableEnded || source.destroyed;
     let sourceErrorCode = systemErrorCode(source.errored);
@@ -68,6 +70,7 @@ export function pumpLines(source: Readable, sink: LineTarget, options: PumpOptio
       else if (!sourceHasEnded) source.resume();
     };
     const onData = (chunk: Buffer) => {
+      onChunk?.(chunk);
       const lines = splitter.push(chunk);
       hasQueued = sink.isFull && lines.length > 0;
       sink.write(lines);

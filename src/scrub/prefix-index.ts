@@ -19,6 +19,8 @@ const SLOTS_PER_NEEDLE = 32;
 export class PrefixIndex {
   readonly #table: NeedleTable;
   readonly #byGram: Int32Array;
+  /** Which of those lists are not empty, one bit each: a table that is small enough to be in the cache mostly. */
+  readonly #isThere: Int32Array;
   readonly #gramShift: number;
   readonly #nextByGram: Int32Array;
   /** Each needle's first 4 bytes. */
@@ -31,6 +33,7 @@ export class PrefixIndex {
     this.#table = table;
     const width = Math.min(20, Math.max(8, Math.ceil(Math.log2(table.count * SLOTS_PER_NEEDLE))));
     this.#byGram = new Int32Array(2 ** width).fill(NONE);
+    this.#isThere = new Int32Array(2 ** (width - 5));
     this.#gramShift = 32 - width;
     this.#nextByGram = new Int32Array(table.count);
     this.#grams = new Int32Array(table.count);
@@ -45,6 +48,7 @@ export class PrefixIndex {
       this.#grams[needle] = gram;
       this.#nextByGram[needle] = this.#byGram[slot]!;
       this.#byGram[slot] = needle;
+      this.#isThere[slot >>> 5]! |= 1 << slot;
       const first = table.bytes[at]!;
       this.#nextByByte[needle] = this.#byByte[first]!;
       this.#byByte[first] = needle;
@@ -53,7 +57,7 @@ export class PrefixIndex {
 
   /** Visits the places from `from` up to `below`, in order; ends early if the budget runs out. */
   walk(text: Uint8Array, from: number, below: number, budget: Budget, visitor: PrefixVisitor): void {
-    const byGram = this.#byGram;
+    const isThere = this.#isThere;
     const shift = this.#gramShift;
     const belowGrams = Math.min(below, text.length - 3);
     let start = from;
@@ -61,8 +65,9 @@ export class PrefixIndex {
       let gram = (text[start]! << 8) | (text[start + 1]! << 16) | (text[start + 2]! << 24);
       for (; start < belowGrams; start++) {
         gram = (gram >>> 8) | (text[start + 3]! << 24);
-        const needle = byGram[Math.imul(gram, GOLDEN) >>> shift]!;
-        if (needle === NONE) continue;
+        const slot = Math.imul(gram, GOLDEN) >>> shift;
+        if (((isThere[slot >>> 5]! >>> slot) & 1) === 0) continue;
+        const needle = this.#byGram[slot]!;
         if (this.#visitByGram(text, start, gram, needle, budget, visitor) || budget.left < 0) return;
       }
     }
@@ -78,7 +83,8 @@ export class PrefixIndex {
     for (let start = from; start < below; start++) {
       const gram =
         text[start]! | (text[start + 1]! << 8) | (text[start + 2]! << 16) | (text[start + 3]! << 24);
-      if (this.#byGram[Math.imul(gram, GOLDEN) >>> this.#gramShift] !== NONE) return true;
+      const slot = Math.imul(gram, GOLDEN) >>> this.#gramShift;
+      if (((this.#isThere[slot >>> 5]! >>> slot) & 1) === 1) return true;
     }
     return false;
   }
