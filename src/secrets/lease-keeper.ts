@@ -121,11 +121,13 @@ export class LeaseKeeper {
   }
 
   #renewed({ durationMs, renewable }: LeaseTerm, askedAt: number): void {
-    const gained = askedAt + durationMs - this.#term.endsAt;
+    const endsAt = askedAt + durationMs;
+    const isLonger = endsAt - this.#term.endsAt >= LEAST_GAIN_MS;
     this.#failures = 0;
-    this.#term = { since: askedAt, endsAt: askedAt + durationMs };
+    // An answer that adds nothing begins no term: 85 % of the little that is left would be too late for a successor.
+    this.#term = { since: isLonger ? askedAt : this.#term.since, endsAt };
     if (!renewable) this.#report("it is no longer renewable");
-    else if (gained < LEAST_GAIN_MS) this.#report("the backend does not lengthen it any more");
+    else if (!isLonger) this.#report("the backend does not lengthen it any more");
     else {
       this.#isReported = false;
       this.#renewAfter(this.#left * RENEW_AFTER);

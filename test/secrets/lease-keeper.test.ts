@@ -191,6 +191,15 @@ describe("a lease that can't be kept", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("is followed by a successor when 85 % of the last term are over, not of what was left at the last answer", async () => {
+    const { clock, endings } = room((call) => lasting(call === 1 ? 40 * MINUTE : (40 * MINUTE) / 3));
+    const start = clock.now();
+
+    await clock.advance(67 * MINUTE);
+
+    expect(endings.map(({ refetchAt }) => refetchAt.getTime() - start)).toEqual([(40 + 0.85 * 40) * MINUTE]);
+  });
+
   it("is a warning where nobody listens, since nobody fetches a successor", () => {
     const term = lasting(HOUR, false);
 
