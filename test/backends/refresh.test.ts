@@ -1,0 +1,189 @@
+/** Secrets that change at real backends, under a session of the official SDK with the built program. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { describeBackend } from "../helpers/backends.ts";
+import { Gateway } from "../helpers/gateway.ts";
+import { Installation } from "../helpers/installation.ts";
+import { KeyedSession } from "../helpers/keyed-session.ts";
+import { MotoServer } from "../helpers/moto-server.ts";
+import { isAlive, until } from "../helpers/processes.ts";
+import { VaultServer } from "../helpers/vault-server.ts";
+
+const open: { close(): Promise<void> }[] = [];
+let mcpRun: Installation;
+
+/** What is closed after the test, the latest first. */
+function closing<T extends { close(): Promise<void> }>(one: T): T {
+  open.unshift(one);
+  return one;
+}
+
+const serve = async (profile: string, env?: Readonly<Record<string, string>>) =>
+  closing(await KeyedSession.start(mcpRun, profile, env));
+
+beforeEach(() => {
+  mcpRun = new Installation();
+});
+
+afterEach(async () => {
+  try {
+    for (const one of open.splice(0)) await one.close();
+  } finally {
+    mcpRun.remove();
+  }
+});
+
+describeBackend("a changing secret in Vault", ["vault"], () => {
+  const READ = 'path "secret/data/mcp/*" { capabilities = ["read"] }';
+  const LOOK = 'path "secret/metadata/mcp/*" { capabilities = ["read"] }';
+
+  /** A server with one secret, behind a gateway, and a token that may do what the policy says. */
+  async function vaultWith(value: string, policy: string) {
+    const vault = await VaultServer.start();
+    const gateway = await Gateway.to(vault.url);
+    closing({
+      async close() {
+        await gateway.shut();
+        await vault.stop();
+      },
+    });
+    const put = (next: string) => vault.must("POST", "secret/data/mcp/key", { data: { value: next } });
+    await put(value);
+    const profile = `providers: { vault: { type: vault, address: "${gateway.url}" } }\nsecrets: { KEY: "vault:secret/mcp/key#value" }\n`;
+    return { vault, gateway, put, profile, env: { VAULT_TOKEN: await vault.tokenWith(policy) } };
+  }
+
+  it("reaches the server at SIGUSR2, in the same session, and shows nowhere", async () => {
+    const { put, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
+    const session = await serve(profile, env);
+    const before = await session.has("canary-one");
+    await put("canary-two");
+    session.refresh();
+    const after = await session.has("canary-two");
+
+    expect(after.pid).not.toBe(before.pid);
+    await until("the old server has gone", () => !isAlive(before.pid));
+    expect(session.placesWith(["canary-one", "canary-two"])).toEqual([]);
+  });
+
+  it("costs a look without a change one question for the version, and no value", async () => {
+    const { put, gateway, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
+    const session = await serve(profile, env);
+    await session.has("canary-one");
+    gateway.passed.length = 0;
+    session.refresh();
+    await until("a look", () => gateway.count("/metadata/") === 1);
+    await put("canary-two");
+    session.refresh();
+    await session.has("canary-two");
+
+    const looks = ["sys/internal/ui/mounts/secret/mcp/key", "secret/metadata/mcp/key"];
+    const asked = [...looks, ...looks, "secret/data/mcp/key"];
+    expect(gateway.passed.map(({ path }) => path)).toEqual(asked.map((path) => `/v1/${path}`));
+  });
+
+  it("is found without a right to versions, which is asked for once", async () => {
+    const { put, gateway, profile, env } = await vaultWith("canary-one", READ);
+    const session = await serve(`${profile}refresh: { every: 1s }\n`, env);
+    await session.has("canary-one");
+    await until("some looks", () => gateway.count("/data/mcp/key") >= 4);
+    await put("canary-two");
+    await session.has("canary-two");
+
+    expect(gateway.count("/metadata/", 403)).toBe(1);
+    expect(gateway.count("/metadata/")).toBe(1);
+  });
+});
+
+describeBackend("a lease of Vault", ["vault", "moto"], () => {
+  const CREDS = "/v1/aws/creds/app";
+  const POLICY = `
+path "aws/creds/app" { capabilities = ["read"] }
+path "secret/data/mcp/*" { capabilities = ["read"] }
+path "secret/metadata/mcp/*" { capabilities = ["read"] }
+path "sys/leases/renew" { capabilities = ["update"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+`;
+
+  it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
+    const vault = await VaultServer.start();
+    const moto = await MotoServer.start();
+    const gateway = await Gateway.to(vault.url);
+    closing({
+      async close() {
+        await gateway.shut();
+        await vault.stop();
+        await moto.stop();
+      },
+    });
+    const hasEngine = (await vault.api("GET", "sys/plugins/catalog/secret/aws")).status === 200;
+    skip(!hasEngine, "this server has no AWS engine (OpenBao keeps it apart)");
+    await giveUsersOf(moto, vault, { lease: "12s", lease_max: "18s" });
+    const put = (value: string) => vault.must("POST", "secret/data/mcp/key", { data: { value } });
+    await put("canary-one");
+    const leases = async (): Promise<readonly string[]> =>
+      (await vault.api("LIST", "sys/leases/lookup/aws/creds/app")).json?.data?.keys ?? [];
+
+    const session = await serve(
+      `providers: { vault: { type: vault, address: "${gateway.url}" } }
+secrets:
+  ACCOUNT: { from: "vault:aws/creds/app#secret_key", deliver: none }
+  STATIC: { from: "vault:secret/mcp/key#value", deliver: none }
+  KEY: { template: "{{STATIC}} {{ACCOUNT}}" }
+`,
+      { VAULT_TOKEN: await vault.tokenWith(POLICY) },
+    );
+    const first = await session.ask();
+    const [, account = ""] = first.key.split(" ");
+    const lent = await leases();
+
+    // Another secret: the account stays, and so does its lease, although the server that came with it has gone.
+    await put("canary-two");
+    session.refresh();
+    const second = await session.has(`canary-two ${account}`);
+    await until("the first server has gone", () => !isAlive(first.pid));
+    expect(await leases()).toEqual(lent);
+
+    // Renewed, then not any more: before the end there is a successor, and the old one goes after its last server.
+    const aliveAtRevocation: boolean[] = [];
+    gateway.onRequest = (_method, path) => {
+      if (path.endsWith("/sys/leases/revoke")) aliveAtRevocation.push(isAlive(second.pid));
+    };
+    const third = await session.askUntil("another account", ({ key }) => !key.endsWith(account));
+    const [staticValue, successor = ""] = third.key.split(" ");
+    expect(staticValue).toBe("canary-two");
+    expect(gateway.count("/sys/leases/renew", 200)).toBeGreaterThanOrEqual(1);
+    await until("the old lease is revoked", () => gateway.count("/sys/leases/revoke", 204) === 1);
+    expect(aliveAtRevocation).toEqual([false]);
+    expect(await leases()).toHaveLength(1);
+    expect(await leases()).not.toEqual(lent);
+
+    // A server that died comes back with what it had.
+    process.kill(third.pid, "SIGKILL");
+    await session.says("has taken over from the server that ended");
+    expect((await session.ask()).key).toBe(third.key);
+    expect(gateway.count(CREDS)).toBe(2);
+
+    expect(session.placesWith(["canary-one", "canary-two", account, successor])).toEqual([]);
+    await session.close();
+    expect(await leases()).toEqual([]);
+    expect(session.log).not.toMatch(/lease/);
+  });
+
+  /** Lets the engine of Vault make users at moto, for as long as these settings say. */
+  async function giveUsersOf(moto: MotoServer, vault: VaultServer, times: object): Promise<void> {
+    await vault.must("POST", "sys/mounts/aws", { type: "aws" });
+    await vault.must("POST", "aws/config/root", {
+      access_key: "AKIAEXAMPLE",
+      secret_key: "canary-engine",
+      region: "eu-west-1",
+      iam_endpoint: moto.url,
+      sts_endpoint: moto.url,
+    });
+    await vault.must("POST", "aws/config/lease", times);
+    const policy = { Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: "s3:*", Resource: "*" }] };
+    await vault.must("POST", "aws/roles/app", {
+      credential_type: "iam_user",
+      policy_document: JSON.stringify(policy),
+    });
+  }
+});

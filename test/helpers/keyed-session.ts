@@ -1,0 +1,139 @@
+/**
+ * The built mcp-run with the server of servers/keyed.mjs, and a client of the official SDK that asks it for its KEY.
+ * It can be looked through for values that should be nowhere but in the server.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { type Installation, MAIN } from "./installation.ts";
+import { isAlive, killAll, until } from "./processes.ts";
+
+const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
+/** Ms. */
+const LONGEST_WAIT = 30_000;
+
+export interface Told {
+  /** Of the server. */
+  readonly pid: number;
+  readonly key: string;
+}
+
+export class KeyedSession {
+  readonly #installation: Installation;
+  readonly #client: Client;
+  readonly #servers = new Set<number>();
+  readonly #log: () => string;
+  /** Of mcp-run. */
+  readonly pid: number;
+
+  /**
+   * Begins a session with the profile `p`, which is written for it.
+   *
+   * @param profile YAML beside the command: `secrets:` and what else it needs
+   */
+  static async start(
+    installation: Installation,
+    profile: string,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<KeyedSession> {
+    installation.profile("p", `version: 1\ncommand: node\nargs: [${JSON.stringify(SERVER)}]\n${profile}`);
+    const transport = new StdioClientTransport({
+      command: process.execPath,
+      args: [MAIN, "p"],
+      env: { ...installation.env, ...env },
+      stderr: "pipe",
+    });
+    let log = "";
+    transport.stderr?.on("data", (chunk) => {
+      log += chunk;
+    });
+    const client = new Client({ name: "test", version: "1.0.0" });
+    await client.connect(transport).catch((error: unknown) => {
+      throw new Error(`the session did not begin: ${log}`, { cause: error });
+    });
+    return new KeyedSession(installation, client, transport.pid ?? 0, () => log);
+  }
+
+  private constructor(installation: Installation, client: Client, pid: number, log: () => string) {
+    this.#installation = installation;
+    this.#client = client;
+    this.#log = log;
+    this.pid = pid;
+  }
+
+  /** What mcp-run has said on stderr. */
+  get log(): string {
+    return this.#log();
+  }
+
+  /** As an operator does after a change. */
+  refresh(): void {
+    process.kill(this.pid, "SIGUSR2");
+  }
+
+  async ask(): Promise<Told> {
+    const { content } = (await this.#client.callTool({ name: "key" })) as { content: { text: string }[] };
+    const told = JSON.parse(content[0]?.text ?? "") as Told;
+    this.#servers.add(told.pid);
+    return told;
+  }
+
+  /** Asks until the answer is as it should be. */
+  async askUntil(what: string, isAsExpected: (told: Told) => boolean): Promise<Told> {
+    for (const end = performance.now() + LONGEST_WAIT; performance.now() < end; ) {
+      const told = await this.ask();
+      if (isAsExpected(told)) return told;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`asked in vain for ${what}; mcp-run has said: ${this.log}`);
+  }
+
+  /** Asks until the server has this key, in the same session. */
+  has(key: string): Promise<Told> {
+    return this.askUntil(`another key`, (told) => told.key === key);
+  }
+
+  /** Waits for a text on stderr. */
+  async says(text: string | RegExp): Promise<void> {
+    const isThere = () => (typeof text === "string" ? this.log.includes(text) : text.test(this.log));
+    await until(`${text} on stderr`, isThere, LONGEST_WAIT).catch((error: unknown) => {
+      throw new Error(`mcp-run has said: ${this.log}`, { cause: error });
+    });
+  }
+
+  /**
+   * Where one of these values can be seen, but for the server's own environment: stderr, files of mcp-run, command
+   * lines, the environment of mcp-run.
+   */
+  placesWith(values: readonly string[]): readonly string[] {
+    return values.flatMap((value) => [
+      ...(this.log.includes(value) ? ["stderr"] : []),
+      ...this.#installation.filesWith(value),
+      ...commandLines().filter((line) => line.includes(value)),
+      ...(readFileSync(`/proc/${this.pid}/environ`, "utf8").includes(value) ? ["environ"] : []),
+    ]);
+  }
+
+  /** Resolves when mcp-run and every server that has answered are gone. */
+  async close(): Promise<void> {
+    await this.#client.close();
+    const pids = [this.pid, ...this.#servers];
+    await until("nothing is left", () => !pids.some(isAlive)).catch((error: unknown) => {
+      killAll(pids);
+      throw error;
+    });
+  }
+}
+
+function commandLines(): readonly string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      } catch {
+        return []; // It has ended meanwhile.
+      }
+    });
+}
