@@ -26,6 +26,11 @@ export class Line {
     return this.#envelope;
   }
 
+  /** Bytes, its newline included. */
+  get length(): number {
+    return this.#head.reduce((sum, piece) => sum + piece.length, this.#end - this.#start);
+  }
+
   /** The whole line in one buffer; a copy if it came in several pieces. */
   get bytes(): Buffer {
     const tail = this.#tail.subarray(this.#start, this.#end);

@@ -44,6 +44,8 @@ export class Recall {
   /** By what they are about; in the order in which they were said. */
   readonly #entries = new Map<string, Entry>();
   readonly #listens = new Map<string, string>();
+  /** Keys of the listens whose acknowledgement the client has had. */
+  readonly #acknowledged = new Set<string>();
   #era: Era = "undecided";
   #revision = 0;
   #isIntroduced = false;
@@ -146,11 +148,20 @@ export class Recall {
     }));
   }
 
+  /** A server has acknowledged this open listen. True the first time: the client hears that once, from any of them. */
+  listenAcknowledged(id: string): boolean {
+    const key = keyIn(this.#listens, id);
+    if (key === undefined || this.#acknowledged.has(key)) return false;
+    this.#acknowledged.add(key);
+    return true;
+  }
+
   /** The client or the server has ended a listen; false if it was none. */
   listenEnded(id: string | undefined): boolean {
     const key = id === undefined ? undefined : keyIn(this.#listens, id);
     if (key === undefined) return false;
     this.#listens.delete(key);
+    this.#acknowledged.delete(key);
     this.#entries.delete(`listen ${key}`);
     this.#revision++;
     return true;
@@ -183,6 +194,7 @@ export class Recall {
   #beginAnew(id: string, line: Line): void {
     this.#entries.clear();
     this.#listens.clear();
+    this.#acknowledged.clear();
     this.#isIntroduced = false;
     this.#remember("initialize", { type: "initialize", id, line: kept(line) });
   }
@@ -201,12 +213,13 @@ export class Recall {
     this.#noteMeta(line);
     const key = keyOf(id);
     this.#listens.set(key, id);
+    this.#acknowledged.delete(key);
     this.#remember(`listen ${key}`, { type: "listen", id, line: kept(line) });
   }
 
   #noteMeta(line: Line): void {
+    if (line.length > MOST_META_BYTES) return;
     const { bytes } = line;
-    if (bytes.length > MOST_META_BYTES) return;
     if (this.#era === "undecided") {
       if (at(messageOf(bytes), "params", "_meta", PROTOCOL_VERSION) === undefined) return;
       // A probe is answered first: only then is it known whether the server is modern too.

@@ -70,6 +70,8 @@ export class Replay {
       this.#server.send(line);
       session.introduced(number);
     } else if (type === "listen") {
+      // The client may have ended it while an answer was waited for.
+      if (!session.recall.isListen(id)) return;
       session.repeatedListen(number, id);
       this.#server.send(line);
     } else {

@@ -160,7 +160,7 @@ export class Session {
     this.#traffic.get(number)?.ours.delete(keyOf(id));
   }
 
-  /** This listen was repeated to the server: its acknowledgement is not for the client. */
+  /** This listen was repeated to the server: it has to hear its end too. */
   repeatedListen(number: number, id: string): void {
     this.#of(number).repeated.add(keyOf(id));
   }
@@ -263,7 +263,11 @@ export class Session {
       this.recall.listenEnded(id);
       return NOBODY;
     }
-    if (this.recall.listenEnded(id)) return this.#current ? CURRENT : NOBODY;
+    if (this.recall.listenEnded(id)) {
+      if (this.#isAlone()) return CURRENT;
+      const hearers = [...this.#traffic.values()].filter((traffic) => traffic.knowsListen(id));
+      return some(hearers.map(({ number }) => ({ generation: number, bytes: line.bytes })));
+    }
     for (const traffic of this.#traffic.values()) {
       if (!traffic.ledger.get(id)) continue;
       traffic.ledger.clientSaid(line);
@@ -306,11 +310,11 @@ export class Session {
   }
 
   #serverNotified(traffic: Traffic, line: Line, method: string): ServerVerdict {
-    const { place, repeated, work } = traffic;
+    const { place, work } = traffic;
     if (method === "notifications/cancelled") return this.#serverWithdrew(traffic, line);
-    if (method === "notifications/subscriptions/acknowledged" && repeated.size > 0) {
+    if (method === "notifications/subscriptions/acknowledged") {
       const id = rawValue(line.bytes, SUBSCRIPTION);
-      if (id !== undefined && isId(id) && repeated.delete(keyOf(id))) return false;
+      if (id !== undefined && isId(id) && this.recall.isListen(id)) return this.recall.listenAcknowledged(id);
     }
     if (method === "notifications/tasks/status") {
       work.serverSaid(line, false);

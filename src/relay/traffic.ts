@@ -2,6 +2,7 @@
 import { RequestLedger } from "./ledger.ts";
 import type { Line } from "./line.ts";
 import { LongWork } from "./long-work.ts";
+import { keyIn } from "./message-id.ts";
 
 /** `next` is being prepared, `current` gets what is new, `draining` only finishes what it has. */
 export type Place = "next" | "current" | "draining";
@@ -12,7 +13,7 @@ export class Traffic {
   readonly work = new LongWork();
   /** By the key of the id: whoever waits for the answer to a request of our own. */
   readonly ours = new Map<string, (answer: Line) => void>();
-  /** Listens that were repeated to it, whose acknowledgement the client has had before. */
+  /** Keys of the listens that were repeated to it. */
   readonly repeated = new Set<string>();
   place: Place = "next";
   /** It has had the handshake, or was there when the client made it. */
@@ -29,6 +30,12 @@ export class Traffic {
   }
 
   readonly #onIdle: (number: number) => void;
+
+  /** True if it gets what is new, or is about to and has been told of this listen. */
+  knowsListen(id: string): boolean {
+    if (this.place === "next") return keyIn(this.repeated, id) !== undefined;
+    return this.place === "current";
+  }
 
   get isBusy(): boolean {
     return this.ledger.unanswered > 0 || this.work.isBusy;
