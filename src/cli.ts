@@ -54,7 +54,7 @@ export interface CliOutcome {
 
 /** Runs one command line (without node and script). Never rejects. */
 export async function runCli(argv: readonly string[]): Promise<CliOutcome> {
-  keepInspectorClosed();
+  outliveUserSignals();
   let exitCode = 0;
   let outputAbandoned = false;
   let printer = createPrinter({ write: writeStderr, level: "info", format: "text" });
@@ -292,9 +292,13 @@ function writeStderr(text: string): void {
   withoutReader(process.stderr).write(text);
 }
 
-/** Node opens its inspector, and with it our memory, on SIGUSR1 unless somebody listens for that signal. */
-function keepInspectorClosed(): void {
-  if (process.platform !== "win32") process.on("SIGUSR1", () => undefined);
+/**
+ * Node opens its inspector, and with it our memory, on SIGUSR1 unless somebody listens for that signal. SIGUSR2 asks
+ * for a look at the secrets, and would end who does not listen: too early, or while leases are given back.
+ */
+function outliveUserSignals(): void {
+  if (process.platform === "win32") return;
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => undefined);
 }
 
 /** The reader of a stream may go first (`| head`): what is said after that has nobody to hear it, and is no crash. */

@@ -18,17 +18,22 @@ export class Refreshing {
   readonly #ends = new EndTimes();
   readonly #stopListening: () => void;
   #refresher: Refresher | undefined;
+  /** Somebody has asked for a look before one was possible. */
+  #isWanted = false;
   #server = { pid: 0, generation: 0 };
   /** What was told last and still holds. */
   #failure: string | undefined;
   #isStopped = false;
 
-  /** Listens from now on: a signal that comes before the server runs must not end us, and is too early to matter. */
+  /** Listens from now on: what changed while the first server was being started may have been fetched before. */
   constructor(context: CommandContext, profile: Profile, inUse: SecretsInUse) {
     this.#context = context;
     this.#profile = profile;
     this.#inUse = inUse;
-    this.#stopListening = context.onRefreshSignal(() => this.#refresher?.now());
+    this.#stopListening = context.onRefreshSignal(() => {
+      this.#isWanted = true;
+      this.#refresher?.now();
+    });
     if (profile.refresh.restart === "never") return;
     inUse.onLeaseEnding = (ending) => {
       this.#ends.leaseEnds(ending);
@@ -61,6 +66,7 @@ export class Refreshing {
       onFailure: (error, retryMs) => this.#failed(error, retryMs),
     });
     this.#refresher.start(this.#times());
+    if (this.#isWanted) this.#refresher.now();
   }
 
   /** Resolves when a look that was under way has been given up. Never rejects; may be called twice. */

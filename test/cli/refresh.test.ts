@@ -1,4 +1,6 @@
 /** A secret that changes, and a server that dies, under a client of the official SDK and the built program. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
@@ -8,6 +10,7 @@ import { Installation, MAIN } from "../helpers/installation.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
 const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
+const STUBBORN = join(import.meta.dirname, "../helpers/servers/stubborn.mjs");
 
 interface Key {
   readonly pid: number;
@@ -180,6 +183,35 @@ describe("a secret that changes", () => {
     change("canary-two");
     await hasKey(session, "canary-two");
     expect(session.log().match(/Cannot read secret KEY/g)).toHaveLength(1);
+  });
+});
+
+describe("SIGUSR2 at an odd time", () => {
+  it("does not end mcp-run while its server is still being stopped", async () => {
+    mcpRun.profile("stubborn", `command: node\nargs: [${JSON.stringify(STUBBORN)}]\nstopGrace: 1s\n`);
+    const started = spawn(process.execPath, [MAIN, "stubborn"], { env: mcpRun.env });
+    const ended = once(started, "close");
+    const pid = started.pid ?? 0;
+    pids.add(pid);
+    const [up] = await once(started.stdout, "data");
+    for (const server of JSON.parse(up).params.pids) pids.add(server);
+
+    started.kill("SIGTERM");
+    for (const end = Date.now() + 500; Date.now() < end; ) {
+      started.kill("SIGUSR2");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+
+    // Of the server, which had to be killed.
+    expect(await ended).toEqual([137, null]);
+  });
+
+  it("does not end a command that has no use for it", () => {
+    mcpRun.profile("p", "command: node\n");
+
+    const ran = mcpRun.run(["exec", "p", "--", "sh", "-c", "kill -USR2 $PPID; exit 3"]);
+
+    expect([ran.status, ran.signal]).toEqual([3, null]);
   });
 });
 

@@ -35,7 +35,10 @@ interface Given {
   readonly secretsInArgs?: readonly string[];
   /** Says why a server with this plan can't take over. */
   readonly refuses?: (plan: LaunchPlan) => string | undefined;
+  /** Why the server is not well after a signal. */
   readonly signalFails?: string;
+  /** SIGUSR2 comes, and A changes, while the server is being started. */
+  readonly changesEarly?: string;
 }
 
 /** A server that runs with A and B out of a store in memory; nothing looks yet. */
@@ -126,9 +129,13 @@ async function running(given: Given = {}) {
   inUse.runs(start);
   plans.push(start.plan);
   refreshing.runs(101, 1);
-  await refreshing.begin(control);
   const put = (path: string, value: string) =>
     store.put({ path }, new Secret(value), new AbortController().signal);
+  if (given.changesEarly) {
+    await put("a", given.changesEarly);
+    wanted();
+  }
+  await refreshing.begin(control);
   return {
     clock,
     behaviour,
@@ -256,6 +263,13 @@ describe("a look at the secrets of a server that runs", () => {
     expect(plans).toHaveLength(1);
     expect(events).toMatchObject([{ type: "not-swapped", generation: 1, changed: [{ name: "A" }] }]);
     expect(inUse.start().plan.env.A).toBe("canary-a2");
+  });
+
+  it("comes as soon as it can if it was asked for too early", async () => {
+    const { envs } = await running({ changesEarly: "canary-a2" });
+    await quiet();
+
+    expect(envs().at(-1)).toEqual(["canary-a2", "canary-b1"]);
   });
 
   it("looks every so often", async () => {
