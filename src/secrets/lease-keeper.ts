@@ -139,6 +139,8 @@ export class LeaseKeeper {
     const failure = error instanceof ProviderError ? error.failure : "unavailable";
     const left = this.#left;
     this.#isGone = failure === "missing";
+    // Somebody has revoked it: what it lent is of no use any more.
+    if (this.#isGone) this.#term = { since: this.#term.since, endsAt: this.#options.clock.now() };
     if (failure !== "unavailable" || left <= 0) {
       this.#report(reason);
       return;

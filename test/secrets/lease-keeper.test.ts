@@ -200,6 +200,19 @@ describe("a lease that can't be kept", () => {
     expect(endings.map(({ refetchAt }) => refetchAt.getTime() - start)).toEqual([(40 + 0.85 * 40) * MINUTE]);
   });
 
+  it("that somebody has revoked needs a successor at once", async () => {
+    const missing = () => Promise.reject(new ProviderError("missing", "the lease has ended (400)"));
+    const { clock, keeper, endings, revocations } = room(missing);
+
+    await clock.advance(40 * MINUTE);
+    await keeper.revoke();
+
+    expect(endings).toHaveLength(1);
+    expect(endings[0]?.refetchAt.getTime()).toBeLessThanOrEqual(clock.now());
+    expect(endings[0]?.endsAt.getTime()).toBe(clock.now());
+    expect(revocations).toEqual([]);
+  });
+
   it("is a warning where nobody listens, since nobody fetches a successor", () => {
     const term = lasting(HOUR, false);
 
