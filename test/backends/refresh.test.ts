@@ -1,11 +1,13 @@
 /** Secrets that change at real backends, under a session of the official SDK with the built program. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, type TestContext } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
+import { FAKE_TOKEN, FakeKeyVault } from "../helpers/fake-key-vault.ts";
 import { Gateway } from "../helpers/gateway.ts";
 import { Installation } from "../helpers/installation.ts";
 import { KeyedSession } from "../helpers/keyed-session.ts";
-import { MotoServer } from "../helpers/moto-server.ts";
+import { MOTO_REGION, MotoServer } from "../helpers/moto-server.ts";
 import { isAlive, until } from "../helpers/processes.ts";
+import { PROGRAMS, SecretService } from "../helpers/secret-service.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const open: { close(): Promise<void> }[] = [];
@@ -32,26 +34,26 @@ afterEach(async () => {
   }
 });
 
+const READ = 'path "secret/data/mcp/*" { capabilities = ["read"] }';
+const LOOK = 'path "secret/metadata/mcp/*" { capabilities = ["read"] }';
+
+/** A server with one secret, behind a gateway, and a token that may do what the policy says. */
+async function vaultWith(value: string, policy: string) {
+  const vault = await VaultServer.start();
+  const gateway = await Gateway.to(vault.url);
+  closing({
+    async close() {
+      await gateway.shut();
+      await vault.stop();
+    },
+  });
+  const put = (next: string) => vault.must("POST", "secret/data/mcp/key", { data: { value: next } });
+  await put(value);
+  const profile = `providers: { vault: { type: vault, address: "${gateway.url}" } }\nsecrets: { KEY: "vault:secret/mcp/key#value" }\n`;
+  return { vault, gateway, put, profile, env: { VAULT_TOKEN: await vault.tokenWith(policy) } };
+}
+
 describeBackend("a changing secret in Vault", ["vault"], () => {
-  const READ = 'path "secret/data/mcp/*" { capabilities = ["read"] }';
-  const LOOK = 'path "secret/metadata/mcp/*" { capabilities = ["read"] }';
-
-  /** A server with one secret, behind a gateway, and a token that may do what the policy says. */
-  async function vaultWith(value: string, policy: string) {
-    const vault = await VaultServer.start();
-    const gateway = await Gateway.to(vault.url);
-    closing({
-      async close() {
-        await gateway.shut();
-        await vault.stop();
-      },
-    });
-    const put = (next: string) => vault.must("POST", "secret/data/mcp/key", { data: { value: next } });
-    await put(value);
-    const profile = `providers: { vault: { type: vault, address: "${gateway.url}" } }\nsecrets: { KEY: "vault:secret/mcp/key#value" }\n`;
-    return { vault, gateway, put, profile, env: { VAULT_TOKEN: await vault.tokenWith(policy) } };
-  }
-
   it("reaches the server at SIGUSR2, in the same session, and shows nowhere", async () => {
     const { put, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
     const session = await serve(profile, env);
@@ -104,7 +106,8 @@ path "sys/leases/renew" { capabilities = ["update"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 `;
 
-  it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
+  /** A Vault that makes users at moto, and a login that may read them; both behind a gateway. */
+  async function vaultWithUsers(skip: TestContext["skip"], times: { lease: string; lease_max: string }) {
     const vault = await VaultServer.start();
     const moto = await MotoServer.start();
     const gateway = await Gateway.to(vault.url);
@@ -117,20 +120,37 @@ path "sys/leases/revoke" { capabilities = ["update"] }
     });
     const hasEngine = (await vault.api("GET", "sys/plugins/catalog/secret/aws")).status === 200;
     skip(!hasEngine, "this server has no AWS engine (OpenBao keeps it apart)");
-    await giveUsersOf(moto, vault, { lease: "12s", lease_max: "18s" });
-    const put = (value: string) => vault.must("POST", "secret/data/mcp/key", { data: { value } });
-    await put("canary-one");
-    const leases = async (): Promise<readonly string[]> =>
-      (await vault.api("LIST", "sys/leases/lookup/aws/creds/app")).json?.data?.keys ?? [];
+    await giveUsersOf(moto, vault, times);
+    await vault.must("POST", "sys/auth/userpass", { type: "userpass" });
+    await vault.must("POST", "sys/policies/acl/app", { policy: POLICY });
+    await vault.must("POST", "auth/userpass/users/alice", { password: "canary-pw", token_policies: "app" });
+    return {
+      vault,
+      gateway,
+      put: (value: string) => vault.must("POST", "secret/data/mcp/key", { data: { value } }),
+      leases: async (): Promise<readonly string[]> =>
+        (await vault.api("LIST", "sys/leases/lookup/aws/creds/app")).json?.data?.keys ?? [],
+      logins: async (): Promise<number> => {
+        const { data } = await vault.must("LIST", "auth/token/accessors");
+        return data.keys.length - 1;
+      },
+      provider: `providers: { vault: { type: vault, address: "${gateway.url}", auth: { method: userpass, username: alice, password: "env:PW" } } }\n`,
+      env: { PW: "canary-pw" },
+    };
+  }
 
+  it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
+    const times = { lease: "12s", lease_max: "18s" };
+    const { gateway, put, leases, logins, provider, env } = await vaultWithUsers(skip, times);
+    await put("canary-one");
     const session = await serve(
-      `providers: { vault: { type: vault, address: "${gateway.url}" } }
+      `${provider}refresh: { every: 2s }
 secrets:
   ACCOUNT: { from: "vault:aws/creds/app#secret_key", deliver: none }
   STATIC: { from: "vault:secret/mcp/key#value", deliver: none }
   KEY: { template: "{{STATIC}} {{ACCOUNT}}" }
 `,
-      { VAULT_TOKEN: await vault.tokenWith(POLICY) },
+      env,
     );
     const first = await session.ask();
     const [, account = ""] = first.key.split(" ");
@@ -166,7 +186,20 @@ secrets:
     expect(session.placesWith(["canary-one", "canary-two", account, successor])).toEqual([]);
     await session.close();
     expect(await leases()).toEqual([]);
+    expect(await logins()).toBe(0);
     expect(session.log).not.toMatch(/lease/);
+  });
+
+  it("is followed by another one when somebody has revoked it", async ({ skip }) => {
+    const times = { lease: "4s", lease_max: "1h" };
+    const { vault, leases, provider, env } = await vaultWithUsers(skip, times);
+    const session = await serve(`${provider}secrets: { KEY: "vault:aws/creds/app#secret_key" }\n`, env);
+    const { key } = await session.ask();
+    await vault.must("POST", "sys/leases/revoke-prefix/aws/creds/app");
+    const next = await session.askUntil("another account", (told) => told.key !== key);
+
+    expect(await leases()).toHaveLength(1);
+    expect(session.placesWith([key, next.key])).toEqual([]);
   });
 
   /** Lets the engine of Vault make users at moto, for as long as these settings say. */
@@ -186,4 +219,122 @@ secrets:
       policy_document: JSON.stringify(policy),
     });
   }
+});
+
+describeBackend("a backend that is out of reach", ["vault", "moto"], () => {
+  it("leaves the server as it is, is told of once, and is asked again", async () => {
+    const moto = await MotoServer.start();
+    const gateway = await Gateway.to(moto.url);
+    closing({ close: () => gateway.shut() });
+    await moto.must("CreateSecret", { Name: "key", SecretString: "canary-one" });
+    const session = await serve(
+      `providers: { aws: { type: aws-secrets-manager, region: ${MOTO_REGION}, endpoint: "${gateway.url}" } }
+fetchTimeout: 1s
+secrets: { KEY: "aws:key" }
+`,
+      { AWS_ACCESS_KEY_ID: "canary-id", AWS_SECRET_ACCESS_KEY: "canary-secret" },
+    );
+    const before = await session.has("canary-one");
+    await moto.must("PutSecretValue", { SecretId: "key", SecretString: "canary-two" });
+    session.refresh();
+    const second = await session.has("canary-two");
+    expect(second.pid).not.toBe(before.pid);
+
+    await gateway.shut();
+    await moto.stop();
+    session.refresh();
+    await session.says("the server goes on with what it has");
+    session.refresh();
+    expect(await session.ask()).toEqual(second);
+
+    const another = await MotoServer.start();
+    closing({ close: () => another.stop() });
+    await another.must("CreateSecret", { Name: "key", SecretString: "canary-three" });
+    await gateway.open(another.url);
+    await session.has("canary-three");
+    await session.says("the secrets could be looked at again");
+
+    expect(session.log.match(/the server goes on with what it has/g)).toHaveLength(1);
+    expect(session.placesWith(["canary-one", "canary-two", "canary-three"])).toEqual([]);
+  });
+
+  it("is stood in for by the cache at the start, and asked until it answers", async () => {
+    const { vault, gateway, put, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
+    const cached = `${profile}cache: { maxAge: 1h }\n`;
+    const first = await serve(cached, env);
+    await first.has("canary-one");
+    await first.close();
+
+    await gateway.shut();
+    await put("canary-two");
+    const session = await serve(cached, env);
+    await session.has("canary-one");
+    await session.says("is out of reach");
+    await gateway.open();
+    await session.has("canary-two");
+    const places = session.placesWith(["canary-one", "canary-two"]);
+    await session.close();
+
+    await gateway.shut();
+    await vault.stop();
+    const third = await serve(cached, env);
+    expect((await third.ask()).key).toBe("canary-two");
+    expect([...places, ...third.placesWith(["canary-one", "canary-two"])]).toEqual([]);
+  });
+});
+
+describeBackend("a changing secret in the OS keychain", PROGRAMS, () => {
+  it("reaches the server, also if another program has written it", async () => {
+    const keyring = await SecretService.start();
+    closing({ close: () => keyring.stop() });
+    const env = { XDG_RUNTIME_DIR: keyring.env.XDG_RUNTIME_DIR ?? "", MCP_RUN_KEYCHAIN: "" };
+    const item = ["service", "mcp-key", "username", "alice"];
+    keyring.store(item, "canary-one");
+    const session = await serve('secrets: { KEY: "keychain:mcp-key/alice" }\n', env);
+    await session.has("canary-one");
+    keyring.store(item, "canary-two");
+    session.refresh();
+    await session.has("canary-two");
+    const set = mcpRun.run(["secrets", "set", "keychain:mcp-key/alice"], { input: "canary-three", env });
+    expect(set.status).toBe(0);
+    session.refresh();
+    await session.has("canary-three");
+
+    expect(session.placesWith(["canary-one", "canary-two", "canary-three"])).toEqual([]);
+  });
+});
+
+describe("a changing secret in the local store", () => {
+  it("reaches the server", async () => {
+    mcpRun.set("local:key", "canary-one");
+    const session = await serve("secrets: { KEY: local:key }\n");
+    await session.has("canary-one");
+    mcpRun.set("local:key", "canary-two");
+    session.refresh();
+    await session.has("canary-two");
+
+    expect(session.placesWith(["canary-one", "canary-two"])).toEqual([]);
+  });
+});
+
+describe("a secret with a date of expiry in Azure Key Vault", () => {
+  it("is replaced before that date, without any schedule", async () => {
+    const vault = await FakeKeyVault.start();
+    closing({ close: () => vault.stop() });
+    const ca = mcpRun.write("ca.pem", vault.tls.ca);
+    const endsAt = Math.floor(Date.now() / 1_000) + 8;
+    vault.add("key", { value: "canary-one", exp: endsAt });
+    const session = await serve(
+      `providers: { azure: { type: azure-key-vault, vault: "${vault.url}", caCert: ${ca}, verifyChallenge: false, credential: { type: token, token: "env:TOKEN" } } }
+secrets: { KEY: "azure:key" }
+`,
+      { TOKEN: FAKE_TOKEN },
+    );
+    await session.has("canary-one");
+    vault.add("key", { value: "canary-two", exp: endsAt + 3_600 });
+    await session.has("canary-two");
+
+    expect(Date.now()).toBeLessThan(endsAt * 1_000);
+    expect(session.placesWith(["canary-one", "canary-two"])).toEqual([]);
+  });
 });
