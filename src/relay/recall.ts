@@ -123,6 +123,8 @@ export class Recall {
       if (isError) return;
       const result = at(messageOf(line.bytes), "result");
       this.#era = "legacy";
+      // A client that does not wait for the answer has said already that it is ready.
+      if (this.#entries.has("initialized")) this.#introduced();
       this.#face = faceOf("legacy", result);
       this.#hasTasks = at(result, "capabilities", "tasks") !== undefined;
     } else if (method === "server/discover") {

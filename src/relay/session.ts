@@ -23,7 +23,7 @@ import { isId, keyOf } from "./message-id.ts";
 import { Recall } from "./recall.ts";
 import { ServerRequests } from "./server-requests.ts";
 import { Traffic } from "./traffic.ts";
-import type { ClientVerdict, Letter, ServerVerdict } from "./verdict.ts";
+import { type ClientVerdict, type Letter, type ServerVerdict, toEach, toSome } from "./verdict.ts";
 
 export interface SessionOptions {
   /** Nothing of the client is unanswered by this generation, and it is at no longer work. */
@@ -227,7 +227,7 @@ export class Session {
     if (old && words.length > 0 && !this.#current?.work.knows(words)) {
       old.work.clientReferred(words);
       old.ledger.clientSaid(line);
-      return some([{ generation: old.number, bytes: line.bytes }]);
+      return toEach([old], line.bytes);
     }
     if (this.#current && !this.#isHolding) {
       this.#current.ledger.clientSaid(line);
@@ -243,7 +243,7 @@ export class Session {
     if (method === "notifications/cancelled") return this.#clientCancelled(line);
     if (method === "notifications/progress") {
       const addressed = this.#serverRequests.progressed(line);
-      if (addressed) return some([addressed]);
+      if (addressed) return toSome([addressed]);
       return this.#isAlone() ? CURRENT : NOBODY;
     }
     this.recall.clientSaid(line);
@@ -253,7 +253,7 @@ export class Session {
     );
     // The next server hears that the client is ready before it takes over.
     if (introduced.length === 0) return method === "notifications/initialized" ? NOBODY : this.#hold(line);
-    return some(introduced.map(({ number }) => ({ generation: number, bytes: line.bytes })));
+    return toEach(introduced, line.bytes);
   }
 
   #clientCancelled(line: Line): ClientVerdict {
@@ -266,12 +266,12 @@ export class Session {
     if (this.recall.listenEnded(id)) {
       if (this.#isAlone()) return CURRENT;
       const hearers = [...this.#traffic.values()].filter((traffic) => traffic.knowsListen(id));
-      return some(hearers.map(({ number }) => ({ generation: number, bytes: line.bytes })));
+      return toEach(hearers, line.bytes);
     }
     for (const traffic of this.#traffic.values()) {
       if (!traffic.ledger.get(id)) continue;
       traffic.ledger.clientSaid(line);
-      return traffic === this.#current ? CURRENT : some([{ generation: traffic.number, bytes: line.bytes }]);
+      return traffic === this.#current ? CURRENT : toEach([traffic], line.bytes);
     }
     return this.#isAlone() ? CURRENT : NOBODY;
   }
@@ -280,7 +280,7 @@ export class Session {
     const addressed = this.#serverRequests.answered(id, line);
     if (!addressed) return this.#isAlone() && this.#current?.number === 1 ? CURRENT : NOBODY;
     if (addressed.generation === this.#current?.number && addressed.bytes === line.bytes) return CURRENT;
-    return this.#traffic.has(addressed.generation) ? some([addressed]) : NOBODY;
+    return this.#traffic.has(addressed.generation) ? toSome([addressed]) : NOBODY;
   }
 
   /** Where there is only the first server, a batch passes whole; otherwise its members go their own ways. */
@@ -301,7 +301,7 @@ export class Session {
       }
     }
     if (answers.length > 0) return { to: "client", bytes: Buffer.concat(answers) };
-    return letters.length > 0 ? some(letters) : NOBODY;
+    return letters.length > 0 ? toSome(letters) : NOBODY;
   }
 
   #serverAsked(traffic: Traffic, line: Line, id: string): ServerVerdict {
@@ -396,8 +396,4 @@ export class Session {
     if (!traffic) throw new Error(`there is no generation ${number}`);
     return traffic;
   }
-}
-
-function some(letters: readonly Letter[]): ClientVerdict {
-  return { to: "some", letters };
 }

@@ -18,3 +18,12 @@ export interface Letter {
 
 /** True: unchanged to the client. False: to nobody. Otherwise these bytes to the client. */
 export type ServerVerdict = boolean | readonly Buffer[];
+
+export function toSome(letters: readonly Letter[]): ClientVerdict {
+  return { to: "some", letters };
+}
+
+/** The same bytes for each of these generations. */
+export function toEach(servers: readonly { readonly number: number }[], bytes: Buffer): ClientVerdict {
+  return toSome(servers.map(({ number }) => ({ generation: number, bytes })));
+}

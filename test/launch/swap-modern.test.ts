@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const end of close.splice(0)) await end();
 });
 
-async function start(options: Pick<SwapOptions, "changes" | "env"> = {}) {
+async function start(options: Partial<Pick<SwapOptions, "changes" | "env" | "server">> = {}) {
   const session = await swapSession({ era: "modern", server: "sdk-modern.mjs", ...options });
   close.push(session.close);
   const { traffic } = session;
@@ -196,5 +196,52 @@ describe("a client of the newer protocol", () => {
     await expect(unwanted).rejects.toThrow();
     await until("the old server has heard it", () => served.err().includes("cancelled unwanted"));
     await swapTo("s3");
+  });
+});
+
+describe("a listen whose acknowledgement takes long", () => {
+  const FILTER = { resourceSubscriptions: ["file:///a"] };
+
+  it("is acknowledged once if another server takes over meanwhile", async () => {
+    const { client, swapTo, traffic, told } = await start({ server: "load.mjs", env: { LISTEN_MS: "400" } });
+    const listening = client.listen(FILTER, { timeout: 5_000 });
+
+    await swapTo("s2");
+
+    expect(await listening).toMatchObject({ honoredFilter: FILTER });
+    await told("s2");
+    expect(traffic.notifications(ACKNOWLEDGED)).toHaveLength(1);
+  });
+
+  it("is acknowledged once if its server is killed meanwhile", async () => {
+    const { client, call, traffic, told } = await start({ server: "load.mjs", env: { LISTEN_MS: "400" } });
+    const { pid } = (await call("who")) as { pid: number };
+    const listening = client.listen(FILTER, { timeout: 5_000 });
+    await call("who");
+
+    process.kill(pid, "SIGKILL");
+
+    expect(await listening).toMatchObject({ honoredFilter: FILTER });
+    await told("restarted 2");
+    expect(traffic.notifications(ACKNOWLEDGED)).toHaveLength(1);
+  });
+});
+
+describe("a listen that the client ends while the next server is being proven", () => {
+  it("does not come back with that server", async () => {
+    const probe = { tool: "wait", arguments: { ms: 400, value: "proven" } };
+    const { client, call, swapTo, traffic, told } = await start({ server: "load.mjs", changes: { probe } });
+    const subscription = await client.listen({ resourceSubscriptions: ["file:///a"] });
+    await told("s1");
+    const swapped = swapTo("s2");
+    await call("wait", { ms: 250, value: "the next one has heard it by now" });
+
+    await subscription.close();
+    await swapped;
+    const count = traffic.notifications(UPDATED).length;
+    await call("wait", { ms: 100, value: "time for five updates" });
+
+    expect(await call("who")).toMatchObject({ secret: "s2" });
+    expect(traffic.notifications(UPDATED)).toHaveLength(count);
   });
 });

@@ -288,6 +288,28 @@ describe("a session in the newer way", () => {
     expect(session.recall.openListens.map(({ id }) => id)).toEqual(['"listen:0"']);
   });
 
+  it("lets the first acknowledgement of a listen through, whoever gives it, and no other", () => {
+    const session = modernSession();
+    session.clientSaid(request("listen:1", "subscriptions/listen", meta));
+    session.begin(2);
+    session.repeatedListen(2, '"listen:1"');
+    session.takeOver(2);
+
+    const verdicts = [2, 1, 2].map((number) => session.serverSaid(number, acknowledged("listen:1")));
+
+    expect(verdicts).toEqual([true, false, false]);
+  });
+
+  it("tells a server that has not taken over yet that a listen it has heard of is over", () => {
+    const session = modernSession();
+    session.begin(2);
+    session.repeatedListen(2, '"listen:0"');
+
+    const verdict = session.clientSaid(notification("notifications/cancelled", { requestId: "listen:0" }));
+
+    expect(verdict.to === "some" && verdict.letters.map(({ generation }) => generation)).toEqual([1, 2]);
+  });
+
   it("lets the client and the current server end a listen", () => {
     const [byClient, byServer] = [modernSession(), modernSession()];
 
