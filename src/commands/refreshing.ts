@@ -121,6 +121,6 @@ export class Refreshing {
 }
 
 function reasonOf(error: McpRunError | ReplaceError): string {
-  if (error instanceof ReplaceError) return `no other server could take over: ${error.message}`;
-  return [error.message, ...error.details].join("; ");
+  const details = error instanceof McpRunError ? error.details : [];
+  return [error.message, ...details].join("; ");
 }

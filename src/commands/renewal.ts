@@ -4,10 +4,12 @@
  *
  *   nothing new ........................... nothing happens
  *   new versions, the same values ......... taken note of
- *   only delivered files, and `signal` .... the files are replaced, and the server is told
+ *   only delivered files, and `signal` .... the files are replaced, and the server is told; if that was not enough,
+ *                                           as below, and if that fails too, the old ones are put back
  *   anything else ......................... another server takes over; under `never` it is only said
  */
 import { untilAborted } from "../clock.ts";
+import { McpRunError } from "../errors.ts";
 import type { McpRunEvent } from "../events.ts";
 import { ReplaceError, type ServerControl } from "../launch/serving.ts";
 import type { Profile, RefreshSignal } from "../profile/profile.ts";
@@ -77,7 +79,9 @@ export class Renewal {
     const { printer, clock } = context;
     if (this.#onlyReports) return printer.emit({ type: "not-swapped", ...change, ...server() });
     const start = inUse.start(found);
-    await control.replace(start.plan);
+    await control.replace(start.plan).catch((error: unknown) => {
+      throw worded("no other server could take over", error);
+    });
     inUse.runs(start);
     printer.emit({ type: "swapped", ...change, ...server(), ms: clock.monotonic() - since });
   }
@@ -90,11 +94,31 @@ export class Renewal {
     try {
       await control.signal(signal);
     } catch (error) {
-      if (!(error instanceof ReplaceError) || this.#onlyReports) throw error;
-      printer.emit({ type: "warning", message: `${signal} was not enough: ${error.message}` });
-      return this.#swap(found, change, since);
+      const failure = worded(`${signal} was not enough`, error);
+      await this.#swapInstead(failure, found, change, since).catch(async (final: unknown) => {
+        await this.#takeBack(signal);
+        throw final;
+      });
+      return printer.emit({ type: "warning", message: failure.message });
     }
     printer.emit({ type: "signalled", ...change, ...server(), signal });
+  }
+
+  async #swapInstead(failure: Error, found: Resolution, change: Change, since: number): Promise<void> {
+    if (!(failure instanceof ReplaceError) || this.#onlyReports) throw failure;
+    await this.#swap(found, change, since);
+  }
+
+  /** The server goes on, but has been told of values that do not work. */
+  async #takeBack(signal: RefreshSignal): Promise<void> {
+    const { inUse, control } = this.#options;
+    try {
+      inUse.current?.possession.rewriteFiles(inUse.resolution);
+      await control.signal(signal);
+    } catch (error) {
+      // It has ended: the next one gets the old values anyway.
+      if (!(error instanceof ReplaceError) && !(error instanceof McpRunError)) throw error;
+    }
   }
 
   #reachesServer(name: string, found: Resolution): boolean {
@@ -107,6 +131,11 @@ export class Renewal {
     const both = deliveries(name, this.#options.inUse.resolution, found);
     return both.length === 2 && both.every((delivery) => delivery === "file");
   }
+}
+
+/** What went wrong, in its place; a bug stays what it is. */
+function worded(what: string, error: unknown): Error {
+  return error instanceof ReplaceError ? new ReplaceError(`${what}: ${error.message}`) : (error as Error);
 }
 
 type Change = Pick<Extract<McpRunEvent, { type: "swapped" }>, "profile" | "changed">;

@@ -1,4 +1,5 @@
 /** The secrets of a server that runs, looked after: a store in memory behind it, time and servers by hand. */
+import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { createMemoryKind, type MemoryBehaviour } from "../../providers/memory.ts";
@@ -148,6 +149,7 @@ async function running(given: Given = {}) {
     put,
     envs: () => plans.map(({ env: { A, B } }) => [A, B]),
     told: () => events.map((event) => event.type),
+    scrubbed: (text: string) => scrubText(text, needles),
     /** As SIGUSR2 does, until nothing more happens without time. */
     look: async () => {
       wanted();
@@ -297,7 +299,6 @@ describe("refresh: { signal }", () => {
     await put("a", "canary-a2");
     await look();
 
-    const { readFileSync } = await import("node:fs");
     expect(readFileSync(path, "utf8")).toBe("canary-a2");
     expect([signals, plans.length]).toEqual([["SIGHUP"], 1]);
     expect(events).toMatchObject([{ type: "signalled", signal: "SIGHUP", changed: [{ name: "A" }] }]);
@@ -321,7 +322,49 @@ describe("refresh: { signal }", () => {
     await failing.put("a", "canary-a2");
     await failing.look();
     expect([failing.signals, failing.plans.length]).toEqual([["SIGHUP"], 2]);
-    expect(failing.told()).toEqual(["warning", "swapped"]);
+    expect(failing.told()).toEqual(["swapped", "warning"]);
+  });
+});
+
+describe("refresh: { signal } with a value that does not work", () => {
+  const given = {
+    secrets: [secret("A", "memory:a", { deliver: "file" })],
+    refresh: { signal: "SIGHUP" },
+    signalFails: "its probe get_me failed",
+    refuses: () => "its probe get_me failed",
+  } as const;
+
+  it("puts the old one back into its file and tells the server, which would go on with the new one", async () => {
+    const { look, put, plans, signals, scrubbed } = await running(given);
+    await put("a", "canary-a2");
+    await look();
+
+    expect(readFileSync(plans[0]?.env.A_FILE ?? "", "utf8")).toBe("canary-a1");
+    expect(signals).toEqual(["SIGHUP", "SIGHUP"]);
+    expect(scrubbed("canary-a1 canary-a2")).toBe("[mcp-run:A] [mcp-run:A]");
+  });
+
+  it("does so under `never` too", async () => {
+    const refresh = { ...given.refresh, restart: "never" } as const;
+    const { look, put, plans, signals, events } = await running({ ...given, refresh });
+    await put("a", "canary-a2");
+    await look();
+
+    expect(readFileSync(plans[0]?.env.A_FILE ?? "", "utf8")).toBe("canary-a1");
+    expect(signals).toEqual(["SIGHUP", "SIGHUP"]);
+    expect(events).toMatchObject([
+      { type: "refresh-failed", reason: "SIGHUP was not enough: its probe get_me failed" },
+    ]);
+  });
+
+  it("is told once", async () => {
+    const { look, put, told } = await running(given);
+    await put("a", "canary-a2");
+    await look();
+    await look();
+    await look();
+
+    expect(told()).toEqual(["refresh-failed"]);
   });
 });
 
