@@ -1,0 +1,47 @@
+/** Every supervisor of this user at once. One that does not answer is named, and one that has gone is cleared away. */
+
+import { type AskOptions, type Outcome, type Question, tryToAsk } from "./client.ts";
+import type { ControlPlace } from "./endpoint.ts";
+import { type Endpoint, listEndpoints, removeIfStale } from "./endpoint.ts";
+import type { RequestType } from "./protocol.ts";
+
+/** So many are asked at the same time. */
+const MOST_AT_ONCE = 64;
+
+export interface Heard<Type extends RequestType> {
+  readonly endpoint: Endpoint;
+  readonly outcome: Exclude<Outcome<Type>, { type: "absent" }>;
+}
+
+/**
+ * Asks each the same, the oldest supervisor first in what comes back.
+ * Throws McpRunError as listEndpoints does, and the signal's reason.
+ *
+ * @param options `timeoutMs` is that of each
+ */
+export async function askAll<Type extends RequestType>(
+  place: ControlPlace,
+  question: Question<Type>,
+  options: AskOptions,
+): Promise<readonly Heard<Type>[]> {
+  const endpoints = listEndpoints(place);
+  const heard: (Heard<Type> | undefined)[] = endpoints.map(() => undefined);
+  const left = endpoints.entries();
+  const askInTurn = async () => {
+    // One iterator for all: each takes what nobody has taken.
+    for (const [index, endpoint] of left) heard[index] = await askOne(endpoint, question, options);
+  };
+  await Promise.all(Array.from({ length: MOST_AT_ONCE }, askInTurn));
+  return heard.filter((one) => one !== undefined);
+}
+
+async function askOne<Type extends RequestType>(
+  endpoint: Endpoint,
+  question: Question<Type>,
+  options: AskOptions,
+): Promise<Heard<Type> | undefined> {
+  const outcome = await tryToAsk(endpoint, question, options);
+  if (outcome.type !== "absent") return { endpoint, outcome };
+  if (removeIfStale(endpoint, options.clock.now())) return undefined;
+  return { endpoint, outcome: { type: "silent", reason: "it has only just started" } };
+}

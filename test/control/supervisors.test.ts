@@ -1,0 +1,70 @@
+/** Many supervisors at once: some silent, some gone. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { endpointOf, makeFolder } from "../../src/control/endpoint.ts";
+import { askAll } from "../../src/control/supervisors.ts";
+import { until } from "../helpers/processes.ts";
+import { ControlRoom } from "./room.ts";
+
+let room: ControlRoom;
+beforeEach(() => {
+  room = new ControlRoom();
+});
+afterEach(() => room.close());
+
+const options = { timeoutMs: 5_000, clock: systemClock, signal: new AbortController().signal };
+
+/** A process that listens as the supervisor with its own pid would, and says nothing. */
+async function listeningProcess() {
+  makeFolder(room.place);
+  const script = `require("net").createServer().listen(${JSON.stringify(`${room.place.folder}/`)} + process.pid + ".sock")`;
+  const child = spawn(process.execPath, ["-e", script], { stdio: "ignore" });
+  const endpoint = endpointOf(room.place, child.pid ?? 0);
+  await until("it listens", () => existsSync(endpoint.path));
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  return { endpoint, kill: () => child.kill("SIGKILL") && ended };
+}
+
+describe("all supervisors", () => {
+  it("are none on a machine where nothing runs", async () => {
+    expect(await askAll(room.place, { type: "status" }, options)).toEqual([]);
+  });
+
+  it("are asked, more than can be asked at once, in the order of their start", async () => {
+    const pids = Array.from({ length: 150 }, (_, index) => 10_000 - index);
+    for (const pid of pids) await room.serve(pid);
+
+    const heard = await askAll(room.place, { type: "status" }, options);
+
+    const told = heard.map(({ outcome }) => outcome.type === "answered" && outcome.answer.status.pid);
+    expect([...told].sort()).toEqual([...pids].sort());
+    expect(heard.map(({ endpoint }) => endpoint.pid)).toEqual(told);
+  });
+
+  it("are named where they do not answer, and the others are heard", async () => {
+    const silent = await listeningProcess();
+    await room.serve(7);
+
+    const heard = await askAll(room.place, { type: "status" }, { ...options, timeoutMs: 500 });
+
+    await silent.kill();
+    expect(heard).toMatchObject([
+      { endpoint: silent.endpoint, outcome: { type: "silent", reason: "no answer within 0.5 s" } },
+      { endpoint: { pid: 7 }, outcome: { type: "answered" } },
+    ]);
+  });
+
+  it("are cleared away where they were killed", async () => {
+    const killed = await listeningProcess();
+    await killed.kill();
+    expect(existsSync(killed.endpoint.path)).toBe(true);
+    await room.serve(7);
+
+    const heard = await askAll(room.place, { type: "status" }, options);
+
+    expect(heard.map(({ endpoint }) => endpoint.pid)).toEqual([7]);
+    expect(existsSync(killed.endpoint.path)).toBe(false);
+  });
+});
