@@ -123,10 +123,10 @@ export class Recall {
       if (isError) return;
       const result = at(messageOf(line.bytes), "result");
       this.#era = "legacy";
-      // A client that does not wait for the answer has said already that it is ready.
-      if (this.#entries.has("initialized")) this.#introduced();
       this.#face = faceOf("legacy", result);
       this.#hasTasks = at(result, "capabilities", "tasks") !== undefined;
+      // A client that does not wait for the answer has said already that it is ready.
+      if (this.#entries.has("initialized")) this.#introduced();
     } else if (method === "server/discover") {
       const message = messageOf(line.bytes);
       if (isError && at(message, "error", "code") !== UNSUPPORTED_VERSION) return;

@@ -45,6 +45,18 @@ describe("what another server must hear", () => {
     expect(recall.stepsSince(0)[0]?.line).toEqual(INITIALIZE.bytes);
   });
 
+  it("is known also of a client that does not wait for the answer to its introduction", () => {
+    const recall = new Recall();
+    recall.clientSaid(INITIALIZE);
+    recall.clientSaid(INITIALIZED);
+    expect(recall.isIntroduced).toBe(false);
+
+    recall.serverAnswered({ id: "0", method: "initialize" }, line({ id: 0, result: { capabilities: {} } }));
+
+    expect(recall.isIntroduced).toBe(true);
+    expect(steps(recall)).toEqual(["initialize", "notifications/initialized"]);
+  });
+
   it("is nothing more once it has heard everything, and then only what is new", () => {
     const recall = introduced();
     const end = recall.beginReplay();
