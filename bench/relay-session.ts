@@ -1,4 +1,4 @@
-/** The middle of bench/relay.mjs as `run` has it: a supervisor around one server, the watch for 5 secrets on. */
+/** The middle of the benchmarks of the relay as `run` has it: a supervisor around one server, the watch for 5 secrets on. */
 import { systemClock } from "../src/clock.ts";
 import { serve } from "../src/launch/supervisor.ts";
 import { LineSink } from "../src/relay/line-sink.ts";
@@ -15,7 +15,7 @@ export const SECRETS: Readonly<Record<string, string>> = {
   DEPLOY_KEY: `-----BEGIN PRIVATE KEY-----\n${Array.from({ length: 26 }, (_, line) => keyLine(line)).join("\n")}\n-----END PRIVATE KEY-----\n`,
 };
 
-/** @param watch `off` leaves the watch out */
+/** @param watch `off` leaves the watch out. SIGUSR2 has another server take the place of the one that runs. */
 export async function relaySession(command: string, args: readonly string[], watch: "report" | "off") {
   const needles = new NeedleSet();
   for (const [name, value] of Object.entries(SECRETS)) needles.add(name, new Secret(value));
@@ -23,15 +23,19 @@ export async function relaySession(command: string, args: readonly string[], wat
     throw new Error("there is no secret in what the servers of this benchmark say");
   };
   const path = process.env.PATH ?? "";
+  const plan = { command, args, cwd: process.cwd(), env: { PATH: path }, searchPath: path };
+  const prepare = async () => ({ ...plan, secretNames: new Set<string>() });
   await serve({
-    prepare: async () => ({
-      command,
-      args,
-      cwd: process.cwd(),
-      env: { PATH: path },
-      searchPath: path,
-      secretNames: new Set(),
-    }),
+    prepare,
+    onStarted: (_pid, control) => {
+      const replace = async () => {
+        await control.ready();
+        await control.replace(await prepare());
+      };
+      process.on("SIGUSR2", replace);
+      return () => process.off("SIGUSR2", replace);
+    },
+    swap: { mode: "overlap", drainMs: 10_000 },
     stdin: process.stdin,
     stdout: new LineSink(process.stdout),
     stderr: process.stderr,
