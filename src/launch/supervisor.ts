@@ -261,6 +261,8 @@ class Supervisor implements Helm {
 
   #dismiss(running: Running): void {
     running.isDismissed = true;
+    // To be told the same twice would mean to be killed.
+    if (running.generation.stopState.id === "terminating") return;
     running.generation.tell({ type: "signal", signal: "SIGTERM" });
   }
 

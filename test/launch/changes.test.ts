@@ -342,6 +342,20 @@ describe("the end of a session in the middle of a change", () => {
     expect(replaced).toEqual([]);
   });
 
+  it("by a signal: the next server has its time to end, too", async () => {
+    const { control, served } = await connect();
+    const { plan, pid } = hanging();
+    const farewell = join(folder, "farewell");
+    const replaced = outcome(control.replace({ ...plan, env: { ...plan.env, FAREWELL_FILE: farewell } }));
+    await pid();
+
+    served.signal("SIGTERM");
+    await served.served;
+
+    expect(replaced()).toBe("ReplaceError: the session ends");
+    expect(readFileSync(farewell, "utf8")).toBe("SIGTERM");
+  });
+
   it("by the end of its input: what the client has asked is still answered, also by an old server", async () => {
     const { control, served, call, pids } = await connect();
     const old = call("wait", { ms: 500, value: "from the old one" });

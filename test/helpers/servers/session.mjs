@@ -3,12 +3,12 @@
  * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, `ask` asks the client
  * (sampling) and answers what it heard, `die` ends the process, `progress` sends three progress notifications
  * first, `works` fails after a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`)
- * are what they say; its pid goes to PID_FILE.
+ * are what they say; its pid goes to PID_FILE. With FAREWELL_FILE it takes a moment to end at a SIGTERM, and notes it there.
  */
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const { FAILS_TO_START, HANGS, DIES_OF_PROBE, BREAKS_AT_SIGHUP, PID_FILE } = process.env;
+const { FAILS_TO_START, HANGS, DIES_OF_PROBE, BREAKS_AT_SIGHUP, PID_FILE, FAREWELL_FILE } = process.env;
 
 const say = (message) => process.stdout.write(`${JSON.stringify({ ...message, jsonrpc: "2.0" })}\n`);
 const text = (value) => ({
@@ -82,11 +82,20 @@ const methods = {
   "tools/call": async ({ name, arguments: given = {}, _meta }) => tools[name](given, _meta),
 };
 
-if (PID_FILE) writeFileSync(PID_FILE, `${process.pid}`);
-if (FAILS_TO_START === "yes") process.exit(9);
 process.on("SIGHUP", () => {
   hangups++;
 });
+if (FAREWELL_FILE) {
+  process.on("SIGTERM", () => {
+    setTimeout(() => {
+      writeFileSync(FAREWELL_FILE, "SIGTERM");
+      process.exit(0);
+    }, 100);
+  });
+}
+
+if (PID_FILE) writeFileSync(PID_FILE, `${process.pid}`);
+if (FAILS_TO_START === "yes") process.exit(9);
 
 createInterface({ input: process.stdin }).on("line", async (line) => {
   const { id, method, params, result, error } = JSON.parse(line);
