@@ -1,5 +1,6 @@
 /** The change check: what `fetch` would call the version that it would give, without the value. */
 import { ProviderError } from "../../src/errors.ts";
+import type { FetchedSecret } from "../../src/secrets/provider.ts";
 import { type Place, placeIn, readMetadata, readVersion } from "./engine.ts";
 import type { Reader } from "./read-document.ts";
 import type { VaultRef } from "./settings.ts";
@@ -19,16 +20,22 @@ export async function currentVersion(
   }
 }
 
-/** By the metadata alone: no value leaves the server, and its log shows no reader of one. Throws ProviderError. */
+/**
+ * By the metadata alone: no value leaves the server, and its log shows no reader of one. Versions are counted anew
+ * after `vault kv metadata delete`: only with the same date is it the same one. Throws ProviderError.
+ */
 export async function peekVersion(
   reader: Reader,
   { path, version: pinned }: VaultRef,
   signal: AbortSignal,
+  before?: Pick<FetchedSecret, "createdAt">,
 ): Promise<string | undefined> {
   const place = await versionedPlace(reader, path, signal);
   const metadata = place && (await readMetadata(reader.session, place, reader.now(), signal));
   const number = pinned === undefined ? metadata?.current : Number(pinned);
-  if (number === undefined || !metadata?.versions.get(number)?.isLive) return undefined;
+  const state = number === undefined ? undefined : metadata?.versions.get(number);
+  if (!state?.isLive || (before && before.createdAt?.getTime() !== state.createdAt?.getTime()))
+    return undefined;
   return String(number);
 }
 

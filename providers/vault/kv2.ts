@@ -31,13 +31,19 @@ export function versionIn({ json }: Answer): Version | undefined {
   return { type: "gone", number, deletedAt: deletedAt?.toISOString() ?? "", isDestroyed: destroyed === true };
 }
 
+export interface VersionState {
+  readonly isLive: boolean;
+  readonly isDestroyed: boolean;
+  readonly createdAt: Date | undefined;
+}
+
 /** What `metadata/PATH` says. */
 export interface Metadata {
   /** 0 if none was ever written. */
   readonly current: number;
   /** False if the current version was deleted or destroyed. */
   readonly isCurrentLive: boolean;
-  readonly versions: ReadonlyMap<number, { readonly isLive: boolean; readonly isDestroyed: boolean }>;
+  readonly versions: ReadonlyMap<number, VersionState>;
   readonly custom: Readonly<Record<string, unknown>>;
 }
 
@@ -50,7 +56,8 @@ export function metadataIn({ json }: Answer, now: number): Metadata | undefined 
       if (!isRecord(state)) return [];
       const isDestroyed = state.destroyed === true;
       const deletedAt = dateIn(state.deletion_time)?.getTime() ?? Number.POSITIVE_INFINITY;
-      return [[Number(number), { isLive: !isDestroyed && deletedAt > now, isDestroyed }] as const];
+      const createdAt = dateIn(state.created_time);
+      return [[Number(number), { isLive: !isDestroyed && deletedAt > now, isDestroyed, createdAt }] as const];
     }),
   );
   return {

@@ -94,8 +94,8 @@ export class VaultProvider implements RotatableStore<VaultRef> {
     return currentVersion(this.#reader, ref, signal);
   }
 
-  async peekVersion(ref: VaultRef, signal: AbortSignal): Promise<string | undefined> {
-    return peekVersion(this.#reader, ref, signal);
+  async peekVersion(ref: VaultRef, signal: AbortSignal, before?: FetchedSecret): Promise<string | undefined> {
+    return peekVersion(this.#reader, ref, signal, before);
   }
 
   async put(

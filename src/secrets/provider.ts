@@ -52,8 +52,10 @@ export interface Provider<Ref> {
   /**
    * The same, if it costs the backend less than `fetch` of all that a profile wants of it; else there is no such
    * method. A refresh asks it first. Throws ProviderError: `denied` where the right to the value is not enough.
+   *
+   * @param before what is compared: undefined also if another version bears its name now
    */
-  peekVersion?(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
+  peekVersion?(ref: Ref, signal: AbortSignal, before?: FetchedSecret): Promise<string | undefined>;
   /** Ends leases and logins of its own (best effort) and closes sockets. Never rejects; may be called twice. */
   close(): Promise<void>;
 }

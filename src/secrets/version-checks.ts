@@ -52,11 +52,11 @@ export class VersionChecks {
 
   async #versionOf(
     provider: Provider<object>,
-    { ref, key }: CheckedRef,
+    { ref, key, before }: CheckedRef,
     signal: AbortSignal,
   ): Promise<string | undefined | ProviderError> {
     try {
-      return await provider.peekVersion?.(ref, signal);
+      return await provider.peekVersion?.(ref, signal, before);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ProviderError)) throw error;

@@ -20,9 +20,13 @@ export class FakeKv2 {
   readonly #entries = new Map<string, Entry>();
   casRequired = false;
 
-  put(path: string, data: Readonly<Record<string, unknown>>, deletedAt = ""): void {
+  put(
+    path: string,
+    data: Readonly<Record<string, unknown>>,
+    deletedAt = "",
+    createdAt = new Date().toISOString(),
+  ): void {
     const entry = this.#entries.get(path) ?? { versions: [], custom: null };
-    const createdAt = new Date().toISOString();
     entry.versions.push({ data, createdAt, deletedAt, isDestroyed: false });
     this.#entries.set(path, entry);
   }
@@ -31,6 +35,11 @@ export class FakeKv2 {
   delete(path: string): void {
     const last = this.#entries.get(path)?.versions.at(-1);
     if (last) last.deletedAt = new Date().toISOString();
+  }
+
+  /** All of it, as `vault kv metadata delete` does it. */
+  forget(path: string): void {
+    this.#entries.delete(path);
   }
 
   custom(path: string): Entry["custom"] | undefined {
@@ -57,7 +66,7 @@ export class FakeKv2 {
       return DONE;
     }
     if (kind === "metadata" && method === "DELETE") {
-      this.#entries.delete(name);
+      this.forget(name);
       return DONE;
     }
     if (!entry) return NOT_FOUND;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { VaultProvider } from "../../../providers/vault/provider.ts";
 import type { ProviderError } from "../../../src/errors.ts";
+import type { FetchedSecret } from "../../../src/secrets/provider.ts";
 import { FakeVault } from "../../helpers/fake-vault.ts";
 import { never, printed, read, revealed, settled } from "../contract.ts";
 import { openWithToken, ref } from "./harness.ts";
@@ -170,6 +171,17 @@ describe("KV version 2", () => {
       failure: "denied",
     });
     expect(server.asked("secret/")).toEqual(["GET secret/metadata/mcp/key"]);
+  });
+
+  it("is another one if it was deleted with all its versions and written anew, though both are version 1", async () => {
+    server.kv2.put("mcp/key", { value: "canary-leaked" });
+    const key = ref("secret/mcp/key");
+    const before = (await provider.fetch([key], never())).get(key) as FetchedSecret;
+    expect(await provider.peekVersion(key, never(), before)).toBe("1");
+    server.kv2.forget("mcp/key");
+    server.kv2.put("mcp/key", { value: "canary-new" }, "", "2027-01-01T00:00:00Z");
+
+    expect(await provider.peekVersion(key, never(), before)).toBeUndefined();
   });
 
   it("is peeked at by a read of its metadata alone", async () => {
