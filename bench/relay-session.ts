@@ -7,7 +7,7 @@ import { Secret } from "../src/secrets/secret.ts";
 
 const MIB = 1_048_576;
 
-export const SECRETS: Readonly<Record<string, string>> = {
+const SECRETS: Readonly<Record<string, string>> = {
   GITHUB_TOKEN: "ghp_canary7Xk4vR2mTt7Lp0sQe9WbN3uYz1AfH",
   AWS_SECRET_ACCESS_KEY: "canary/bPxRfiCYEXAMPLEKEY+wJalrXUtnFEMI/K7M",
   DATABASE_URL: "postgres://app:canary-p%40ss!w0rd@db.internal:5432/app?sslmode=require",
@@ -15,10 +15,23 @@ export const SECRETS: Readonly<Record<string, string>> = {
   DEPLOY_KEY: `-----BEGIN PRIVATE KEY-----\n${Array.from({ length: 26 }, (_, line) => keyLine(line)).join("\n")}\n-----END PRIVATE KEY-----\n`,
 };
 
-/** @param watch `off` leaves the watch out. SIGUSR2 has another server take the place of the one that runs. */
-export async function relaySession(command: string, args: readonly string[], watch: "report" | "off") {
+/** As those of most services are: with nothing short among them the watch has less to look at. */
+const TOKENS = Object.fromEntries(
+  Array.from({ length: 5 }, (_, index) => [
+    `TOKEN_${index}`,
+    `canary_${keyLine(index).replace(/\W/g, "0").slice(0, 33)}`,
+  ]),
+);
+
+/** @param watch `tokens`: for 5 long tokens; `off` leaves the watch out. SIGUSR2 has another server take the place of the one that runs. */
+export async function relaySession(
+  command: string,
+  args: readonly string[],
+  watch: "report" | "tokens" | "off",
+) {
   const needles = new NeedleSet();
-  for (const [name, value] of Object.entries(SECRETS)) needles.add(name, new Secret(value));
+  for (const [name, value] of Object.entries(watch === "tokens" ? TOKENS : SECRETS))
+    needles.add(name, new Secret(value));
   const onLeak = () => {
     throw new Error("there is no secret in what the servers of this benchmark say");
   };
@@ -43,7 +56,7 @@ export async function relaySession(command: string, args: readonly string[], wat
     maxLineBytes: 64 * MIB,
     stopGraceMs: 1500,
     onCrash: "exit",
-    leaks: watch === "report" ? { mode: "report", onLeak } : undefined,
+    leaks: watch === "off" ? undefined : { mode: "report", onLeak },
     platform: process.platform,
     uid: process.getuid?.(),
     runFolder: "/nonexistent",

@@ -3,9 +3,10 @@
  * mode that only reports) against two bare pipes of Node, each as a process of its own between the same client and
  * the same server. The client shakes hands first, and every answer is one to a request that it has sent. Runs are
  * taken in turn and the medians of their ratios shown. Goals: throughput 0.9 with 1 MiB and 0.7 with 100-byte
- * messages, round trip 1.15. Needs the dev packages, no build.
+ * messages, round trip 1.15. Needs the dev packages, no build. Contestants: `session` watches for 5 secrets of
+ * different kinds, a short password and a PEM file among them, `tokens` for 5 long ones, `off` for none.
  *
- *   node bench/relay.mjs [rounds, 7 by default] [only cases with these words] [contestants, "bare,session" by default]
+ *   node bench/relay.mjs [rounds, 7 by default] [only cases with these words] [contestants, "bare,session,tokens" by default]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -43,7 +44,7 @@ const [role, ...args] = process.argv.slice(2);
 if (role === "server") serveFlood(CASES[args[0]]);
 else if (role === "echo") serveEcho();
 else if (role === "relay") await relay(...args);
-else await compare(Number(role ?? 7), args[0] ?? "", (args[1] ?? "bare,session").split(","));
+else await compare(Number(role ?? 7), args[0] ?? "", (args[1] ?? "bare,session,tokens").split(","));
 
 async function compare(rounds, wanted, kinds) {
   const dir = mkdtempSync(join(tmpdir(), "mcp-run-bench-"));
@@ -150,7 +151,7 @@ async function roundTrips(file, kind) {
 async function relay(file, kind, ...server) {
   if (kind !== "bare") {
     const { relaySession } = await import(file);
-    await relaySession(process.execPath, [SELF, ...server], kind === "off" ? "off" : "report");
+    await relaySession(process.execPath, [SELF, ...server], kind === "session" ? "report" : kind);
     return;
   }
   const child = spawn(process.execPath, [SELF, ...server], { stdio: ["pipe", "pipe", "inherit"] });
