@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, it } from "vitest";
-import { until } from "../helpers/processes.ts";
+import { isAlive, until } from "../helpers/processes.ts";
 import { type SwapOptions, swapSession } from "../helpers/swap-session.ts";
 
 const MIB = 1_048_576;
@@ -160,5 +160,26 @@ describe("a tool that takes long", () => {
     // It was the last thing that kept the old server.
     await swapTo("s3");
     expect(traffic.faults(new Set([id]))).toEqual([]);
+  });
+});
+
+describe("a server that hangs with its pipe full", () => {
+  it("loses its place all the same, and what it had is answered with an error once its time is over", async () => {
+    const { call, swapTo, traffic } = await start({ swap: { mode: "overlap", drainMs: 300 } }, "load.mjs");
+    const { pid } = (await call("who")) as { pid: number };
+    process.kill(pid, "SIGSTOP");
+    const value = "x".repeat(10_000);
+    const stuck = Array.from({ length: 100 }, () => call("wait", { ms: 0, value }));
+
+    await swapTo("s2");
+    const outcomes = await Promise.allSettled(stuck);
+
+    expect(await call("who")).toMatchObject({ secret: "s2" });
+    const answered = outcomes.filter(({ status }) => status === "fulfilled").length;
+    expect(answered).toBeLessThan(100);
+    for (const outcome of outcomes)
+      if (outcome.status === "rejected") expect(String(outcome.reason)).toContain("server restarted");
+    expect(traffic.faults()).toEqual([]);
+    await until("the hung server is gone", () => !isAlive(pid));
   });
 });

@@ -1,5 +1,6 @@
 /** Servers that people use, each with another process behind the same session of a client. */
 import { createRequire } from "node:module";
+import { ListRootsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, it } from "vitest";
 import { until } from "../helpers/processes.ts";
 import { type Era, type Program, startProgram } from "./mcp-run-session.ts";
@@ -42,6 +43,23 @@ describe("server-everything", () => {
     expect(await serverOf(program)).not.toBe(server);
     expect(traffic.sent.filter(({ method }) => method === "initialize")).toHaveLength(1);
     expect(traffic.faults()).toEqual([]);
+  });
+
+  it("asks for the client's roots again, and gets them", async () => {
+    const { client, call, traffic, swap } = await start({ era: "legacy", args: EVERYTHING });
+    client.setRequestHandler(ListRootsRequestSchema, async () => ({
+      roots: [{ uri: "file:///home/canary" }],
+    }));
+    await call("get-roots-list");
+    const toldOfTools = () => traffic.notifications("notifications/tools/list_changed").length;
+    const [before, toldBefore] = [traffic.questions.length, toldOfTools()];
+
+    await swap();
+
+    expect(await call("get-roots-list")).toContain("file:///home/canary");
+    expect(traffic.questions.length).toBeGreaterThan(before);
+    expect(new Set(traffic.questions.map(({ id }) => id)).size).toBe(traffic.questions.length);
+    expect(toldOfTools()).toBe(toldBefore);
   });
 
   it("goes on with updates of a resource that the client subscribed to", async () => {
