@@ -7,8 +7,8 @@ export interface Running {
   readonly number: number;
   readonly generation: Generation;
   readonly line: ServerLine;
-  /** Ms on a steady clock. */
-  readonly startedAt: number;
+  /** When it took over; before that, when it was started. Ms on a steady clock. */
+  servesSince: number;
   /** Nobody is to be surprised that it ends. */
   isDismissed: boolean;
   /** Resolves when its process is gone and everything that it said has been dealt with. */

@@ -254,6 +254,7 @@ class Supervisor implements Helm {
 
   #takenOver(running: Running): void {
     this.#current = running;
+    running.servesSince = this.#options.clock.monotonic();
     this.#heldWatch.end();
     this.#enter("serving");
     this.#changes.look();
@@ -281,7 +282,7 @@ class Supervisor implements Helm {
       number,
       generation,
       line,
-      startedAt: clock.monotonic(),
+      servesSince: clock.monotonic(),
       isDismissed: false,
       ended,
     };
@@ -322,14 +323,14 @@ class Supervisor implements Helm {
     };
   }
 
-  #follow(sequel: Sequel, { startedAt }: Running, last: LastWords): void {
+  #follow(sequel: Sequel, { servesSince }: Running, last: LastWords): void {
     if (sequel.type === "end") this.#end({ ...last, endedByItself: sequel.endedByItself });
     if (sequel.type === "retry") {
       this.#hasRetried = true;
       this.#warn("the server ended at the probe of a newer client, and is started again for an older one");
       this.#comeBack(last, undefined);
     }
-    if (sequel.type === "restart") this.#comeBack(last, this.#options.clock.monotonic() - startedAt);
+    if (sequel.type === "restart") this.#comeBack(last, this.#options.clock.monotonic() - servesSince);
   }
 
   /** @param livedMs as Comeback.after takes it */

@@ -75,6 +75,29 @@ describe("a server that has ended", () => {
     ]);
   });
 
+  it("is started again later and later if it dies as soon as it serves, however long its start takes", async () => {
+    const clock = new VirtualClock();
+    const { call, served, pids, control } = await connect({
+      clock,
+      probe: { tool: "wait", arguments: { ms: 300, value: "slow to start" } },
+    });
+    await call("who");
+    const dies = async () => {
+      const count = served.events.length;
+      process.kill(pids.at(-1) as number, "SIGKILL");
+      await until("its end is known", () => served.events.length > count);
+    };
+    await dies();
+    await clock.advance(200);
+    await until("the next one is asked", () => clock.pending > 1);
+    await clock.advance(5_000);
+    await control.ready();
+
+    await dies();
+
+    expect(warnings(served.events).at(-1)).toMatch(/generation 3 starts in 400 ms$/);
+  });
+
   it("keeps a request waiting for 10 s, and answers the next ones later", async () => {
     const clock = new VirtualClock();
     let isBack = false;
