@@ -71,37 +71,42 @@ describe("a client of the newer protocol", () => {
     });
   });
 
-  it("keeps its listen: acknowledged once, never closed, and one server at a time speaks", async () => {
-    const { client, call, swapTo, traffic, updates, told, listens } = await start();
-    const subscription = await client.listen({
-      resourceSubscriptions: ["file:///a"],
-      toolsListChanged: true,
-    });
-    let end: string | undefined;
-    void subscription.closed.then((how) => {
-      end = how;
-    });
-    await told("s1");
-    const slow = call("wait", { ms: 500, value: "slow" });
+  it.each(["overlap", "sequential"] as const)(
+    "keeps its listen: acknowledged once, never closed, one server at a time speaks: %s",
+    async (mode) => {
+      const { client, call, swapTo, traffic, updates, told, listens } = await start({
+        changes: { swap: { mode, drainMs: 5_000 } },
+      });
+      const subscription = await client.listen({
+        resourceSubscriptions: ["file:///a"],
+        toolsListChanged: true,
+      });
+      let end: string | undefined;
+      void subscription.closed.then((how) => {
+        end = how;
+      });
+      await told("s1");
+      const slow = call("wait", { ms: 500, value: "slow" });
 
-    await swapTo("s2");
-    await told("s2");
-    await slow;
-    await swapTo("s3");
-    await told("s3");
+      await swapTo("s2");
+      await told("s2");
+      await slow;
+      await swapTo("s3");
+      await told("s3");
 
-    expect(updates()).toEqual([...updates()].sort());
-    expect(traffic.notifications(ACKNOWLEDGED)).toHaveLength(1);
-    const ids = traffic
-      .notifications(UPDATED)
-      .map(({ params }) => (params as { _meta: Record<string, unknown> })._meta[SUBSCRIPTION]);
-    expect([...new Set(ids)]).toEqual([...listens()]);
-    expect(traffic.notifications("notifications/cancelled")).toEqual([]);
-    expect(traffic.notifications("notifications/tools/list_changed")).toEqual([]);
-    expect(traffic.faults(listens())).toEqual([]);
-    expect(end).toBeUndefined();
-    await subscription.close();
-  });
+      expect(updates()).toEqual([...updates()].sort());
+      expect(traffic.notifications(ACKNOWLEDGED)).toHaveLength(1);
+      const ids = traffic
+        .notifications(UPDATED)
+        .map(({ params }) => (params as { _meta: Record<string, unknown> })._meta[SUBSCRIPTION]);
+      expect([...new Set(ids)]).toEqual([...listens()]);
+      expect(traffic.notifications("notifications/cancelled")).toEqual([]);
+      expect(traffic.notifications("notifications/tools/list_changed")).toEqual([]);
+      expect(traffic.faults(listens())).toEqual([]);
+      expect(end).toBeUndefined();
+      await subscription.close();
+    },
+  );
 
   it("keeps its listen when the server is killed", async () => {
     const { client, call, traffic, told, listens } = await start();

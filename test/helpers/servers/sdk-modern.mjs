@@ -40,7 +40,7 @@ const tools = {
   },
 };
 
-serveStdio(() => {
+const handle = serveStdio(() => {
   const server = new Server(
     { name: "sdk-modern", version: "1" },
     { capabilities: { tools: { listChanged: true }, resources: { subscribe: true } } },
@@ -59,4 +59,5 @@ serveStdio(() => {
   return server;
 });
 
-process.stdin.once("end", () => process.exit(0));
+// The SDK closes the client's listens with this, by an answer to each.
+process.stdin.once("end", () => handle.close().finally(() => process.exit(0)));
