@@ -56,10 +56,10 @@ export class Refreshing {
       clock: this.#context.clock,
       everyMs,
       nextByCron,
-      look: async (signal) => {
+      look: async (signal, isAsked) => {
         // Most servers live and end without a look.
         renewal ??= await this.#loadRenewal(control);
-        await renewal.look(signal);
+        await renewal.look(signal, isAsked);
         this.#succeeded();
         return this.#times();
       },

@@ -39,14 +39,18 @@ export class Renewal {
     this.#options = options;
   }
 
-  /** Rejects with McpRunError or ReplaceError, or with the signal's reason; then the server has what it had before. */
-  async look(signal: AbortSignal): Promise<void> {
+  /**
+   * Rejects with McpRunError or ReplaceError, or with the signal's reason; then the server has what it had before.
+   *
+   * @param isAsked somebody wants to know now: a backend that is left alone is asked as well
+   */
+  async look(signal: AbortSignal, isAsked: boolean): Promise<void> {
     const { context, control, inUse, ends } = this.#options;
     await untilAborted(signal, control.ready());
     const since = context.clock.monotonic();
     // Nobody would get what a new lease lends.
     const ended = this.#onlyReports ? new Set<never>() : ends.endedLeases(context.clock.now());
-    const found = await resolveAgain(inUse.request(signal), inUse.resolution, ended, this.#checks);
+    const found = await resolveAgain(inUse.request(signal, isAsked), inUse.resolution, ended, this.#checks);
     if (!found) return;
     inUse.hide(found);
     try {

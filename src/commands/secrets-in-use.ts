@@ -63,8 +63,12 @@ export class SecretsInUse {
     return this.#current;
   }
 
-  /** What a backend is asked for, at the start and later. */
-  request(signal: AbortSignal): ResolveRequest {
+  /**
+   * What a backend is asked for, at the start and later.
+   *
+   * @param isAsked a person waits for it, so that also a backend is asked that has failed again and again
+   */
+  request(signal: AbortSignal, isAsked = false): ResolveRequest {
     const { context, profile } = this.#launch;
     return {
       secrets: profile.secrets,
@@ -75,7 +79,7 @@ export class SecretsInUse {
       timeoutMs: profile.fetchTimeoutMs,
       ...(this.onLeaseEnding && { onLeaseEnding: this.onLeaseEnding }),
       signal,
-      ...forBadDays(this.#launch),
+      ...forBadDays(this.#launch, isAsked),
     };
   }
 
@@ -178,13 +182,16 @@ export class Possession {
 }
 
 /** Breaker and cache; a home that does not exist is not made for their sake. */
-function forBadDays({ context, profile, purpose }: Launch): Pick<ResolveRequest, "breaker" | "cache"> {
+function forBadDays(
+  { context, profile, purpose }: Launch,
+  isAsked: boolean,
+): Pick<ResolveRequest, "breaker" | "cache"> {
   const { env, home, paths, onTerminal } = context;
   if (!env.MCP_RUN_HOME && !existsSync(home)) return {};
   if (purpose === "trial") return { breaker: "lets-through" };
   const maxAgeMs = profile.cacheMaxAgeMs;
   return {
-    breaker: onTerminal ? "lets-through" : "guards",
+    breaker: onTerminal || isAsked ? "lets-through" : "guards",
     ...(maxAgeMs !== undefined && { cache: { file: cacheFile(paths.cache, profile), maxAgeMs } }),
   };
 }

@@ -21,8 +21,12 @@ export interface RefresherOptions {
   readonly nextByCron?: ((after: number) => number | undefined) | undefined;
   /** In [0, 1). */
   readonly random?: () => number;
-  /** Looks, and does what has to be done. Gives the wall-clock times (ms) by which it has to look again. */
-  readonly look: (signal: AbortSignal) => Promise<readonly number[]>;
+  /**
+   * Looks, and does what has to be done. Gives the wall-clock times (ms) by which it has to look again.
+   *
+   * `isAsked` is true where somebody has asked for this look.
+   */
+  readonly look: (signal: AbortSignal, isAsked: boolean) => Promise<readonly number[]>;
   /** A look has failed; the next one is in `retryMs`. To be told of each; who tells people says it once. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
 }
@@ -64,7 +68,7 @@ export class Refresher {
   /** Looks at once, or once more after the look that is under way. */
   now(): void {
     if (this.#looking) this.#isWanted = true;
-    else this.#begin();
+    else this.#begin(true);
   }
 
   /** Looks at this wall-clock time (ms) at the latest. A look that is under way will say so by itself. */
@@ -82,21 +86,21 @@ export class Refresher {
     await this.#looking;
   }
 
-  #begin(): void {
+  #begin(isAsked = false): void {
     if (this.#isStopped) return;
     this.#schedule.stop();
     this.#isWanted = false;
     this.#giveUp = new AbortController();
-    this.#looking = this.#look().finally(() => {
+    this.#looking = this.#look(isAsked).finally(() => {
       this.#looking = undefined;
-      if (this.#isWanted) this.#begin();
+      if (this.#isWanted) this.#begin(true);
     });
   }
 
-  async #look(): Promise<void> {
+  async #look(isAsked: boolean): Promise<void> {
     const { look, onFailure } = this.#options;
     try {
-      this.#plan(await look(this.#giveUp.signal));
+      this.#plan(await look(this.#giveUp.signal, isAsked));
     } catch (error) {
       if (this.#isStopped) return;
       const retryMs = this.#retryMs();
