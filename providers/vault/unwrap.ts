@@ -1,7 +1,8 @@
 /**
  * A wrapped secret-id: a token that gives the real one once. If it is used up, somebody else may have it; so it is
- * looked at first (which may be repeated), unwrapped once, and never tried again after that.
+ * looked at first (which may be repeated), unwrapped once in the life of the process, and never tried again after that.
  */
+import { createHash } from "node:crypto";
 import { ProviderError } from "../../src/errors.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import type { VaultClient } from "./client.ts";
@@ -14,17 +15,25 @@ export interface Wrapped {
   readonly mount: string;
 }
 
-/** Makes the function that unwraps; later calls get the same secret-id, or the same failure. */
+/** What this process has unwrapped, or failed to: each refresh of the secrets is another login with it. */
+const unwrapped = new Map<string, Promise<Secret>>();
+
+/** Makes the function that unwraps; later calls get the same secret-id, or the same failure, from any client. */
 export function unwrapper(client: VaultClient): (wrapped: Wrapped, signal: AbortSignal) => Promise<Secret> {
-  let unwrapped: Promise<Secret> | undefined;
   return async (wrapped, signal) => {
-    if (!unwrapped) {
-      await lookAt(wrapped, client, signal);
-      // Two logins at once may have come this far.
-      unwrapped ??= unwrap(wrapped, client, signal);
-    }
-    return unwrapped;
+    const key = keyOf(wrapped, client.url);
+    if (!unwrapped.has(key)) await lookAt(wrapped, client, signal);
+    // Two logins at once may have come this far.
+    const secretId = unwrapped.get(key) ?? unwrap(wrapped, client, signal);
+    unwrapped.set(key, secretId);
+    return secretId;
   };
+}
+
+function keyOf({ wrapping, mount }: Wrapped, url: string): string {
+  return createHash("sha256")
+    .update(JSON.stringify([url, mount, wrapping.reveal()]))
+    .digest("hex");
 }
 
 async function lookAt({ wrapping, mount }: Wrapped, client: VaultClient, signal: AbortSignal): Promise<void> {
