@@ -96,6 +96,33 @@ describeBackend("a changing secret in Vault", ["vault"], () => {
   });
 });
 
+describeBackend("a login to Vault that can be done once", ["vault"], () => {
+  it("is enough for a wrapped secret-id, however often the secret changes", async () => {
+    const { vault, gateway, put } = await vaultWith("canary-one", READ);
+    await vault.must("POST", "sys/policies/acl/app", { policy: `${READ}\n${LOOK}` });
+    await vault.must("POST", "sys/auth/approle", { type: "approle" });
+    await vault.must("POST", "auth/approle/role/mcp", { token_policies: "app" });
+    const { data } = await vault.must("GET", "auth/approle/role/mcp/role-id");
+    const wrapping = { "X-Vault-Wrap-TTL": "5m" };
+    const { wrap_info } = await vault.must("POST", "auth/approle/role/mcp/secret-id", {}, wrapping);
+    const session = await serve(
+      `providers: { vault: { type: vault, address: "${gateway.url}", auth: { method: approle, roleId: ${data.role_id}, secretId: "env:WRAPPED", wrapped: true } } }
+secrets: { KEY: "vault:secret/mcp/key#value" }
+`,
+      { WRAPPED: wrap_info.token },
+    );
+    await session.has("canary-one");
+    for (const value of ["canary-two", "canary-three"]) {
+      await put(value);
+      session.refresh();
+      await session.has(value);
+    }
+
+    expect(gateway.count("/sys/wrapping/unwrap")).toBe(1);
+    expect(session.log).not.toContain("security event");
+  });
+});
+
 describeBackend("a lease of Vault", ["vault", "moto"], () => {
   const CREDS = "/v1/aws/creds/app";
   const POLICY = `
@@ -256,6 +283,24 @@ secrets: { KEY: "aws:key" }
 
     expect(session.log.match(/the server goes on with what it has/g)).toHaveLength(1);
     expect(session.placesWith(["canary-one", "canary-two", "canary-three"])).toEqual([]);
+  });
+
+  it("is asked at once at SIGUSR2, also where it has failed so often that it is left alone", async () => {
+    const { gateway, put, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
+    const session = await serve(`${profile}fetchTimeout: 1s\n`, env);
+    await session.has("canary-one");
+    await gateway.shut();
+    const other = ["exec", "p", "--", process.execPath, "-e", "0"];
+    for (const _ of [1, 2, 3]) expect(mcpRun.run(other, { env }).status).toBe(69);
+    expect(mcpRun.run(other, { env }).stderr).toContain("is left alone until");
+    expect(mcpRun.filesWith('"failures":')).toHaveLength(1);
+    await put("canary-two");
+    await gateway.open();
+    session.refresh();
+    await until("it is asked", () => gateway.count("/data/mcp/key") === 2, 5_000);
+
+    await session.has("canary-two");
+    expect(mcpRun.filesWith('"failures":')).toEqual([]);
   });
 
   it("is stood in for by the cache at the start, and asked until it answers", async () => {

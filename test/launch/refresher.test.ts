@@ -61,6 +61,25 @@ describe("a refresher", () => {
     expect(looks).toHaveLength(2);
   });
 
+  it("tells the looks that somebody has asked for from those of the schedule", async () => {
+    const asked: boolean[] = [];
+    const { clock, refresher } = refreshing(async () => [], {
+      everyMs: 15 * MINUTE,
+      look: async (_signal, isAsked) => {
+        asked.push(isAsked);
+        return [];
+      },
+    });
+    refresher.start([]);
+    await clock.advance(15 * MINUTE);
+    refresher.now();
+    refresher.now();
+    await settle();
+    await clock.advance(15 * MINUTE);
+
+    expect(asked).toEqual([false, true, true, false]);
+  });
+
   it("looks by a given time, if nothing comes before", async () => {
     const { clock, looks, refresher } = refreshing(async () => [], { everyMs: 15 * MINUTE });
     refresher.start([clock.now() + 40 * MINUTE]);
