@@ -1,5 +1,6 @@
 /** The built program between a client of an official SDK and a server, with a secret in a file that a test rewrites. */
 import { randomUUID } from "node:crypto";
+import { EventEmitter } from "node:events";
 import { readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -15,7 +16,11 @@ import {
 
 export const LOAD_SERVER = join(import.meta.dirname, "../helpers/servers/load.mjs");
 
+/** Characters. */
 const LARGE = 300_000;
+
+// The SDK's client waits with one listener for each message that its pipe has no room for.
+EventEmitter.defaultMaxListeners = 1000;
 
 type Legacy = Awaited<ReturnType<typeof connectLegacy>>["client"];
 type Modern = Awaited<ReturnType<typeof connectModern>>["client"];
