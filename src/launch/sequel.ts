@@ -1,7 +1,7 @@
 /**
  * What comes after a server that was current and has ended, and what its client is owed for it.
  *
- * | the client has had        | an answer                     | no answer yet                                 |
+ * | the client's handshake is | answered                      | not answered yet                              |
  * | ------------------------- | ----------------------------- | --------------------------------------------- |
  * | asked to stop             | end                           | end                                           |
  * | another is taking over    | none: that one goes on        | -                                             |
@@ -34,7 +34,8 @@ export function sequelOf(session: Session, number: number, circumstances: Circum
   const { isStopped, isBeingReplaced, mayRestart, mayRetry } = circumstances;
   if (isStopped) return { type: "end", endedByItself: false };
   if (isBeingReplaced) return { type: "none" };
-  if (session.hasAnswered) return mayRestart ? { type: "restart" } : { type: "end", endedByItself: true };
+  const hasShakenHands = session.hasAnswered && session.recall.era !== "undecided";
+  if (hasShakenHands) return mayRestart ? { type: "restart" } : { type: "end", endedByItself: true };
   const asked = session.unanswered(number);
   const diedOfProbe = asked.length === 1 && asked[0]?.method === "server/discover";
   return diedOfProbe && mayRetry ? { type: "retry" } : { type: "end", endedByItself: true };

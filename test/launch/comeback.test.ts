@@ -216,6 +216,22 @@ describe("a server that ends at the probe of a newer client", () => {
   });
 });
 
+describe("a server that ends before the handshake of its client is answered", () => {
+  it("is not started again, though it has refused the probe of a newer client", async () => {
+    const { served, replaced } = await start();
+    served.stdin.write('{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{}}\n');
+    await until("it is answered", () => served.out().includes("-32601"));
+
+    served.stdin.write(
+      '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"die","arguments":{"code":7}}}\n',
+    );
+
+    expect(await served.served).toMatchObject({ exitCode: 7, endedByItself: true });
+    expect(served.out()).toContain('"id":2,"error"');
+    expect(replaced).toEqual([]);
+  });
+});
+
 describe("a signal while the first server is being started", () => {
   it("has it stopped, and the start given up", async () => {
     let isStopped = false;
