@@ -1,6 +1,7 @@
 /**
  * A profile's own keys over `defaults`. Mappings (`env`, `secrets`, …) are merged key by key; anything else
- * that the profile says replaces the default, and so does a `probe`, which is one request. Every part still knows where in the document it stands.
+ * that the profile says replaces the default, and so does a `probe`, which is one request. Every part still knows
+ * where in the document it stands.
  */
 import type { DocumentPath, Findings } from "./findings.ts";
 import { isMapping, type ProfileFile, type RawBody } from "./profile-file.ts";
