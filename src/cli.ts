@@ -180,6 +180,23 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
       ),
     );
 
+  program
+    .command("status")
+    .description("show every running server: its secrets, their age, the next look, restarts")
+    .argument("[profile]", "only this one: its name, or the path of its file")
+    .option("--json", "print it as JSON")
+    .option("--watch", "show it live on a terminal, until Ctrl-C")
+    .addHelpText(
+      "after",
+      examples(["mcp-run status", "mcp-run status --watch", "mcp-run status github --json"]),
+    )
+    .action(
+      does(
+        (profile: string | undefined, options: { json?: boolean; watch?: boolean }) => async (context) =>
+          (await import("./commands/status.ts")).status(context, profile, options),
+      ),
+    );
+
   const secrets = program.command("secrets").description("keep secrets in a store that mcp-run can write to");
   // Half of the tree, and nothing that a start needs: read only when somebody types the word.
   if (argv.includes("secrets"))

@@ -24,7 +24,7 @@ export interface CommandContext {
   readonly loginName: () => string;
   readonly clock: Clock;
   readonly stdin: Readable & { readonly isTTY?: boolean };
-  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   /** True if any of our three streams is a terminal. */
   readonly onTerminal: boolean;

@@ -11,6 +11,15 @@ import { EndTimes } from "./end-times.ts";
 import type { Renewal } from "./renewal.ts";
 import type { SecretsInUse } from "./secrets-in-use.ts";
 
+/** What has come of the looks, and when the next one is; wall-clock ms. */
+export interface Outlook {
+  readonly isLooking: boolean;
+  readonly nextAt?: number;
+  /** When a look last went well. */
+  readonly lastLookAt?: number;
+  readonly lastFailure?: { readonly at: number; readonly reason: string };
+}
+
 export class Refreshing {
   readonly #context: CommandContext;
   readonly #profile: Profile;
@@ -23,6 +32,7 @@ export class Refreshing {
   #server = { pid: 0, generation: 0 };
   /** What was told last and still holds. */
   #failure: string | undefined;
+  #outlook: Omit<Outlook, "nextAt"> = { isLooking: false };
   #isStopped = false;
 
   /** Listens from now on: what changed while the first server was being started may have been fetched before. */
@@ -30,10 +40,7 @@ export class Refreshing {
     this.#context = context;
     this.#profile = profile;
     this.#inUse = inUse;
-    this.#stopListening = context.onRefreshSignal(() => {
-      this.#isWanted = true;
-      this.#refresher?.now();
-    });
+    this.#stopListening = context.onRefreshSignal(() => this.now());
     if (profile.refresh.restart === "never") return;
     inUse.onLeaseEnding = (ending) => {
       this.#ends.leaseEnds(ending);
@@ -44,6 +51,21 @@ export class Refreshing {
   /** This server runs now. */
   runs(pid: number, generation: number): void {
     this.#server = { pid, generation };
+  }
+
+  get server(): { readonly pid: number; readonly generation: number } {
+    return this.#server;
+  }
+
+  get outlook(): Outlook {
+    const nextAt = this.#refresher?.dueAt;
+    return { ...this.#outlook, ...(nextAt !== undefined && { nextAt }) };
+  }
+
+  /** Looks at once, or as soon as the first server runs, or once more after the look that is under way. */
+  now(): void {
+    this.#isWanted = true;
+    this.#refresher?.now();
   }
 
   /** The first server runs. */
@@ -57,9 +79,14 @@ export class Refreshing {
       everyMs,
       nextByCron,
       look: async (signal, isAsked) => {
-        // Most servers live and end without a look.
-        renewal ??= await this.#loadRenewal(control);
-        await renewal.look(signal, isAsked);
+        this.#outlook = { ...this.#outlook, isLooking: true };
+        try {
+          // Most servers live and end without a look.
+          renewal ??= await this.#loadRenewal(control);
+          await renewal.look(signal, isAsked);
+        } finally {
+          this.#outlook = { ...this.#outlook, isLooking: false };
+        }
         this.#succeeded();
         return this.#times();
       },
@@ -94,6 +121,7 @@ export class Refreshing {
   }
 
   #succeeded(): void {
+    this.#outlook = { ...this.#outlook, lastLookAt: this.#context.clock.now() };
     if (this.#failure === undefined) return;
     this.#failure = undefined;
     const message = `${this.#profile.name}: the secrets could be looked at again`;
@@ -104,6 +132,7 @@ export class Refreshing {
     const { printer } = this.#context;
     const isExpected = error instanceof McpRunError || error instanceof ReplaceError;
     const reason = isExpected ? reasonOf(error) : "a bug in mcp-run";
+    this.#outlook = { ...this.#outlook, lastFailure: { at: this.#context.clock.now(), reason } };
     // Not by its words: a backend that is down has many ways not to answer.
     const failure = error instanceof McpRunError ? error.code : reason;
     if (failure === this.#failure) return;

@@ -11,12 +11,14 @@ import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import { announceStart } from "./announce.ts";
 import type { CommandContext } from "./context.ts";
+import type { OpenControl } from "./control.ts";
 import type { Program } from "./launch-plan.ts";
 import { leakPolicy } from "./leak-policy.ts";
 import { loadForStart } from "./load-for-start.ts";
 import { Refreshing } from "./refreshing.ts";
 import { SecretsInUse, type Start } from "./secrets-in-use.ts";
 import { serverLimits, surroundings } from "./serving.ts";
+import type { Supervised } from "./supervisor-status.ts";
 
 /**
  * Returns the exit code; a failure is printed, and told to the client.
@@ -75,8 +77,11 @@ async function serveProfile(
   needles: NeedleSet,
   startedAt: number,
 ): Promise<Served> {
-  const { printer } = context;
+  const { clock, printer } = context;
   const refreshing = new Refreshing(context, profile, inUse);
+  const tally = { restarts: 0, leaks: 0 };
+  const since = clock.now();
+  let watched: Promise<OpenControl> | undefined;
   let latest: Start | undefined;
   try {
     return await serve({
@@ -91,11 +96,13 @@ async function serveProfile(
         announceStart(context, profile.name, inUse, pid, startedAt);
         refreshing.runs(pid, 1);
         void refreshing.begin(control);
+        watched = openControl({ context, profile, inUse, refreshing, needles, tally, startedAt: since });
         return () => void refreshing.stop();
       },
       onReplaced: (pid, generation, reason) => {
         refreshing.runs(pid, generation);
         if (reason === "replaced") return;
+        tally.restarts++;
         if (latest) inUse.runs(latest);
         printer.emit({ type: "restarted", profile: profile.name, generation, pid });
       },
@@ -103,14 +110,21 @@ async function serveProfile(
       stdout,
       stderr: context.stderr,
       needles,
-      leaks: leakPolicy(profile, printer.emit),
+      leaks: leakPolicy(profile, printer.emit, () => tally.leaks++),
       ...changesOf(profile),
       ...serverLimits(profile),
       ...surroundings(context),
     });
   } finally {
     await refreshing.stop();
+    await (await watched)?.close();
   }
+}
+
+/** Only now that a server runs: no start waits for what others may want to know of it. */
+async function openControl(supervised: Supervised): Promise<OpenControl> {
+  const { openControl } = await import("./control.ts");
+  return openControl(supervised);
 }
 
 /** How one server takes the place of another. */

@@ -12,8 +12,9 @@ import { scrubText } from "../scrub/scrub-stream.ts";
 import { cacheFile, forgetUnwanted } from "../secrets/cache-place.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import type { Held } from "../secrets/held.ts";
-import type { Resolution, ResolveRequest } from "../secrets/resolution.ts";
+import type { Resolution, ResolvedSecret, ResolveRequest } from "../secrets/resolution.ts";
 import { resolveSecrets } from "../secrets/resolve.ts";
+import { FetchTimes } from "./fetch-times.ts";
 import { type Launch, launchPlan, valuesFor } from "./launch-plan.ts";
 import { providerContext } from "./provider-context.ts";
 
@@ -32,6 +33,7 @@ export class SecretsInUse {
   readonly #environment: RecordingEnvironment;
   /** What is being given back: to be awaited before the process ends. */
   readonly #releasing = new Set<Promise<void>>();
+  readonly fetchTimes = new FetchTimes();
   #resolution: Resolution | undefined;
   #current: Start | undefined;
   /** Told of each lease that ends although its values are in use; without it a person is warned. */
@@ -48,8 +50,8 @@ export class SecretsInUse {
   async fetch(signal: AbortSignal): Promise<void> {
     const { printer } = this.#launch.context;
     const resolution = await resolveSecrets(this.request(signal));
-    this.#resolution = resolution;
     this.hide(resolution);
+    this.#resolution = resolution;
     printer.scrubWith((text) => scrubText(text, this.#needles));
   }
 
@@ -58,9 +60,27 @@ export class SecretsInUse {
     return this.#resolution;
   }
 
+  /** The program of the server. */
+  get command(): string {
+    const { override, profile } = this.#launch;
+    return override?.command ?? profile.command;
+  }
+
   /** The server that runs now. */
   get current(): Start | undefined {
     return this.#current;
+  }
+
+  /** The secrets of the server that runs now, with what is known of them by now. */
+  get served(): readonly ResolvedSecret[] {
+    const { secretsInArgs } = this.#launch.profile;
+    const latest = new Map(this.resolution.secrets.map((secret) => [secret.name, secret]));
+    const reachesNobody = ({ name, deliver }: ResolvedSecret) =>
+      deliver === "none" && !secretsInArgs.includes(name);
+    return (this.#current?.possession.secrets ?? []).map((secret) => {
+      const now = latest.get(secret.name);
+      return now && (reachesNobody(now) || now.value.equals(secret.value)) ? now : secret;
+    });
   }
 
   /**
@@ -83,8 +103,10 @@ export class SecretsInUse {
     };
   }
 
-  /** From now on nothing of this is printed. */
-  hide({ secrets, secretZero }: Resolution): void {
+  /** Takes what has just been fetched: from now on nothing of it is printed. */
+  hide(resolution: Resolution): void {
+    this.fetchTimes.note(resolution, this.#launch.context.clock.now(), this.#resolution);
+    const { secrets, secretZero } = resolution;
     for (const { name, value, scrub } of secrets) if (scrub) this.#needles.add(name, value);
     for (const { name, value } of secretZero) this.#needles.add(name, value);
   }
@@ -146,6 +168,7 @@ export class Possession {
   readonly #giveBack: (held: Held) => void;
   #held: Held;
   #kept: readonly KeptValue[];
+  #secrets: readonly ResolvedSecret[];
 
   constructor(
     resolution: Resolution,
@@ -158,6 +181,11 @@ export class Possession {
     this.#giveBack = giveBack;
     this.#held = resolution.held.share();
     this.#kept = this.#keep(resolution);
+    this.#secrets = resolution.secrets;
+  }
+
+  get secrets(): readonly ResolvedSecret[] {
+    return this.#secrets;
   }
 
   /** Other values in the same files; the server has to be told. Throws McpRunError. */
@@ -166,6 +194,7 @@ export class Possession {
     const [held, kept] = [this.#held, this.#kept];
     this.#held = resolution.held.share();
     this.#kept = this.#keep(resolution);
+    this.#secrets = resolution.secrets;
     this.#giveBack(held);
     for (const value of kept) value.release();
   }

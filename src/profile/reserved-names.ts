@@ -1,11 +1,19 @@
 /** What stands where a profile's name could stand. */
-export const COMMANDS: readonly string[] = ["run", "exec", "check", "secrets", "init", "schema", "help"];
+export const COMMANDS: readonly string[] = [
+  "run",
+  "exec",
+  "check",
+  "status",
+  "secrets",
+  "init",
+  "schema",
+  "help",
+];
 
 /** `mcp-run check` must never be a question of which one is meant: also for the commands of later versions. */
 export const RESERVED_PROFILE_NAMES: readonly string[] = [
   ...COMMANDS,
   "rotate",
-  "status",
   "import",
   "login",
   "logout",

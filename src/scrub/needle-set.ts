@@ -33,11 +33,20 @@ export class NeedleSet implements NeedleSource {
   /** By name, oldest value first; names in the order in which they came. */
   readonly #values = new Map<string, RememberedValue[]>();
   #revision = 0;
+  #masks = 0;
   #matcher: Matcher | undefined;
+  readonly onMasked = () => {
+    this.#masks++;
+  };
 
   /** Counts the changes of the set. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Counts the masks in streams. */
+  get masks(): number {
+    return this.#masks;
   }
 
   /** Hides `value` from now on, under `name`; a value that is too short is remembered without effect. */

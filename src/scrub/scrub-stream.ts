@@ -11,7 +11,7 @@ export class ScrubStream extends Transform {
 
   constructor(needles: NeedleSource) {
     super({ highWaterMark: HIGH_WATER_MARK });
-    this.#scrubber = new Scrubber(needles);
+    this.#scrubber = new Scrubber(needles, undefined, needles.onMasked);
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {

@@ -11,6 +11,8 @@ import { Runs } from "./runs.ts";
 /** Where a scrubber gets its needles; asked before each chunk, so the set may grow while a stream runs. */
 export interface NeedleSource {
   matcher(): Matcher;
+  /** To be called by streams each time that a mask begins. */
+  readonly onMasked?: () => void;
 }
 
 /** At the end of a stream, a piece of a secret is masked from this many bytes on, or from half of it. */

@@ -1,0 +1,97 @@
+/** `mcp-run status`: every running supervisor of this user, as it sees itself. */
+import { resolve } from "node:path";
+import { pause } from "../clock.ts";
+import type { SupervisorStatus } from "../control/protocol.ts";
+import { askAll } from "../control/supervisors.ts";
+import { InterruptedError, McpRunError } from "../errors.ts";
+import { LiveScreen } from "../ui/live-screen.ts";
+import { type SilentSupervisor, statusText } from "../ui/status-table.ts";
+import { type CommandContext, interruptible } from "./context.ts";
+import { controlPlace } from "./control-place.ts";
+
+export interface StatusOptions {
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+interface Seen {
+  readonly supervisors: readonly SupervisorStatus[];
+  /** Of whatever profile. */
+  readonly silent: readonly SilentSupervisor[];
+}
+
+/** Ms that a supervisor may take to answer. */
+const PATIENCE_MS = 2_000;
+const WATCH_EVERY_MS = 1_000;
+
+/**
+ * Returns 0, also when nothing runs or somebody does not answer. Throws McpRunError.
+ *
+ * @param profile the name or the file of a profile; without it all are shown
+ */
+export async function status(
+  context: CommandContext,
+  profile: string | undefined,
+  { json = false, watch: isWatched = false }: StatusOptions,
+): Promise<number> {
+  if (isWatched) {
+    refuseToWatch(context, json);
+    return watch(context, profile);
+  }
+  const seen = await interruptible(context, (signal) => look(context, profile, signal));
+  context.stdout.write(
+    json ? `${JSON.stringify({ version: 1, ...seen }, null, 2)}\n` : textOf(context, seen),
+  );
+  return 0;
+}
+
+function refuseToWatch({ stdout }: CommandContext, json: boolean): void {
+  if (json)
+    throw new McpRunError("usage", "Cannot watch as JSON: --watch is for people", { hint: "one of the two" });
+  if (!stdout.isTTY)
+    throw new McpRunError("usage", "Cannot watch: the output is not a terminal", {
+      hint: "--json, again and again",
+    });
+}
+
+/** Until somebody ends it, which is no failure. */
+async function watch(context: CommandContext, profile: string | undefined): Promise<number> {
+  const screen = new LiveScreen(context.stdout);
+  try {
+    return await interruptible(context, async (signal) => {
+      for (;;) {
+        screen.draw(textOf(context, await look(context, profile, signal)));
+        await pause(context.clock, WATCH_EVERY_MS, signal);
+      }
+    });
+  } catch (error) {
+    if (error instanceof InterruptedError) return 0;
+    throw error;
+  } finally {
+    screen.close();
+  }
+}
+
+async function look(
+  context: CommandContext,
+  profile: string | undefined,
+  signal: AbortSignal,
+): Promise<Seen> {
+  const options = { timeoutMs: PATIENCE_MS, clock: context.clock, signal };
+  const heard = await askAll(controlPlace(context), { type: "status" }, options);
+  const supervisors: SupervisorStatus[] = [];
+  const silent: SilentSupervisor[] = [];
+  for (const { endpoint, outcome } of heard) {
+    if (outcome.type === "answered") supervisors.push(outcome.answer.status);
+    else if (outcome.type === "silent") silent.push({ pid: endpoint.pid, reason: outcome.reason });
+    else silent.push({ pid: endpoint.pid, reason: outcome.error.message });
+  }
+  const file = profile === undefined ? undefined : resolve(context.cwd, profile);
+  const isWanted = (one: SupervisorStatus) =>
+    profile === undefined || one.profile === profile || one.file === file;
+  return { supervisors: supervisors.filter(isWanted), silent };
+}
+
+function textOf({ clock }: CommandContext, { supervisors, silent }: Seen): string {
+  return statusText(supervisors, silent, clock.now());
+}

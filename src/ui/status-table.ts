@@ -1,0 +1,98 @@
+/** The running supervisors as a table, and below it, a line each, what somebody should know of them. */
+import type { SecretStatus, SupervisorStatus } from "../control/protocol.ts";
+import { escapeControl } from "../escape.ts";
+import { shortDuration } from "./durations.ts";
+import { formatTable } from "./table.ts";
+
+/** Somebody who listens and does not answer; `reason` is a state. */
+export interface SilentSupervisor {
+  readonly pid: number;
+  readonly reason: string;
+}
+
+const HEAD = [
+  "PROFILE",
+  "PID",
+  "CLIENT",
+  "STATE",
+  "GEN",
+  "UP",
+  "RESTARTS",
+  "NEXT LOOK",
+  "SECRET",
+  "VERSION",
+  "AGE",
+];
+const UNKNOWN = "-";
+const LONGEST_VERSION = 16;
+
+/** @param now wall-clock ms */
+export function statusText(
+  supervisors: readonly SupervisorStatus[],
+  silent: readonly SilentSupervisor[],
+  now: number,
+): string {
+  if (supervisors.length + silent.length === 0) return "Nothing is running.\n";
+  const rows = [
+    ...supervisors.flatMap((status) => rowsOf(status, now)),
+    ...silent.map(({ pid }) => ["?", String(pid), UNKNOWN, "silent"]),
+  ];
+  const table = formatTable([HEAD, ...rows.map((row) => row.map((cell) => escapeControl(cell, "\\t")))]);
+  const notes = [
+    ...supervisors.flatMap((status) => notesOn(status, now)),
+    ...silent.map(({ pid, reason }) => `${pid} does not answer: ${reason}`),
+  ];
+  const lines = notes.map((note) => `${escapeControl(note, "\\t")}\n`);
+  return lines.length > 0 ? `${table}\n${lines.join("")}` : table;
+}
+
+/** One for each secret; the supervisor itself stands in the first. */
+function rowsOf(status: SupervisorStatus, now: number): readonly (readonly string[])[] {
+  const { refresh } = status;
+  const own = [
+    status.profile,
+    String(status.pid),
+    status.client?.name ?? UNKNOWN,
+    refresh.isLooking ? "looking" : status.state,
+    String(status.generation),
+    shortDuration(status.uptimeMs),
+    String(status.restarts),
+    refresh.nextAt === undefined ? UNKNOWN : `in ${shortDuration(Date.parse(refresh.nextAt) - now)}`,
+  ];
+  const [first = [], ...others] = status.secrets.map((secret) => [
+    secret.name,
+    shortVersion(secret.version),
+    ageOf(secret, now),
+  ]);
+  return [[...own, ...first], ...others.map((cells) => [...own.map(() => ""), ...cells])];
+}
+
+function shortVersion(version = UNKNOWN): string {
+  return version.length > LONGEST_VERSION ? `${version.slice(0, LONGEST_VERSION - 1)}…` : version;
+}
+
+/** With a plus where the backend does not say when it was made: it is at least as old as our knowledge of it. */
+function ageOf({ createdAt, fetchedAt }: SecretStatus, now: number): string {
+  if (createdAt !== undefined) return shortDuration(now - Date.parse(createdAt));
+  return `${shortDuration(now - Date.parse(fetchedAt))}+`;
+}
+
+function notesOn(status: SupervisorStatus, now: number): readonly string[] {
+  const who = `${status.profile} (${status.pid})`;
+  const ago = (time: string) => `${shortDuration(now - Date.parse(time))} ago`;
+  const notes: string[] = [];
+  const { lastFailure, lastLookAt } = status.refresh;
+  if (lastFailure && !(lastLookAt !== undefined && Date.parse(lastLookAt) > Date.parse(lastFailure.at)))
+    notes.push(`the last look failed ${ago(lastFailure.at)}: ${lastFailure.reason}`);
+  for (const { name, cachedSince } of status.secrets)
+    if (cachedSince !== undefined) notes.push(`${name} comes from the cache, fetched ${ago(cachedSince)}`);
+  if (status.leaks > 0)
+    notes.push(`the server told the client a secret in ${counted(status.leaks, "message")}`);
+  if (status.scrubbed > 0) notes.push(`${counted(status.scrubbed, "secret")} masked on stderr`);
+  if (status.secretsLeftOut) notes.push(`${counted(status.secretsLeftOut, "more secret")}`);
+  return notes.map((note) => `${who}: ${note}`);
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}

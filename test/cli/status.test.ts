@@ -1,0 +1,383 @@
+/** Running servers as `mcp-run status` shows them, and what else their sockets are good for; the built program. */
+import { spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { ask, type Question } from "../../src/control/client.ts";
+import type { SupervisorStatus } from "../../src/control/protocol.ts";
+import { Installation, MAIN } from "../helpers/installation.ts";
+import { isAlive, killAll, until } from "../helpers/processes.ts";
+import { collected } from "../helpers/serving.ts";
+
+const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
+const KEY = Buffer.alloc(32, 7);
+const SCRIPT = "/usr/bin/script";
+
+let mcpRun: Installation;
+let secretFile: string;
+const open: Client[] = [];
+const pids = new Set<number>();
+
+beforeEach(() => {
+  mcpRun = new Installation();
+  secretFile = mcpRun.write("secrets/key", "canary-one");
+});
+
+afterEach(async () => {
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGCONT");
+  for (const client of open.splice(0)) await client.close();
+  await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+    killAll(pids);
+    throw error;
+  });
+  pids.clear();
+  mcpRun.remove();
+});
+
+interface Session {
+  readonly client: Client;
+  /** Of mcp-run. */
+  readonly pid: number;
+  readonly log: () => string;
+  readonly key: () => Promise<{ readonly pid: number; readonly key: string }>;
+}
+
+function socketOf(pid: number): string {
+  return join(mcpRun.home, `state/run/${pid}.sock`);
+}
+
+/** A session that others can see, or that has said why they can't. */
+async function serving({ name = "p", keys = "", before = "", env = {} } = {}): Promise<Session> {
+  const args = before === "" ? [SERVER] : ["-e", `${before}; import(${JSON.stringify(SERVER)})`];
+  const body = `command: node\nargs: ${JSON.stringify(args)}\n${keys}\nsecrets: { KEY: "file:${secretFile}" }\n`;
+  mcpRun.profile(name, body);
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [MAIN, name],
+    env: { ...mcpRun.env, ...env },
+    stderr: "pipe",
+  });
+  let log = "";
+  transport.stderr?.on("data", (chunk) => {
+    log += chunk;
+  });
+  const client = new Client({ name: "test", version: "1.0.0" });
+  await client.connect(transport);
+  open.push(client);
+  const pid = transport.pid ?? 0;
+  pids.add(pid);
+  const key = async () => {
+    const { content } = (await client.callTool({ name: "key" })) as { content: { text: string }[] };
+    const told = JSON.parse(content[0]?.text ?? "") as { pid: number; key: string };
+    pids.add(told.pid);
+    return told;
+  };
+  await until("others can see it", () => existsSync(socketOf(pid)) || log.includes("will not show"));
+  return { client, pid, log: () => log, key };
+}
+
+function asked<Type extends "status" | "refresh" | "acknowledge">(pid: number, question: Question<Type>) {
+  const options = { timeoutMs: 5_000, clock: systemClock, signal: new AbortController().signal };
+  return ask({ pid, path: socketOf(pid) }, question, options);
+}
+
+function statusJson(...args: string[]): { supervisors: SupervisorStatus[]; silent: unknown[] } {
+  const ran = mcpRun.run(["status", "--json", ...args]);
+  expect(ran).toMatchObject({ status: 0, stderr: "" });
+  return JSON.parse(ran.stdout);
+}
+
+describe("mcp-run status", () => {
+  it("says that nothing is running, and is content", () => {
+    expect(mcpRun.run(["status"])).toMatchObject({ status: 0, stdout: "Nothing is running.\n", stderr: "" });
+    expect(statusJson()).toEqual({ version: 1, supervisors: [], silent: [] });
+  });
+
+  it("shows what a person wants to know of each server, and no value", async () => {
+    const one = await serving({ keys: "refresh: { every: 1h }" });
+    const other = await serving();
+    await one.key();
+
+    const { status, stdout, stderr } = mcpRun.run(["status"]);
+
+    expect([status, stderr]).toEqual([0, ""]);
+    const [head, first, second] = stdout.split("\n");
+    expect(head).toMatch(/^PROFILE +PID +CLIENT +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
+    expect(first).toMatch(
+      new RegExp(`^p +${one.pid} .* serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
+    );
+    expect(second).toMatch(new RegExp(`^p +${other.pid} .* serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
+    expect(stdout).toContain(`p (${one.pid}): the server told the client a secret in 1 message\n`);
+    expect(stdout).not.toContain("canary");
+  });
+
+  it("has a stable shape for programs", async () => {
+    const session = await serving({ keys: "refresh: { every: 1h }" });
+    const { pid: serverPid } = await session.key();
+
+    const { supervisors } = statusJson();
+
+    expect(supervisors).toEqual([
+      {
+        pid: session.pid,
+        host: expect.any(String),
+        user: expect.any(String),
+        profile: "p",
+        file: join(mcpRun.home, "config/profiles/p.yaml"),
+        command: "node",
+        startedAt: expect.stringMatching(/^\d{4}-.*Z$/),
+        uptimeMs: expect.any(Number),
+        state: "serving",
+        generation: 1,
+        serverPid,
+        restarts: 0,
+        secrets: [
+          {
+            name: "KEY",
+            ref: `file:${secretFile}`,
+            provider: "file",
+            version: expect.any(String),
+            createdAt: expect.stringMatching(/Z$/),
+            fetchedAt: expect.stringMatching(/Z$/),
+          },
+        ],
+        refresh: { mode: "overlap", isLooking: false, nextAt: expect.stringMatching(/Z$/) },
+        scrubbed: 0,
+        leaks: 1,
+      },
+    ]);
+  });
+
+  it("shows one profile if that is asked for, by its name or its file", async () => {
+    const session = await serving({ name: "one" });
+    await serving({ name: "two" });
+    const file = join(mcpRun.home, "config/profiles/one.yaml");
+
+    const pidsOf = (wanted: string) => statusJson(wanted).supervisors.map(({ pid }) => pid);
+
+    expect([pidsOf("one"), pidsOf(file), pidsOf("three")]).toEqual([[session.pid], [session.pid], []]);
+  });
+
+  it("counts restarts and masks, and tells of a look that failed", async () => {
+    const session = await serving({ before: "console.error(process.env.KEY)" });
+    await session.key();
+    await session.client.callTool({ name: "die", arguments: { code: 1 } }).catch(() => undefined);
+    await until("it is back", () => session.log().includes("generation 2 has taken over"));
+    await session.key();
+    chmodSync(join(mcpRun.home, "secrets"), 0o700);
+    writeFileSync(secretFile, "");
+    process.kill(session.pid, "SIGUSR2");
+    await until("the look has failed", () => session.log().includes("the next try"));
+
+    const [seen] = statusJson().supervisors;
+
+    expect(seen).toMatchObject({ restarts: 1, generation: 2, scrubbed: 2 });
+    expect(seen?.refresh.lastFailure?.reason).toContain("KEY");
+    expect(mcpRun.run(["status"]).stdout).toMatch(
+      /^p \(\d+\): the last look failed \d+s ago: .*KEY.*\np \(\d+\): the server told .* in 2 messages\np \(\d+\): 2 secrets masked on stderr\n$/m,
+    );
+  });
+
+  it("clears away what a killed mcp-run has left", async () => {
+    const killed = await serving();
+    const { pid: serverPid } = await killed.key();
+    process.kill(killed.pid, "SIGKILL");
+    await until("its server has gone too", () => !isAlive(killed.pid) && !isAlive(serverPid));
+    expect(existsSync(socketOf(killed.pid))).toBe(true);
+
+    expect(statusJson()).toMatchObject({ supervisors: [], silent: [] });
+
+    expect(readdirSync(join(mcpRun.home, "state/run"))).not.toContain(`${killed.pid}.sock`);
+  });
+
+  it("names a supervisor that does not answer, and shows the others", async () => {
+    const stopped = await serving();
+    const other = await serving();
+    process.kill(stopped.pid, "SIGSTOP");
+
+    const { supervisors, silent } = statusJson();
+    const { stdout } = mcpRun.run(["status"]);
+
+    expect(supervisors.map(({ pid }) => pid)).toEqual([other.pid]);
+    expect(silent).toEqual([{ pid: stopped.pid, reason: "no answer within 2 s" }]);
+    expect(stdout).toMatch(new RegExp(`^\\? +${stopped.pid} +- +silent$`, "m"));
+    expect(stdout).toContain(`${stopped.pid} does not answer: no answer within 2 s\n`);
+  });
+
+  it("leaves no socket behind when a session ends", async () => {
+    const { client, pid } = await serving();
+    await client.close();
+    await until("it has ended", () => !isAlive(pid));
+
+    expect(existsSync(socketOf(pid))).toBe(false);
+  });
+
+  it("is refused where others can enter the folder of the sockets", () => {
+    mkdirSync(join(mcpRun.home, "state/run"), { recursive: true });
+    chmodSync(join(mcpRun.home, "state/run"), 0o755);
+
+    const ran = mcpRun.run(["status"]);
+
+    expect(ran).toMatchObject({ status: 77, stdout: "" });
+    expect(ran.stderr).toMatch(
+      /^mcp-run: Cannot use the folder .*: others can enter it\. Try chmod 700 .*run\.\n$/,
+    );
+  });
+
+  it("can't be watched as JSON, nor without a terminal", () => {
+    expect(mcpRun.run(["status", "--watch"])).toMatchObject({ status: 64, stdout: "" });
+    expect(mcpRun.run(["status", "--watch", "--json"])).toMatchObject({ status: 64, stdout: "" });
+  });
+
+  it.runIf(process.platform === "linux" && existsSync(SCRIPT))(
+    "is drawn again and again on a terminal, on a screen of its own, until somebody ends it",
+    async () => {
+      const session = await serving();
+      const command = `'${process.execPath}' '${MAIN}' status --watch`;
+      const shell = mcpRun.write(
+        "shell",
+        `stty cols 60 rows 20; ${command} & echo $! >pid; wait $!; echo $? >status\n`,
+      );
+      const terminal = spawn(SCRIPT, ["-qc", `sh ${shell}`, "/dev/null"], {
+        env: mcpRun.env,
+        cwd: mcpRun.home,
+        stdio: ["pipe", "pipe", "ignore"],
+      });
+      pids.add(terminal.pid as number);
+      const shown = collected(terminal.stdout);
+      const drawn = () => shown().split("\u001b[H").slice(1);
+      await until("it is drawn twice", () => drawn().length > 2);
+
+      process.kill(Number(mcpRun.read("pid")), "SIGINT");
+
+      await until("it has ended", () => mcpRun.has("status") && mcpRun.read("status").length > 0);
+      expect(mcpRun.read("status").toString()).toBe("0\n");
+      expect(shown().startsWith("\u001b[?1049h\u001b[?25l\u001b[HPROFILE")).toBe(true);
+      expect(shown()).toContain("\u001b[?25h\u001b[?1049l");
+      const [head = "", first = ""] = (drawn()[1] ?? "").split("\r\n");
+      expect(first).toContain(String(session.pid));
+      expect(head.replace("\u001b[K", "").trimEnd().length).toBeLessThanOrEqual(60);
+    },
+  );
+});
+
+describe("the socket of a running server", () => {
+  it("has the server get its changed secret, as SIGUSR2 does, in the same session", async () => {
+    const session = await serving();
+    const before = await session.key();
+    writeFileSync(secretFile, "canary-two");
+
+    const refreshed = await asked(session.pid, {
+      type: "refresh",
+      refs: [`file:${secretFile}`],
+      rotation: "r1",
+    });
+    let after = await session.key();
+    for (const end = Date.now() + 15_000; after.key !== "canary-two" && Date.now() < end; )
+      after = await session.key();
+
+    expect(refreshed).toMatchObject({ answer: { accepted: true, generation: 1 } });
+    expect(after.key).toBe("canary-two");
+    expect(after.pid).not.toBe(before.pid);
+    const [seen] = statusJson().supervisors;
+    expect(seen).toMatchObject({ generation: 2, serverPid: after.pid, refresh: { isLooking: false } });
+    expect(Date.parse(seen?.refresh.lastLookAt ?? "")).toBeGreaterThan(Date.parse(seen?.startedAt ?? ""));
+  });
+
+  it("does not look for refs that it has not", async () => {
+    const { pid } = await serving();
+    expect(await asked(pid, { type: "refresh", refs: ["vault:other"] })).toMatchObject({
+      answer: { accepted: false },
+    });
+    expect(statusJson().supervisors[0]?.refresh).toEqual({ mode: "overlap", isLooking: false });
+  });
+
+  it("proves which value the server has, which under `never` stays the old one", async () => {
+    const session = await serving({ keys: "refresh: { restart: never }" });
+    const refs = [`file:${secretFile}`, "vault:other"];
+    const prove = () => asked(session.pid, { type: "acknowledge", refs, key: KEY.toString("base64url") });
+    const before = await prove();
+    writeFileSync(secretFile, "canary-two");
+    await asked(session.pid, { type: "refresh" });
+    await until("it is reported", () => session.log().includes("the server goes on with the old"));
+    const after = await prove();
+
+    const fingerprint = createHmac("sha256", KEY).update("canary-one").digest("hex");
+    expect(before).toMatchObject({
+      answer: {
+        pid: session.pid,
+        generation: 1,
+        isChanging: false,
+        secrets: [{ ref: refs[0], name: "KEY", fingerprint }],
+      },
+    });
+    expect(after).toMatchObject({ answer: { generation: 1, secrets: [{ fingerprint }] } });
+  });
+
+  it("gives nobody a secret, whatever is asked", async () => {
+    const session = await serving({ before: "console.error(process.env.KEY)" });
+    await session.key();
+    const key = KEY.toString("base64url");
+    const ref = `file:${secretFile}`;
+    const said: string[] = [];
+    for (const request of [
+      { v: 1, type: "status" },
+      { v: 1, type: "refresh", refs: [ref] },
+      { v: 1, type: "acknowledge", refs: [ref], key },
+      { v: 1, type: "canary", refs: [ref], rotation: "r1" },
+      { v: 1, type: "reveal", refs: [ref] },
+      { v: 2, type: "status" },
+      "garbage",
+    ]) {
+      const socket = connect(socketOf(session.pid));
+      const told = collected(socket);
+      socket.write(`${JSON.stringify(request)}\n`);
+      await new Promise((resolve) => socket.once("close", resolve));
+      said.push(told());
+    }
+
+    const everything = said.join("");
+    expect(said.map((line) => JSON.parse(line).ok)).toEqual([true, true, true, false, false, false, false]);
+    for (const encoding of ["utf8", "base64", "base64url", "hex"] as const)
+      expect(everything).not.toContain(Buffer.from("canary-one").toString(encoding));
+  });
+
+  it("does not slow the client down, whoever is on it", async () => {
+    const session = await serving();
+    const peers = Array.from({ length: 200 }, () => connect(socketOf(session.pid)));
+    for (const [index, peer] of peers.entries()) {
+      peer.on("error", () => undefined);
+      peer.write(index % 2 === 0 ? "x".repeat(1_000_000) : '{"v":1,"type":');
+    }
+
+    for (let call = 0; call < 20; call++) expect((await session.key()).key).toBe("canary-one");
+    const seen = statusJson();
+    for (const peer of peers) peer.destroy();
+
+    expect(seen.supervisors.map(({ pid }) => pid)).toEqual([session.pid]);
+  });
+
+  it("is missed once on stderr where there can be none, and the server serves", async () => {
+    mkdirSync(join(mcpRun.home, "state/run"), { recursive: true });
+    chmodSync(join(mcpRun.home, "state/run"), 0o755);
+    const unsafe = await serving();
+    expect((await unsafe.key()).key).toBe("canary-one");
+    expect(
+      unsafe.log().match(/Warning: mcp-run status will not show this server: .*others can enter it/g),
+    ).toHaveLength(1);
+
+    const farAway = join(mcpRun.home, "x".repeat(120));
+    mkdirSync(join(farAway, "config"), { recursive: true, mode: 0o700 });
+    const profile = mcpRun.write("far.yaml", mcpRun.read("config/profiles/p.yaml"));
+    const tooLong = mcpRun.run([profile], { env: { MCP_RUN_HOME: farAway } });
+    expect(tooLong.status).toBe(0);
+    expect(tooLong.stderr).toMatch(
+      /the path has \d+ bytes, and the system allows \d+\. Try a shorter MCP_RUN_HOME\./,
+    );
+  });
+});

@@ -1,0 +1,136 @@
+/** What a person reads of the running servers. */
+
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { shortDuration } from "../../src/ui/durations.ts";
+import { LiveScreen } from "../../src/ui/live-screen.ts";
+import { statusText } from "../../src/ui/status-table.ts";
+import { statusOf } from "../control/room.ts";
+
+const NOW = Date.parse("2027-01-15T12:00:00.000Z");
+
+describe("a duration", () => {
+  it.each([
+    [-5, "0s"],
+    [999, "0s"],
+    [59_999, "59s"],
+    [60_000, "1m"],
+    [9 * 60_000 + 5_000, "9m 5s"],
+    [10 * 60_000 + 5_000, "10m"],
+    [2 * 3_600_000 + 5 * 60_000, "2h 5m"],
+    [86_400_000, "1d"],
+    [36 * 3_600_000, "1d 12h"],
+    [400 * 86_400_000, "400d"],
+  ])("of %i ms is %s", (ms, text) => {
+    expect(shortDuration(ms)).toBe(text);
+  });
+});
+
+describe("the table of running servers", () => {
+  it("has a line for each secret, and the server in the first of them", () => {
+    const secret = { provider: "vault", fetchedAt: "2027-01-15T11:00:00.000Z" };
+    const text = statusText(
+      [
+        statusOf(4711, {
+          profile: "github",
+          client: { name: "claude-ai", version: "1.0" },
+          generation: 3,
+          uptimeMs: 7_500_000,
+          restarts: 2,
+          refresh: { mode: "overlap", isLooking: false, nextAt: "2027-01-15T12:04:00.000Z" },
+          secrets: [
+            { ...secret, name: "TOKEN", ref: "vault:a", version: "7", createdAt: "2027-01-03T12:00:00.000Z" },
+            { ...secret, name: "DSN", ref: "vault:b", version: "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE" },
+          ],
+        }),
+        statusOf(5, { refresh: { mode: "never", isLooking: true } }),
+      ],
+      [],
+      NOW,
+    );
+
+    expect(text).toBe(
+      [
+        "PROFILE  PID   CLIENT     STATE    GEN  UP     RESTARTS  NEXT LOOK  SECRET  VERSION           AGE",
+        "github   4711  claude-ai  serving  3    2h 5m  2         in 4m      TOKEN   7                 12d",
+        "                                                                    DSN     EXAMPLE1-90ab-c…  1h+",
+        "p        5     -          looking  1    1s     0         -",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("says below what somebody should know", () => {
+    const failure = { at: "2027-01-15T11:59:48.000Z", reason: "vault: no answer" };
+    const text = statusText(
+      [
+        statusOf(1, {
+          refresh: { mode: "overlap", isLooking: false, lastFailure: failure },
+          leaks: 1,
+          scrubbed: 3,
+          secretsLeftOut: 2,
+        }),
+        statusOf(2, {
+          refresh: {
+            mode: "overlap",
+            isLooking: false,
+            lastFailure: failure,
+            lastLookAt: "2027-01-15T11:59:49.000Z",
+          },
+          secrets: [
+            {
+              name: "T",
+              ref: "vault:t",
+              provider: "vault",
+              fetchedAt: "2027-01-15T11:59:00.000Z",
+              cachedSince: "2027-01-15T09:00:00.000Z",
+            },
+          ],
+        }),
+      ],
+      [{ pid: 3, reason: "no answer within 2 s" }],
+      NOW,
+    );
+
+    expect(text.split("\n\n")[1]).toBe(
+      [
+        "p (1): the last look failed 12s ago: vault: no answer",
+        "p (1): the server told the client a secret in 1 message",
+        "p (1): 3 secrets masked on stderr",
+        "p (1): 2 more secrets",
+        "p (2): T comes from the cache, fetched 3h ago",
+        "3 does not answer: no answer within 2 s",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("does not let anybody steer the terminal", () => {
+    const text = statusText(
+      [statusOf(1, { client: { name: "\u001b[2J\nfake" }, profile: "p\u0007" })],
+      [{ pid: 2, reason: "\u001b]0;x" }],
+      NOW,
+    );
+    expect(text).toContain("p\\u0007");
+    expect(text).toContain("\\e[2J\\nfake");
+    for (const control of ["\u001b", "\u0007"]) expect(text).not.toContain(control);
+  });
+
+  it("bears with times that are none", () => {
+    const secret = { name: "T", ref: "a:b", provider: "a", fetchedAt: "soon", createdAt: "then" };
+    expect(statusText([statusOf(1, { secrets: [secret] })], [], NOW)).toMatch(/T {7}- {8}0s\n$/);
+  });
+});
+
+describe("a live screen", () => {
+  it("shows what fits, and how much does not", () => {
+    const terminal = Object.assign(new PassThrough(), { columns: 4, rows: 3 });
+    const screen = new LiveScreen(terminal);
+    screen.draw("one\ntwo two\nthree\nfour\n");
+    screen.close();
+
+    expect(String(terminal.read())).toBe(
+      "\u001b[?1049h\u001b[?25l\u001b[Hone\u001b[K\r\ntwo \u001b[K\r\n… 2 \u001b[K\u001b[J\u001b[?25h\u001b[?1049l",
+    );
+  });
+});
