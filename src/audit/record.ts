@@ -1,0 +1,96 @@
+/**
+ * What is written down, one record for each thing that happened to a secret: names, refs, versions, keyed
+ * fingerprints, counts and process ids. Never a value.
+ */
+
+export const AUDIT_EVENTS = [
+  "launch",
+  "swap",
+  "not-swapped",
+  "signal",
+  "restart",
+  "refresh-failed",
+  "leak",
+  "denied",
+  "end",
+] as const;
+export type AuditEvent = (typeof AUDIT_EVENTS)[number];
+
+export interface AuditedSecret {
+  readonly name: string;
+  /** The ref as written in the profile, or `template`; absent if the secret is gone. */
+  readonly from?: string;
+  readonly version?: string;
+  /** HMAC of the value with the key of this machine; tells whether two values are the same, and nothing else. */
+  readonly fingerprint?: string;
+  /** Set if it came from the cache: ms since the backend gave it. */
+  readonly cachedMs?: number;
+}
+
+interface OfServer {
+  readonly generation: number;
+  readonly serverPid: number;
+}
+
+interface WithSecrets {
+  readonly secrets: readonly AuditedSecret[];
+}
+
+export type AuditEntry = { readonly profile: string } & (
+  | (OfServer &
+      WithSecrets & {
+        readonly event: "launch";
+        readonly mode: "run" | "exec";
+        /** The file name of the command, without its folder and its arguments. */
+        readonly program: string;
+        readonly ms: number;
+      })
+  | (OfServer & WithSecrets & { readonly event: "swap"; readonly ms: number })
+  | (OfServer & WithSecrets & { readonly event: "not-swapped" })
+  | (OfServer & WithSecrets & { readonly event: "signal"; readonly signal: string })
+  | (OfServer & { readonly event: "restart" })
+  | { readonly event: "refresh-failed"; readonly reason: string; readonly retryMs: number }
+  | (WithSecrets & { readonly event: "leak"; readonly method?: string; readonly isMasked: boolean })
+  | { readonly event: "denied"; readonly reason: string; readonly during: "start" | "refresh" }
+  | { readonly event: "end"; readonly exitCode: number }
+);
+
+/** A loss of power must not take these with it: they are on the disk before anything else is written. */
+const DURABLE: Readonly<Record<AuditEvent, boolean>> = {
+  launch: true,
+  swap: true,
+  "not-swapped": false,
+  signal: true,
+  restart: false,
+  "refresh-failed": false,
+  leak: true,
+  denied: true,
+  end: false,
+};
+
+export function isDurable({ event }: AuditEntry): boolean {
+  return DURABLE[event];
+}
+
+/** Who writes; in every record, so that each stands for itself wherever it is sent. */
+export interface AuditWriter {
+  readonly host: string;
+  readonly user: string;
+  /** Of mcp-run. */
+  readonly pid: number;
+}
+
+/** The last record of another file. */
+export interface ChainEnd {
+  readonly file: string;
+  readonly hash: string;
+}
+
+/** A record as it was read: of a file that anybody may have changed, so only its outline is certain. */
+export interface AuditRecord {
+  readonly seq: number;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
