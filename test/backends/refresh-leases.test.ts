@@ -21,16 +21,12 @@ path "sys/leases/revoke" { capabilities = ["update"] }
 
   /** A Vault that makes users at moto, and a login that may read them; both behind a gateway. */
   async function vaultWithUsers(skip: TestContext["skip"], times: { lease: string; lease_max: string }) {
-    const vault = await VaultServer.start();
     const moto = await MotoServer.start();
+    room.closing({ close: () => moto.stop() });
+    const vault = await VaultServer.start();
+    room.closing({ close: () => vault.stop() });
     const gateway = await Gateway.to(vault.url);
-    room.closing({
-      async close() {
-        await gateway.shut();
-        await vault.stop();
-        await moto.stop();
-      },
-    });
+    room.closing({ close: () => gateway.shut() });
     const hasEngine = (await vault.api("GET", "sys/plugins/catalog/secret/aws")).status === 200;
     skip(!hasEngine, "this server has no AWS engine (OpenBao keeps it apart)");
     await giveUsersOf(moto, vault, times);

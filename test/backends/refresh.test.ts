@@ -129,6 +129,7 @@ secrets: { KEY: "vault:secret/mcp/key#value" }
 describeBackend("a backend that is out of reach", ["vault", "moto"], () => {
   it("leaves the server as it is, is told of once, and is asked again", async () => {
     const moto = await MotoServer.start();
+    room.closing({ close: () => moto.stop() });
     const gateway = await Gateway.to(moto.url);
     room.closing({ close: () => gateway.shut() });
     await moto.must("CreateSecret", { Name: "key", SecretString: "canary-one" });
