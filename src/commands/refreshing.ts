@@ -2,7 +2,7 @@
  * Keeps the secrets of a server that runs fresh: on its schedule, before a lease or a value ends, and at SIGUSR2.
  * What fails leaves everything as it was, is told once, and is tried again.
  */
-import { McpRunError } from "../errors.ts";
+import { McpRunError, systemErrorCode } from "../errors.ts";
 import { Refresher } from "../launch/refresher.ts";
 import { ReplaceError, type ServerControl } from "../launch/serving.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -27,6 +27,7 @@ export class Refreshing {
   readonly #ends = new EndTimes();
   readonly #stopListening: () => void;
   #refresher: Refresher | undefined;
+  #renewal: Renewal | undefined;
   /** Somebody has asked for a look before one was possible. */
   #isWanted = false;
   #server = { pid: 0, generation: 0 };
@@ -68,12 +69,24 @@ export class Refreshing {
     this.#refresher?.now();
   }
 
-  /** The first server runs. */
+  /** The first server runs. Never rejects. */
   async begin(control: ServerControl): Promise<void> {
+    try {
+      await this.#begin(control);
+    } catch (error) {
+      const reason = systemErrorCode(error) ?? "a bug in mcp-run";
+      const message = `${this.#profile.name}: its secrets will not be looked at again: ${reason}`;
+      this.#context.printer.emit({ type: "warning", message });
+    }
+  }
+
+  async #begin(control: ServerControl): Promise<void> {
     const { everyMs, cron } = this.#profile.refresh;
+    // Not when it is needed: an upgrade may have taken the files away by then.
+    const renewal = await this.#loadRenewal(control);
     const nextByCron = cron && (await (await import("../profile/cron.ts")).cronTimes(cron));
     if (this.#isStopped) return;
-    let renewal: Renewal | undefined;
+    this.#renewal = renewal;
     this.#refresher = new Refresher({
       clock: this.#context.clock,
       everyMs,
@@ -81,8 +94,6 @@ export class Refreshing {
       look: async (signal, isAsked) => {
         this.#outlook = { ...this.#outlook, isLooking: true };
         try {
-          // Most servers live and end without a look.
-          renewal ??= await this.#loadRenewal(control);
           await renewal.look(signal, isAsked);
         } finally {
           this.#outlook = { ...this.#outlook, isLooking: false };
@@ -94,6 +105,11 @@ export class Refreshing {
     });
     this.#refresher.start(this.#times());
     if (this.#isWanted) this.#refresher.now();
+  }
+
+  /** See Renewal. */
+  async catchUp(signal: AbortSignal): Promise<void> {
+    await this.#renewal?.catchUp(signal);
   }
 
   /** Resolves when a look that was under way has been given up. Never rejects; may be called twice. */
@@ -142,6 +158,7 @@ export class Refreshing {
     printer.emit({
       type: "refresh-failed",
       profile: this.#profile.name,
+      ...(error instanceof McpRunError && { code: error.code }),
       reason,
       ...(hint && { hint }),
       retryMs,

@@ -54,12 +54,37 @@ export class Renewal {
     if (!found) return;
     inUse.hide(found);
     try {
+      // The server may have ended meanwhile.
+      await untilAborted(signal, control.ready());
       await this.#take(found, since);
     } catch (error) {
       await found.held.release();
       throw error;
     }
     inUse.adopt(found);
+  }
+
+  /**
+   * For a server that does not come up with what is in use: maybe there are other secrets by now. Rejects only when
+   * aborted.
+   */
+  async catchUp(signal: AbortSignal): Promise<void> {
+    const { inUse, ends, context } = this.#options;
+    const ended = ends.endedLeases(context.clock.now());
+    try {
+      const found = await resolveAgain(inUse.request(signal, true), inUse.resolution, ended, this.#checks);
+      if (!found) return;
+      inUse.hide(found);
+      inUse.adopt(found);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof McpRunError)) throw error;
+      context.printer.emit({
+        type: "warning",
+        message: error.message,
+        ...(error.hint && { hint: error.hint }),
+      });
+    }
   }
 
   get #onlyReports(): boolean {

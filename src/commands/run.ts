@@ -86,8 +86,9 @@ async function serveProfile(
   try {
     return await serve({
       prepare: async (signal, reason) => {
-        // A server that died is not the fault of its secrets: those in use are kept fresh by somebody else.
+        // That a server died is mostly not the fault of its secrets, and those in use are kept fresh by somebody else.
         if (reason === "first") await inUse.fetch(signal);
+        if (reason === "retry") await refreshing.catchUp(signal);
         latest = inUse.start();
         return latest.plan;
       },

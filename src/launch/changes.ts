@@ -87,7 +87,8 @@ export class Changes implements ServerControl {
       if (!current) throw new ReplaceError(NO_SERVER);
       if (hasProbe && !recall.isIntroduced) throw new ReplaceError(NOT_INTRODUCED);
       if (platform === "win32") throw new ReplaceError("Windows has no signals");
-      if (!current.generation.signalProgram(signal)) throw new ReplaceError("the server is being stopped");
+      if (!current.generation.signalProgram(signal))
+        throw new ReplaceError("the server can't be sent a signal");
       if (!hasProbe) return;
       await pause(clock, REREAD_MS, AbortSignal.any([helm.stopped, current.line.gone])).catch(
         () => undefined,

@@ -9,7 +9,10 @@ import { type ExitStatus, wordsFor } from "./exit-status.ts";
 import type { Helm } from "./helm.ts";
 import { RestartPolicy } from "./restart-policy.ts";
 import type { Running } from "./running.ts";
-import { ReplaceError, type ServeOptions } from "./serving.ts";
+import { ReplaceError, type ServeOptions, type StartReason } from "./serving.ts";
+
+/** So many starts in a row may fail before it is asked whether there are other secrets by now. */
+const FAILED_WITH_THE_SAME = 2;
 
 export interface ComebackOptions {
   readonly helm: Helm;
@@ -36,6 +39,7 @@ export class Comeback {
   async after(status: ExitStatus, livedMs: number | undefined): Promise<ExitStatus | undefined> {
     const { helm, clock, warn } = this.#options;
     let ending = status;
+    let failed = 0;
     let delayMs = livedMs === undefined ? 0 : this.#policy.died(livedMs, true);
     while (delayMs !== undefined) {
       const number = helm.nextNumber;
@@ -43,8 +47,9 @@ export class Comeback {
         warn(`the server ended (${wordsFor(ending)}); generation ${number} starts in ${delayMs} ms`);
       try {
         await pause(clock, delayMs, helm.stopped);
-        const ended = await this.#tryOne(number);
+        const ended = await this.#tryOne(number, failed < FAILED_WITH_THE_SAME ? "restart" : "retry");
         if (!ended) return undefined;
+        failed++;
         ending = ended.status ?? ending;
       } catch (error) {
         if (helm.stopped.aborted) return ending;
@@ -57,11 +62,14 @@ export class Comeback {
   }
 
   /** Undefined once it has taken over; else how it ended, if it did so by itself. */
-  async #tryOne(number: number): Promise<{ readonly status: ExitStatus | undefined } | undefined> {
+  async #tryOne(
+    number: number,
+    reason: StartReason,
+  ): Promise<{ readonly status: ExitStatus | undefined } | undefined> {
     const { helm, prepare, warn } = this.#options;
     let next: Running | undefined;
     try {
-      next = await helm.start(await prepare(helm.stopped, "restart"));
+      next = await helm.start(await prepare(helm.stopped, reason));
       await helm.install(next, "restarted");
       this.#policy.cameUp();
       return undefined;

@@ -4,6 +4,7 @@
  */
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../clock.ts";
+import { systemErrorCode } from "../errors.ts";
 import { type Container, containerFor } from "./container.ts";
 import type { ExitStatus } from "./exit-status.ts";
 import { ProcessTree } from "./process-tree.ts";
@@ -90,7 +91,14 @@ export class Generation {
 
   /** Sends it to the program itself, not to its group. False if that has ended. */
   signalProgram(signal: NodeJS.Signals): boolean {
-    return this.#status === undefined && process.kill(this.pid, signal);
+    if (this.#status) return false;
+    try {
+      return process.kill(this.pid, signal);
+    } catch (error) {
+      // It has just gone, or has changed its user.
+      if (systemErrorCode(error) === undefined) throw error;
+      return false;
+    }
   }
 
   #terminate(): void {

@@ -36,7 +36,7 @@ export class Refresher {
   readonly #schedule: Schedule;
   readonly #random: () => number;
   #looking: Promise<void> | undefined;
-  /** Of the look that is under way: one of its own, since whoever combines it with others would let a longer-lived one grow. */
+  /** Of the look that is under way: whoever combines signals lets one that lives long grow. */
   #giveUp = new AbortController();
   #isStopped = false;
   #isWanted = false;

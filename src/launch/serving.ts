@@ -10,8 +10,11 @@ import type { ExitStatus } from "./exit-status.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import type { LeakPolicy } from "./switchboard.ts";
 
-/** Why a server is to be started; whoever prepares it need not fetch its secrets anew for a `restart`. */
-export type StartReason = "first" | "restart";
+/**
+ * Why a server is to be started: it is the first; one that served has ended, and needs no other secrets; or others
+ * before it did not come up in its place, maybe for want of new ones.
+ */
+export type StartReason = "first" | "restart" | "retry";
 
 export interface ServeOptions {
   /** Puts together what to start, its secrets fetched; rejects with the signal's reason when it is aborted. */

@@ -77,7 +77,7 @@ class Supervisor implements Helm {
   #count = 0;
   #current: Running | undefined;
   /** Of the server that was current last. */
-  #last: LastWords | undefined;
+  #last: (LastWords & Pick<Running, "isDismissed">) | undefined;
   #watchdog: Watchdog | undefined;
   #hasRetried = false;
 
@@ -301,7 +301,7 @@ class Supervisor implements Helm {
       if (running === this.#current) {
         sequel = sequelOf(this.#session, number, this.#circumstances(running));
         this.#current = undefined;
-        this.#last = last;
+        this.#last = { ...last, isDismissed: running.isDismissed };
       }
       const { lines, unanswered } = debtsOf(this.#session, number, sequel, Math.max(this.#count, number + 1));
       last = { ...last, unanswered };
@@ -345,8 +345,13 @@ class Supervisor implements Helm {
 
   #changeFailed(): void {
     if (this.#current) this.#enter("serving");
-    // It went while it was to be replaced. What comes in its place is put together anew, secrets and all.
-    else if (this.#last) this.#comeBack(this.#last, undefined);
+    else if (this.#last) this.#hasGoneInChange(this.#last);
+  }
+
+  /** It went, or was stopped, while it was to be replaced, and nobody took over. */
+  #hasGoneInChange({ isDismissed, ...last }: LastWords & Pick<Running, "isDismissed">): void {
+    if (isDismissed || this.#options.onCrash === "restart") this.#comeBack(last, undefined);
+    else this.#end({ ...last, endedByItself: true });
   }
 
   #idle(number: number): void {

@@ -32,7 +32,7 @@ export function probeRequest(probe: Probe): { readonly method: string; readonly 
 /** What is wrong with this answer, as `probeServer` says it. */
 export function wrongWith(probe: Probe, answer: unknown): string | undefined {
   const code = at(answer, "error", "code");
-  if (code !== undefined) return `its probe ${probeName(probe)} was refused (${code})`;
+  if (code !== undefined) return `its probe ${probeName(probe)} was refused${codeText(code)}`;
   if (at(answer, "result", "isError") === true) return `its probe ${probeName(probe)} failed`;
   return at(answer, "result") === undefined ? `its probe ${probeName(probe)} was not answered` : undefined;
 }
@@ -40,4 +40,9 @@ export function wrongWith(probe: Probe, answer: unknown): string | undefined {
 /** The tool or the method. */
 export function probeName(probe: Probe): string {
   return "tool" in probe ? probe.tool : probe.method;
+}
+
+/** An error code of a server as it may stand in a message of ours: what is no number could be anything. */
+export function codeText(code: unknown): string {
+  return typeof code === "number" ? ` (${code})` : "";
 }

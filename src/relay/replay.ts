@@ -4,6 +4,7 @@
  */
 import { at } from "./message.ts";
 import { askServer, type OwnRequestOptions, type ServerLine, sendAndWait } from "./own-request.ts";
+import { codeText } from "./probe.ts";
 import { faceOf, type Recall, sameFace } from "./recall.ts";
 
 /** Why a server can't take over; a state, without a full stop. */
@@ -82,7 +83,7 @@ export class Replay {
 
   #compare(answer: Readonly<Record<string, unknown>>): void {
     const code = at(answer, "error", "code");
-    if (code !== undefined) throw new ReplayError(`it refuses the client's handshake (${code})`);
+    if (code !== undefined) throw new ReplayError(`it refuses the client's handshake${codeText(code)}`);
     const { era, face } = this.#recall;
     if (face && !sameFace(face, faceOf(era, answer.result))) {
       throw new ReplayError("it has another protocol version or other capabilities than the client was told");

@@ -256,6 +256,19 @@ describe("a look at the secrets of a server that runs", () => {
     expect(envs().at(-1)).toEqual(["canary-a2", "canary-b1"]);
   });
 
+  it("fetches what a server is started with that others before it did not come up with", async () => {
+    const { put, inUse, refreshing, behaviour, events } = await running();
+    const { signal } = new AbortController();
+    await put("a", "canary-a2");
+    await refreshing.catchUp(signal);
+    expect(inUse.start().plan.env.A).toBe("canary-a2");
+
+    behaviour.failure = () => new ProviderError("unavailable", "no answer");
+    await refreshing.catchUp(signal);
+    expect(inUse.start().plan.env.A).toBe("canary-a2");
+    expect(events).toMatchObject([{ type: "warning" }]);
+  });
+
   it("only reports under `never`, once for each change; the next server gets the new value", async () => {
     const { look, put, plans, events, inUse } = await running({ refresh: { restart: "never" } });
     await put("a", "canary-a2");

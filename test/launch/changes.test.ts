@@ -279,6 +279,19 @@ describe("a server that ends in the middle of a change", () => {
     expectOneAnswerEach(transport);
   });
 
+  it("is not followed by a third one under `onCrash: exit`", async () => {
+    const { control, pids, served } = await connect({ onCrash: "exit" });
+    const { plan, pid } = hanging();
+    const state = outcome(control.replace(plan));
+    const next = await pid();
+
+    process.kill(pids[0] as number, "SIGKILL");
+    process.kill(next, "SIGKILL");
+
+    expect(await served.served).toMatchObject({ exitCode: 137, endedByItself: true });
+    expect(state()).toMatch(/^ReplaceError: /);
+  });
+
   it("is replaced all the same if it was the current one", async () => {
     const { control, call, transport, pids, replaced } = await connect({
       probe: { tool: "wait", arguments: { ms: 300, value: "proven" } },

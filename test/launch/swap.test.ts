@@ -1,6 +1,7 @@
 /** Servers that take each other's place under the client of the official SDK. */
 import { CreateMessageRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { describe, expect, it } from "vitest";
+import type { StartReason } from "../../src/launch/serving.ts";
 import { connect, type McpSession, planWith } from "../helpers/mcp-session.ts";
 import { isAlive, until } from "../helpers/processes.ts";
 
@@ -157,14 +158,15 @@ describe("a server that dies", () => {
   });
 
   it("is given up after five starts in a row that failed", async () => {
-    let starts = 0;
+    const reasons: StartReason[] = [];
     const session = await connect({
-      prepare: async () => planWith(++starts === 1 ? {} : { FAILS_TO_START: "yes" }),
+      prepare: async (_signal, reason) =>
+        planWith(reasons.push(reason) === 1 ? {} : { FAILS_TO_START: "yes" }),
     });
     await session.call("die", { code: 4 }).catch(() => undefined);
 
     expect(await session.served.served).toMatchObject({ exitCode: 9, endedByItself: true });
-    expect(starts).toBe(6);
+    expect(reasons).toEqual(["first", "restart", "restart", "retry", "retry", "retry"]);
   });
 
   it("is not started again once the client has gone", async () => {
