@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import type { SecretStatus, SupervisorStatus } from "../control/protocol.ts";
+import { systemErrorCode } from "../errors.ts";
 import type { Profile } from "../profile/profile.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import type { ResolvedSecret } from "../secrets/resolution.ts";
@@ -48,7 +49,7 @@ export function statusOf(
     command: basename(inUse.command),
     startedAt: iso(startedAt),
     uptimeMs: Math.max(0, Math.round(context.clock.now() - startedAt)),
-    state: "serving",
+    state: isThere(server.pid) ? "serving" : "backing-off",
     generation: server.generation,
     serverPid: server.pid,
     restarts: tally.restarts,
@@ -87,6 +88,15 @@ function secretsThatFit(all: readonly SecretStatus[]): Pick<SupervisorStatus, "s
   });
   const secretsLeftOut = all.length - secrets.length;
   return { secrets, ...(secretsLeftOut > 0 && { secretsLeftOut }) };
+}
+
+/** Between a server that ended and the next one there is none. */
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return systemErrorCode(error) === "EPERM";
+  }
 }
 
 function iso(ms: number): string {

@@ -37,7 +37,13 @@ export function statusText(
     ...supervisors.flatMap((status) => rowsOf(status, now)),
     ...silent.map(({ pid }) => ["?", String(pid), UNKNOWN, "silent"]),
   ];
-  const table = formatTable([HEAD, ...rows.map((row) => row.map((cell) => escapeControl(cell, "\\t")))]);
+  const isClientKnown = supervisors.some(({ client }) => client);
+  const shown = [HEAD, ...rows].map((row) =>
+    row
+      .filter((_cell, column) => isClientKnown || HEAD[column] !== "CLIENT")
+      .map((cell) => escapeControl(cell, "\\t")),
+  );
+  const table = formatTable(shown);
   const notes = [
     ...supervisors.flatMap((status) => notesOn(status, now)),
     ...silent.map(({ pid, reason }) => `${pid} does not answer: ${reason}`),

@@ -107,11 +107,11 @@ describe("mcp-run status", () => {
 
     expect([status, stderr]).toEqual([0, ""]);
     const [head, first, second] = stdout.split("\n");
-    expect(head).toMatch(/^PROFILE +PID +CLIENT +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
+    expect(head).toMatch(/^PROFILE +PID +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
     expect(first).toMatch(
-      new RegExp(`^p +${one.pid} .* serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
+      new RegExp(`^p +${one.pid} +serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
     );
-    expect(second).toMatch(new RegExp(`^p +${other.pid} .* serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
+    expect(second).toMatch(new RegExp(`^p +${other.pid} +serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
     expect(stdout).toContain(`p (${one.pid}): the server told the client a secret in 1 message\n`);
     expect(stdout).not.toContain("canary");
   });
@@ -183,6 +183,18 @@ describe("mcp-run status", () => {
     );
   });
 
+  it("says when there is no server just now", async () => {
+    const closed = join(mcpRun.home, "closed");
+    const before = `if (require("node:fs").existsSync(${JSON.stringify(closed)})) process.exit(1)`;
+    const session = await serving({ before });
+    writeFileSync(closed, "");
+    const { pid } = await session.key();
+    process.kill(pid, "SIGKILL");
+    await until("it has gone", () => !isAlive(pid));
+
+    expect(statusJson().supervisors).toMatchObject([{ state: "backing-off", generation: 1 }]);
+  });
+
   it("clears away what a killed mcp-run has left", async () => {
     const killed = await serving();
     const { pid: serverPid } = await killed.key();
@@ -205,7 +217,7 @@ describe("mcp-run status", () => {
 
     expect(supervisors.map(({ pid }) => pid)).toEqual([other.pid]);
     expect(silent).toEqual([{ pid: stopped.pid, reason: "no answer within 2 s" }]);
-    expect(stdout).toMatch(new RegExp(`^\\? +${stopped.pid} +- +silent$`, "m"));
+    expect(stdout).toMatch(new RegExp(`^\\? +${stopped.pid} +silent$`, "m"));
     expect(stdout).toContain(`${stopped.pid} does not answer: no answer within 2 s\n`);
   });
 

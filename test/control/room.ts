@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import type { ControlPlace, Endpoint } from "../../src/control/endpoint.ts";
-import type { SupervisorStatus } from "../../src/control/protocol.ts";
 import { type ControlHandlers, ControlServer } from "../../src/control/server.ts";
+import { statusOf } from "./status.ts";
 
 export class ControlRoom {
   readonly home = mkdtempSync(join(tmpdir(), "mcp-run-control-"));
@@ -67,25 +67,4 @@ export class RawPeer {
     this.socket.write(text);
     return this.told;
   }
-}
-
-export function statusOf(pid: number, facts: Partial<SupervisorStatus> = {}): SupervisorStatus {
-  return {
-    pid,
-    host: "here",
-    profile: "p",
-    file: "/nonexistent/p.yaml",
-    command: "node",
-    startedAt: "2027-01-15T08:00:00.000Z",
-    uptimeMs: 1000,
-    state: "serving",
-    generation: 1,
-    serverPid: 4711,
-    restarts: 0,
-    secrets: [],
-    refresh: { mode: "overlap", isLooking: false },
-    scrubbed: 0,
-    leaks: 0,
-    ...facts,
-  };
 }

@@ -10,7 +10,8 @@ import { LONGEST_LINE } from "../../src/control/protocol.ts";
 import { McpRunError } from "../../src/errors.ts";
 import { until } from "../helpers/processes.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
-import { ControlRoom, statusOf } from "./room.ts";
+import { ControlRoom } from "./room.ts";
+import { statusOf } from "./status.ts";
 
 const KEY = Buffer.alloc(32, 7).toString("base64url");
 const STATUS = '{"v":1,"type":"status"}\n';

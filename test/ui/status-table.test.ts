@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { shortDuration } from "../../src/ui/durations.ts";
 import { LiveScreen } from "../../src/ui/live-screen.ts";
 import { statusText } from "../../src/ui/status-table.ts";
-import { statusOf } from "../control/room.ts";
+import { statusOf } from "../control/status.ts";
 
 const NOW = Date.parse("2027-01-15T12:00:00.000Z");
 
