@@ -1,5 +1,4 @@
 /** Lines of the client that wait for a server, in their order. Copies: a chunk that a line lies in may be large. */
-import { errorResponse } from "./error-response.ts";
 import { Line } from "./line.ts";
 import { keyOf } from "./message-id.ts";
 
@@ -38,23 +37,17 @@ export class HeldLines {
     return dropped !== undefined;
   }
 
-  /** An error for each request that has waited since before `since`; the others stay. */
-  refuse(reason: string, since: number): readonly Buffer[] {
-    const late = (held: Held) => held.id !== undefined && held.since <= since;
-    const errors = this.#held.filter(late).map(({ id = "", line }) => {
-      this.#bytes -= line.bytes.length;
-      return errorResponse(id, reason);
-    });
-    this.#held = this.#held.filter((held) => !late(held));
-    return errors;
+  /** Drops the requests that have waited since before `since`, and gives their raw ids; the others stay. */
+  dropLate(since: number): readonly string[] {
+    const late = this.#held.flatMap(({ id, since: heldSince }) =>
+      id !== undefined && heldSince <= since ? [id] : [],
+    );
+    for (const id of late) this.drop(id);
+    return late;
   }
 
   get bytes(): number {
     return this.#bytes;
-  }
-
-  get requests(): number {
-    return this.#held.filter(({ id }) => id !== undefined).length;
   }
 
   #clear(): readonly Held[] {

@@ -137,6 +137,12 @@ export class Recall {
     }
   }
 
+  /** The client has been told that this request has failed, without a server's answer. */
+  refused(id: string): void {
+    this.#takeBack(id);
+    this.listenEnded(id);
+  }
+
   /** True if this is an open `subscriptions/listen`. */
   isListen(id: string): boolean {
     return this.#listens.size > 0 && keyIn(this.#listens, id) !== undefined;

@@ -82,7 +82,7 @@ export class Session {
 
   /** Answers for the requests that are held since before `since`, which no server will have heard. */
   refuseHeld(reason: string, since = Number.POSITIVE_INFINITY): readonly Buffer[] {
-    return this.#held.refuse(reason, since);
+    return this.#refuse(this.#held.dropLate(since), reason);
   }
 
   /** The requests that are held, handed over to who answers them; what else is held goes nowhere. */
@@ -120,7 +120,8 @@ export class Session {
   abandon(number: number, reason: string): readonly Buffer[] {
     const traffic = this.#of(number);
     traffic.isMuted = true;
-    const errors = traffic.ledger.takeUnanswered().map(({ id }) => errorResponse(id, reason));
+    const unanswered = traffic.ledger.takeUnanswered().map(({ id }) => id);
+    const errors = this.#refuse(unanswered, reason);
     const withdrawn = this.#serverRequests.abandon(number).map((id) => withdrawal(id));
     return [...errors, ...withdrawn];
   }
@@ -137,13 +138,6 @@ export class Session {
   /** The same, handed over to who answers them. */
   takeUnanswered(number: number): readonly ClientRequest[] {
     return this.#traffic.get(number)?.ledger.takeUnanswered() ?? [];
-  }
-
-  /** Requests of the client that any living server has, and those that are held. */
-  get underWay(): number {
-    let count = this.#held.requests;
-    for (const { ledger } of this.#traffic.values()) count += ledger.unanswered;
-    return count;
   }
 
   /** True once any server has answered any request of the client. */
@@ -371,6 +365,12 @@ export class Session {
       if (verdict === true) return [member.bytes];
       return verdict === false || verdict === undefined ? [] : verdict;
     });
+  }
+
+  /** Nor will any later server hear of it: the client has been told that it has failed. */
+  #refuse(ids: readonly string[], reason: string): readonly Buffer[] {
+    for (const id of ids) this.recall.refused(id);
+    return ids.map((id) => errorResponse(id, reason));
   }
 
   #hold(line: Line, id?: string): ClientVerdict {

@@ -54,6 +54,34 @@ describe("a session with one server", () => {
     expect(legacySession().serverSaid(1, said)).toBe(true);
   });
 
+  it("tells no later server what the client was told has failed, of those that wait and those under way", () => {
+    const session = legacySession();
+    session.clientSaid(request(1, "resources/subscribe", { uri: "file:///under-way" }));
+    session.over(1, "gone");
+    session.clientSaid(request(2, "resources/subscribe", { uri: "file:///held" }));
+    session.clientSaid(request(3, "logging/setLevel", { level: "debug" }));
+    expect(said(session.refuseHeld("too late"))).toMatchObject([{ id: 2 }, { id: 3 }]);
+
+    const steps = session.recall.stepsSince(0).map(({ line: bytes }) => bytes.toString());
+    expect(steps.join("")).not.toMatch(/subscribe|setLevel/);
+    expect(session.held.bytes).toBe(0);
+  });
+
+  it("opens no listen again that the client was told has failed", () => {
+    const session = new Session();
+    session.begin(1);
+    session.takeOver(1);
+    const meta = { _meta: { "io.modelcontextprotocol/protocolVersion": "2026-07-28" } };
+    session.clientSaid(request(0, "tools/list", meta));
+    session.over(1, "gone");
+    session.clientSaid(request("listen:0", "subscriptions/listen", meta));
+    expect(session.recall.isListen('"listen:0"')).toBe(true);
+    session.refuseHeld("too late");
+
+    expect(session.recall.isListen('"listen:0"')).toBe(false);
+    expect(session.recall.stepsSince(0)).toEqual([]);
+  });
+
   it("holds what comes while there is no server, and hands it over in order", () => {
     const session = legacySession();
     session.over(1, "gone");
