@@ -18,31 +18,22 @@ export interface OpenControl {
   close(): Promise<void>;
 }
 
-/** Never rejects: a server that can't be seen by others is warned of, and served all the same. */
+/** Throws McpRunError where there can be no socket. */
 export async function openControl(supervised: Supervised): Promise<OpenControl> {
   const { context, refreshing, needles } = supervised;
-  const { clock, printer } = context;
+  refuseMissingHome(context);
+  const { clock } = context;
   const looks = new AskedLooks(clock, () => refreshing.now());
   const scrub = (text: string) => scrubText(text, needles);
   const handlers = handlersFor(supervised, looks, scrub);
-  try {
-    refuseMissingHome(context);
-    const place = controlPlace(context);
-    const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
-    return {
-      close: () => {
-        looks.stop();
-        return server.close();
-      },
-    };
-  } catch (error) {
-    if (!(error instanceof McpRunError)) printer.printError(error);
-    else {
-      const message = `mcp-run status will not show this server: ${error.message}`;
-      printer.emit({ type: "warning", message, ...(error.hint && { hint: error.hint }) });
-    }
-    return { close: async () => undefined };
-  }
+  const place = controlPlace(context);
+  const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
+  return {
+    close: () => {
+      looks.stop();
+      return server.close();
+    },
+  };
 }
 
 function handlersFor(

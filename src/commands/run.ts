@@ -1,5 +1,5 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
-import { exitCodeFor, InterruptedError } from "../errors.ts";
+import { exitCodeFor, InterruptedError, McpRunError, systemErrorCode } from "../errors.ts";
 import type { Served, ServeOptions } from "../launch/serving.ts";
 import { serve } from "../launch/supervisor.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -10,6 +10,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import { announceStart } from "./announce.ts";
+import { Auditing } from "./auditing.ts";
 import type { CommandContext } from "./context.ts";
 import type { OpenControl } from "./control.ts";
 import type { Program } from "./launch-plan.ts";
@@ -34,15 +35,19 @@ export async function run(
   const startedAt = clock.monotonic();
   const stdout = new LineSink(context.stdout);
   const needles = new NeedleSet();
+  const auditing = new Auditing(context, "run", name, needles);
   let inUse: SecretsInUse | undefined;
   try {
     const profile = await loadForStart(context, name);
     inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
+    auditing.follow(profile.name, inUse);
     const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt);
+    auditing.ended(served.exitCode);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
   } catch (error) {
+    auditing.failed(error);
     printer.printError(error);
     if (!(error instanceof InterruptedError) && !context.stdin.isTTY) {
       const reason = scrubText(describeError(error).join(" "), needles);
@@ -53,6 +58,7 @@ export async function run(
     // An open stdin would keep us alive for as long as the client.
     context.stdin.destroy();
     await inUse?.release();
+    await auditing.close();
   }
 }
 
@@ -81,7 +87,7 @@ async function serveProfile(
   const refreshing = new Refreshing(context, profile, inUse);
   const tally = { restarts: 0, leaks: 0 };
   const since = clock.now();
-  let watched: Promise<OpenControl> | undefined;
+  let watched: Promise<OpenControl | undefined> | undefined;
   let latest: Start | undefined;
   try {
     return await serve({
@@ -122,10 +128,22 @@ async function serveProfile(
   }
 }
 
-/** Only now that a server runs: no start waits for what others may want to know of it. */
-async function openControl(supervised: Supervised): Promise<OpenControl> {
-  const { openControl } = await import("./control.ts");
-  return openControl(supervised);
+/**
+ * Only now that a server runs: no start waits for what others may want to know of it. Never rejects: a server that
+ * can't be seen by others is served all the same.
+ */
+async function openControl(supervised: Supervised): Promise<OpenControl | undefined> {
+  try {
+    const { openControl } = await import("./control.ts");
+    return await openControl(supervised);
+  } catch (error) {
+    const isExpected = error instanceof McpRunError;
+    const reason = isExpected ? error.message : (systemErrorCode(error) ?? "a bug in mcp-run");
+    const message = `mcp-run status will not show this server: ${reason}`;
+    const hint = isExpected ? error.hint : undefined;
+    supervised.context.printer.emit({ type: "warning", message, ...(hint && { hint }) });
+    return undefined;
+  }
 }
 
 /** How one server takes the place of another. */
