@@ -202,6 +202,9 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
   if (argv.includes("secrets"))
     (await import("./commands/secrets-tree.ts")).addSecretsCommands(secrets, does);
 
+  const audit = program.command("audit").description("what has happened to secrets, and whether that is all");
+  if (argv.includes("audit")) (await import("./commands/audit-tree.ts")).addAuditCommands(audit, does);
+
   program
     .command("init")
     .description("start from a ready-made profile")

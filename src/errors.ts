@@ -17,6 +17,7 @@ export type ErrorCode =
   | "command-not-found"
   | "command-not-executable"
   | "rotation-incomplete"
+  | "audit-invalid"
   | "interrupted"
   | "internal";
 
@@ -30,6 +31,7 @@ export const EXIT_CODES = {
   "access-denied": 77,
   "profile-invalid": 78,
   "secret-invalid": 78,
+  "audit-invalid": 78,
   "command-not-executable": 126,
   "command-not-found": 127,
 } as const satisfies Record<Exclude<ErrorCode, "interrupted">, number>;

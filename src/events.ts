@@ -2,6 +2,7 @@
  * What the rooms have to say. They emit events; only `ui/` turns them into lines. An event holds names,
  * refs, versions and durations, never a value.
  */
+import type { ErrorCode } from "./errors.ts";
 
 /** A secret that has changed; without `from` it is gone. */
 export interface ChangedSecret {
@@ -51,6 +52,7 @@ export type McpRunEvent =
   | {
       readonly type: "refresh-failed";
       readonly profile: string;
+      readonly code?: ErrorCode;
       readonly reason: string;
       readonly hint?: string;
       readonly retryMs: number;

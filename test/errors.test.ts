@@ -12,6 +12,7 @@ describe("exit codes", () => {
       "access-denied": 77,
       "profile-invalid": 78,
       "secret-invalid": 78,
+      "audit-invalid": 78,
       "command-not-executable": 126,
       "command-not-found": 127,
     });

@@ -2,6 +2,7 @@
 import { execute } from "../launch/execute.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { announceStart } from "./announce.ts";
+import { Auditing } from "./auditing.ts";
 import type { CommandContext } from "./context.ts";
 import { loadForStart } from "./load-for-start.ts";
 import { SecretsInUse } from "./secrets-in-use.ts";
@@ -10,15 +11,37 @@ import { SecretsInUse } from "./secrets-in-use.ts";
 export async function exec(
   context: CommandContext,
   name: string,
+  command: readonly string[],
+  options: { readonly scrub: boolean },
+): Promise<number> {
+  const needles = new NeedleSet();
+  const auditing = new Auditing(context, "exec", name, needles);
+  try {
+    const exitCode = await execWith(auditing, needles, context, name, command, options);
+    auditing.ended(exitCode);
+    return exitCode;
+  } catch (error) {
+    auditing.failed(error);
+    throw error;
+  } finally {
+    await auditing.close();
+  }
+}
+
+async function execWith(
+  auditing: Auditing,
+  needles: NeedleSet,
+  context: CommandContext,
+  name: string,
   [command = "", ...args]: readonly string[],
   options: { readonly scrub: boolean },
 ): Promise<number> {
   const { clock, printer, platform } = context;
   const startedAt = clock.monotonic();
   const profile = await loadForStart(context, name);
-  const needles = new NeedleSet();
   const launch = { context, profile, override: { command, args }, purpose: "program" } as const;
   const inUse = new SecretsInUse(launch, needles);
+  auditing.follow(profile.name, inUse);
   const executing = execute({
     prepare: async (signal) => {
       await inUse.fetch(signal);

@@ -10,6 +10,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import { announceStart } from "./announce.ts";
+import { Auditing } from "./auditing.ts";
 import type { CommandContext } from "./context.ts";
 import type { OpenControl } from "./control.ts";
 import type { Program } from "./launch-plan.ts";
@@ -34,15 +35,19 @@ export async function run(
   const startedAt = clock.monotonic();
   const stdout = new LineSink(context.stdout);
   const needles = new NeedleSet();
+  const auditing = new Auditing(context, "run", name, needles);
   let inUse: SecretsInUse | undefined;
   try {
     const profile = await loadForStart(context, name);
     inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
+    auditing.follow(profile.name, inUse);
     const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt);
+    auditing.ended(served.exitCode);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
   } catch (error) {
+    auditing.failed(error);
     printer.printError(error);
     if (!(error instanceof InterruptedError) && !context.stdin.isTTY) {
       const reason = scrubText(describeError(error).join(" "), needles);
@@ -53,6 +58,7 @@ export async function run(
     // An open stdin would keep us alive for as long as the client.
     context.stdin.destroy();
     await inUse?.release();
+    await auditing.close();
   }
 }
 

@@ -5,6 +5,7 @@ export const COMMANDS: readonly string[] = [
   "check",
   "status",
   "secrets",
+  "audit",
   "init",
   "schema",
   "help",
@@ -17,7 +18,6 @@ export const RESERVED_PROFILE_NAMES: readonly string[] = [
   "import",
   "login",
   "logout",
-  "audit",
   "completion",
 ];
 

@@ -15,6 +15,8 @@ export interface Printer {
   readonly emit: Emit;
   /** Prints any thrown value as a user should see it; a stack only at level debug. */
   printError(error: unknown): void;
+  /** From now on `listener` is told of every event too, whether it is printed or not. */
+  listen(listener: Emit): void;
   /** From now on every line goes through `scrub` first. */
   scrubWith(scrub: (text: string) => string): void;
 }
@@ -28,6 +30,7 @@ export interface PrinterOptions {
 /** Prints what is at least as severe as `level`; each line or object is one call of `write`. */
 export function createPrinter({ write, level, format }: PrinterOptions): Printer {
   let scrub = (text: string) => text;
+  const listeners: Emit[] = [];
   const isShown = (wanted: LogLevel) => LOG_LEVELS.indexOf(wanted) <= LOG_LEVELS.indexOf(level);
   const print = (severity: LogLevel, lines: readonly string[], fields: object) => {
     if (!isShown(severity)) return;
@@ -40,7 +43,11 @@ export function createPrinter({ write, level, format }: PrinterOptions): Printer
   };
 
   return {
-    emit: (event) => print(severityOf(event), [describe(event)], event),
+    emit(event) {
+      print(severityOf(event), [describe(event)], event);
+      for (const listener of listeners) listener(event);
+    },
+    listen: (listener) => void listeners.push(listener),
     printError(error) {
       const lines = describeError(error);
       const code = error instanceof McpRunError ? error.code : "internal";

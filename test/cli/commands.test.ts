@@ -38,7 +38,7 @@ describe("mcp-run alone", () => {
 });
 
 describe("help", () => {
-  const commands = ["run", "exec", "check", "secrets", "init", "schema"];
+  const commands = ["run", "exec", "check", "secrets", "audit", "init", "schema"];
 
   it.each(commands)("of %s has an example", (command) => {
     const { stdout, status } = mcpRun.run([command, "--help"]);

@@ -73,6 +73,7 @@ async function running(given: Given = {}) {
       printError: (error: unknown) => {
         throw error;
       },
+      listen: () => undefined,
       scrubWith: () => undefined,
     },
     abandonOutput: () => undefined,
