@@ -1,5 +1,5 @@
 /** What is written down of a program, through the built mcp-run, and the commands that read it. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -108,6 +108,25 @@ describe("exec", () => {
 
     expect(ran.status).toBe(0);
     expect(ran.stderr.match(/Cannot write the audit to [^ ]*: EACCES/g)).toHaveLength(1);
+  });
+
+  it("warns of a disk that is full, leaves nothing half written, and does its work", (test) => {
+    simpleProfile();
+    mkdirSync(folder(), { recursive: true, mode: 0o700 });
+    // In a namespace of its own, so that nothing stays mounted.
+    const inNamespace = (script: string) =>
+      spawnSync("unshare", ["-m", "/bin/sh", "-c", script], {
+        env: { ...mcpRun.env, TT: "canary-one", AUDIT: folder(), NODE: process.execPath, MAIN },
+        encoding: "utf8",
+      });
+    const mount =
+      'mount -t tmpfs -o size=4k,mode=700 tmpfs "$AUDIT" && head -c 4096 /dev/zero > "$AUDIT/full"';
+    if (inNamespace(mount).status !== 0) test.skip("this process may not mount a tmpfs");
+
+    const ran = inNamespace(`${mount} && "$NODE" "$MAIN" exec p -- echo served && ls "$AUDIT"`);
+
+    expect(ran).toMatchObject({ status: 0, stdout: "served\nfull\n" });
+    expect(ran.stderr.match(/Cannot write the audit to [^ ]*: ENOSPC. Try making room/g)).toHaveLength(1);
   });
 
   it("makes no home for it, and does not mention that", () => {
