@@ -11,7 +11,7 @@ export function auditText(records: readonly AuditRecord[]): string {
     timeText(record.at),
     text(record.event),
     text(record.profile),
-    `${text(record.user)}@${text(record.host)}`,
+    `${text(record.user)}@${text(record.host)}[${text(record.pid)}]`,
     detailsOf(record).join(", "),
   ]);
   return formatTable(rows.map((row) => row.map((cell) => escapeControl(cell, " "))));
@@ -44,7 +44,7 @@ function detailsOf(record: AuditRecord): readonly string[] {
   return [
     ...(program === undefined ? [] : [`${text(mode)} ${text(program)}`]),
     ...(generation === undefined ? [] : [`generation ${text(generation)}`]),
-    ...(serverPid === undefined ? [] : [`pid ${text(serverPid)}`]),
+    ...(serverPid === undefined ? [] : [`server pid ${text(serverPid)}`]),
     ...(signal === undefined ? [] : [text(signal)]),
     ...secretsOf(record).map(secretText),
     ...(method === undefined ? [] : [`in ${text(method)}`]),

@@ -285,9 +285,9 @@ describe("mcp-run audit", () => {
     const lines = stdout.trimEnd().split("\n");
     expect(lines).toHaveLength(4);
     expect(lines[0]).toMatch(
-      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +launch +one +\S+@\S+ +exec node, generation 1, pid \d+, TOKEN \(env:TT\)$/,
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ +launch +one +\S+@\S+\[\d+\] +exec node, generation 1, server pid \d+, TOKEN \(env:TT\)$/,
     );
-    expect(lines[3]).toMatch(/Z +end +two +\S+@\S+ +exit code 0$/);
+    expect(lines[3]).toMatch(/Z +end +two +\S+@\S+\[\d+\] +exit code 0$/);
   });
 
   it("prints what is asked for", () => {
@@ -336,7 +336,8 @@ describe("mcp-run audit", () => {
     );
     const asJson = mcpRun.run(["audit", "--json"]).stdout;
     expect(asJson).toContain('"program":"\\u001b[2Jno\\u202ede"');
-    expect(JSON.parse(asJson.split("\n")[0] ?? "")).toMatchObject({ program: "\u001b[2Jno\u202ede" });
+    const line = asJson.split("\n").find((one) => one.includes("[2J")) ?? "";
+    expect(JSON.parse(line)).toMatchObject({ program: "\u001b[2Jno\u202ede" });
   });
 
   it("says so, and ends well, where there is nothing", () => {
