@@ -3,17 +3,15 @@
  * scrubbed and cut to a length.
  */
 import { basename } from "node:path";
-import { version } from "../../package.json";
-import { AuditLog } from "../audit/log.ts";
+import type { AuditLog } from "../audit/log.ts";
 import type { AuditEntry, AuditedSecret } from "../audit/record.ts";
-import { type McpRunError, systemErrorCode } from "../errors.ts";
+import type { McpRunError } from "../errors.ts";
 import type { ChangedSecret } from "../events.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
-import { type Fingerprint, fingerprints } from "../secrets/fingerprint.ts";
 import type { ResolvedSecret } from "../secrets/resolution.ts";
 import type { Happening } from "./audit-happening.ts";
-import { auditPlace } from "./audit-place.ts";
+import { auditLog, valueFingerprint } from "./audit-log.ts";
 import type { CommandContext } from "./context.ts";
 
 const MOST_TEXT = 1_000;
@@ -24,23 +22,16 @@ export class AuditTrail {
   readonly #log: AuditLog;
   readonly #mode: "run" | "exec";
   readonly #needles: NeedleSet;
-  readonly #fingerprint: Fingerprint | undefined;
+  readonly #fingerprint: ReturnType<typeof valueFingerprint>;
 
   constructor(context: CommandContext, mode: "run" | "exec", needles: NeedleSet) {
-    const { clock, printer, uid, paths, loginName } = context;
+    const { printer } = context;
     this.#mode = mode;
     this.#needles = needles;
-    this.#fingerprint = fingerprintsIn(paths.state);
-    this.#log = new AuditLog({
-      ...auditPlace(context),
-      user: loginName(),
-      pid: process.pid,
-      uid,
-      version,
-      clock,
-      onTrouble: ({ message, hint }) =>
-        printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) }),
-    });
+    this.#fingerprint = valueFingerprint(context);
+    this.#log = auditLog(context, ({ message, hint }) =>
+      printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) }),
+    );
   }
 
   record(happening: Happening): void {
@@ -114,8 +105,7 @@ export class AuditTrail {
         name,
         ...(from !== undefined && { from }),
         ...(known !== undefined && { version: this.#text(known) }),
-        ...(secret &&
-          this.#fingerprint && { fingerprint: this.#fingerprint({ secret: secret.value.reveal() }) }),
+        ...(secret && this.#fingerprint && { fingerprint: this.#fingerprint(secret.value) }),
         ...(cachedMs !== undefined && { cachedMs }),
       };
     });
@@ -128,14 +118,4 @@ export class AuditTrail {
 
 function allWordsOf({ message, details }: McpRunError): string {
   return [message, ...details].join("; ");
-}
-
-/** Where there can be no key, there are no fingerprints. */
-function fingerprintsIn(stateFolder: string): Fingerprint | undefined {
-  try {
-    return fingerprints(stateFolder);
-  } catch (error) {
-    if (systemErrorCode(error) === undefined) throw error;
-    return undefined;
-  }
 }

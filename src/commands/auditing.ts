@@ -3,7 +3,7 @@
  * something to write, which is when the program runs: no start waits for it.
  */
 import { existsSync } from "node:fs";
-import { exitCodeFor, McpRunError } from "../errors.ts";
+import { exitCodeFor, McpRunError, systemErrorCode } from "../errors.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import { type Happening, isAudited } from "./audit-happening.ts";
 import type { AuditTrail } from "./audit-trail.ts";
@@ -17,7 +17,7 @@ export class Auditing {
   #profile: string;
   #inUse: SecretsInUse | undefined;
   #waiting: Happening[] = [];
-  #trail: Promise<AuditTrail> | undefined;
+  #trail: Promise<AuditTrail | undefined> | undefined;
   #hasLaunched = false;
 
   /**
@@ -74,12 +74,19 @@ export class Auditing {
   #pass(): void {
     this.#trail ??= this.#open();
     void this.#trail.then((trail) => {
-      for (const happening of this.#waiting.splice(0)) trail.record(happening);
+      for (const happening of this.#waiting.splice(0)) trail?.record(happening);
     });
   }
 
-  async #open(): Promise<AuditTrail> {
-    const { AuditTrail } = await import("./audit-trail.ts");
-    return new AuditTrail(this.#context, this.#mode, this.#needles);
+  /** What can't be loaded (mcp-run was just replaced by another version) must not end a program that runs. */
+  async #open(): Promise<AuditTrail | undefined> {
+    try {
+      const { AuditTrail } = await import("./audit-trail.ts");
+      return new AuditTrail(this.#context, this.#mode, this.#needles);
+    } catch (error) {
+      const message = `there is no audit of this program: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
+      this.#context.printer.emit({ type: "warning", message });
+      return undefined;
+    }
   }
 }
