@@ -64,8 +64,8 @@ describe("the nearest word", () => {
 describe("the names that no profile can have", () => {
   it("are the commands", () => {
     expect(RESERVED_PROFILE_NAMES).toEqual([
-      ...["run", "exec", "check", "status", "secrets", "init", "schema", "help"],
-      ...["rotate", "import", "login", "logout", "audit", "completion"],
+      ...["run", "exec", "check", "status", "secrets", "audit", "init", "schema", "help"],
+      ...["rotate", "import", "login", "logout", "completion"],
     ]);
   });
 });
