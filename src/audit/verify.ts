@@ -110,7 +110,7 @@ function problemOf(
     return record.file === name ? undefined : `belongs to a file of another name, ${String(record.file)}`;
   }
   // What comes after something that is no record has nothing to be measured by.
-  if (!before || (prev === before.hash && record.seq === before.record.seq + 1)) return undefined;
+  if (!before || prev === before.hash) return undefined;
   return "does not follow the line before it: something was removed, added or moved";
 }
 

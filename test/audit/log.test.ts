@@ -93,7 +93,9 @@ describe("the audit of a process", () => {
   it("stays in its file when the clock goes back over midnight, and is valid", async () => {
     const log = room.log();
     log.record(LAUNCH);
+    await log.flushed();
     log.record(SWAP, NOON - DAY);
+    await log.flushed();
     log.record(END, NOON - 1);
     await log.close();
 

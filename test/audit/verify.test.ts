@@ -2,6 +2,7 @@
 import { cpSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { sealed } from "../../src/audit/chain.ts";
 import { formatAnchors, parseAnchors } from "../../src/audit/head.ts";
 import { AuditRoom, DAY, END, LAUNCH, RESTART, SWAP } from "./audit-room.ts";
 
@@ -200,6 +201,16 @@ describe("without anchors", () => {
     expect((await room.verify()).problems).toEqual([
       { file: first, problem: `it was removed, and ${second} goes on from it` },
     ]);
+  });
+
+  it("a line that was sealed anew is found by the next", async () => {
+    const name = room.files[2] as string;
+    const lines = readFileSync(room.path(name), "utf8").split("\n");
+    const { prev, hash: _, ...fields } = JSON.parse(lines[1] ?? "");
+    lines[1] = sealed({ ...fields, profile: "harmless" }, prev).line.trimEnd();
+    writeFileSync(room.path(name), lines.join("\n"));
+
+    expect((await room.verify()).problems.map(({ line }) => line)).toEqual([3]);
   });
 
   it("says which line, and what is wrong with it", async () => {
