@@ -1,0 +1,125 @@
+/**
+ * What the parts of a rotation tell each other. The engine knows the steps and their order, and nothing of backends,
+ * issuers, supervisors or people: it is given them as the interfaces below. Values pass through as Secret only; what
+ * is written down are names, refs, versions and fingerprints.
+ */
+import type { Candidate, CandidateMark, FetchedSecret } from "../secrets/provider.ts";
+import type { Secret } from "../secrets/secret.ts";
+
+/** One document of a store, whole or in some of its fields: what is replaced in one step. */
+export interface Target {
+  /** `vault:mcp/github`, without a field; names it for people, in the journal and between supervisors. */
+  readonly ref: string;
+  /** What is new in it. With one part without a field, the whole value. */
+  readonly parts: readonly TargetPart[];
+  readonly store: TargetStore;
+}
+
+export interface TargetPart {
+  /** The secret's name in the profile. */
+  readonly name: string;
+  /** As the profile has it: `vault:mcp/github#token`. */
+  readonly from: string;
+  readonly field?: readonly string[];
+  readonly issuer: Issuer;
+}
+
+/** A RotatableStore for one ref. Every method rejects with ProviderError. */
+export interface TargetStore {
+  /** Undefined where there is none yet. */
+  read(signal: AbortSignal): Promise<FetchedSecret | undefined>;
+  findCandidate(signal: AbortSignal): Promise<Candidate | undefined>;
+  putCandidate(value: Secret, mark: CandidateMark, signal: AbortSignal): Promise<Candidate>;
+  fetchCandidate(rotationId: string, signal: AbortSignal): Promise<FetchedSecret>;
+  promote(
+    rotationId: string,
+    planned: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string }>;
+  discard(rotationId: string, signal: AbortSignal): Promise<boolean>;
+  restore(version: string, planned: string, signal: AbortSignal): Promise<{ readonly version: string }>;
+  retire(version: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Where a new key comes from and an old one is ended: an issuer's hook, our own random numbers, or a person. */
+export interface Issuer {
+  /** `generate`, `hook`, `stdin`, `console`: for people and the journal. */
+  readonly kind: string;
+  /** Makes a new key. A rotation that goes on after a crash calls `find` first. Rejects with McpRunError. */
+  mint(request: IssuerRequest, signal: AbortSignal): Promise<Minted>;
+  /** What `mint` has made for this rotation already; undefined if nothing, or if it can't know. */
+  find(request: IssuerRequest, signal: AbortSignal): Promise<Minted | undefined>;
+  /** The issuer refuses the key from now on. `unknown`: nobody can tell, a person has to do it. */
+  revoke(request: IssuerRequest, key: KeyToEnd, signal: AbortSignal): Promise<"revoked" | "unknown">;
+  /** Whether the issuer still takes the key; `unknown` where it can't be asked. */
+  verify(
+    request: IssuerRequest,
+    key: KeyToEnd,
+    signal: AbortSignal,
+  ): Promise<"refused" | "accepted" | "unknown">;
+}
+
+export interface IssuerRequest {
+  readonly rotationId: string;
+  readonly profile: string;
+  readonly secret: string;
+  readonly reason: string;
+}
+
+export interface Minted {
+  readonly value: Secret;
+  /** The issuer's own name for the key, which is no secret: how it is ended later. */
+  readonly keyId?: string;
+}
+
+export interface KeyToEnd {
+  /** The issuer's own name, where it gave one. */
+  readonly keyId?: string;
+  /** The value, for an issuer that knows keys by nothing else. */
+  readonly value?: Secret;
+}
+
+/** One server started with the candidates and proven, nobody's client disturbed. */
+export interface Canary {
+  try(candidates: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<CanaryOutcome>;
+}
+
+export interface CanaryOutcome {
+  readonly works: boolean;
+  /** False if nothing but the handshake was tried: the key itself was not exercised. */
+  readonly wasProbed: boolean;
+  /** Why not; a state. */
+  readonly reason?: string;
+}
+
+/** Tells every supervisor that uses these refs to look now, and hears what they have. */
+export interface Fleet {
+  /** Who uses them now. */
+  list(refs: readonly string[], signal: AbortSignal): Promise<readonly Member[]>;
+  /**
+   * Tells them, and waits until each has what is wanted, has failed, or `timeoutMs` is over.
+   *
+   * @param wanted the fingerprint of the new value, by ref of a part (`from`), under `key`
+   */
+  spread(
+    wanted: ReadonlyMap<string, string>,
+    key: Buffer,
+    timeoutMs: number,
+    signal: AbortSignal,
+    onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
+  ): Promise<readonly Acknowledgement[]>;
+}
+
+export interface Member {
+  readonly host: string;
+  readonly pid: number;
+  readonly profile: string;
+  readonly generation: number;
+  /** False for one that can't change its server while it runs. */
+  readonly canSwap: boolean;
+}
+
+export interface Acknowledgement extends Member {
+  readonly state: "pending" | "acknowledged" | "failed" | "cannot-swap" | "gone" | "unknown";
+  readonly reason?: string;
+}
