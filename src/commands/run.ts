@@ -103,7 +103,8 @@ async function serveProfile(
         announceStart(context, profile.name, inUse, pid, startedAt);
         refreshing.runs(pid, 1);
         void refreshing.begin(control);
-        watched = openControl({ context, profile, inUse, refreshing, needles, tally, startedAt: since });
+        const supervised = { context, profile, inUse, refreshing, needles, tally, control };
+        watched = openControl({ ...supervised, startedAt: since });
         return () => void refreshing.stop();
       },
       onReplaced: (pid, generation, reason) => {

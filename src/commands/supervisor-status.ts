@@ -3,7 +3,9 @@ import { hostname } from "node:os";
 import { basename } from "node:path";
 import type { SecretStatus, SupervisorStatus } from "../control/protocol.ts";
 import { systemErrorCode } from "../errors.ts";
+import type { ServerControl } from "../launch/serving.ts";
 import type { Profile } from "../profile/profile.ts";
+import type { ClientName } from "../relay/recall.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import type { ResolvedSecret } from "../secrets/resolution.ts";
 import type { CommandContext } from "./context.ts";
@@ -12,12 +14,16 @@ import type { SecretsInUse } from "./secrets-in-use.ts";
 
 /** Bytes of all secrets in one answer; what is beyond is only counted. */
 const MOST_SECRET_BYTES = 49_152;
+/** Characters of a client's name: read, and told. */
+const LONGEST_READ = 4096;
+const LONGEST_NAME = 100;
 
 export interface Supervised {
   readonly context: CommandContext;
   readonly profile: Profile;
   readonly inUse: SecretsInUse;
   readonly refreshing: Refreshing;
+  readonly control: Pick<ServerControl, "client" | "state">;
   readonly needles: NeedleSet;
   readonly tally: Tally;
   /** Wall-clock ms. */
@@ -34,12 +40,14 @@ export interface Tally {
 
 /** @param scrub for what others have worded */
 export function statusOf(
-  { context, profile, inUse, refreshing, needles, tally, startedAt }: Supervised,
+  { context, profile, inUse, refreshing, control, needles, tally, startedAt }: Supervised,
   isLooking: boolean,
   scrub: (text: string) => string,
 ): SupervisorStatus {
   const { server, outlook } = refreshing;
   const { nextAt, lastLookAt, lastFailure } = outlook;
+  const { name: client, era } = control.client();
+  const state = control.state();
   return {
     pid: process.pid,
     host: hostname(),
@@ -49,7 +57,9 @@ export function statusOf(
     command: basename(inUse.command),
     startedAt: iso(startedAt),
     uptimeMs: Math.max(0, Math.round(context.clock.now() - startedAt)),
-    state: isThere(server.pid) ? "serving" : "backing-off",
+    state: state === "serving" && !isThere(server.pid) ? "backing-off" : state,
+    ...(client && { client: clientStatus(client, scrub) }),
+    era,
     generation: server.generation,
     serverPid: server.pid,
     restarts: tally.restarts,
@@ -64,6 +74,12 @@ export function statusOf(
     scrubbed: needles.masks,
     leaks: tally.leaks,
   };
+}
+
+/** As long as a name may be: the client says what it wants. */
+function clientStatus({ name, version }: ClientName, scrub: (text: string) => string): ClientName {
+  const short = (text: string) => scrub(text.slice(0, LONGEST_READ)).slice(0, LONGEST_NAME);
+  return { name: short(name), ...(version !== undefined && { version: short(version) }) };
 }
 
 function secretStatus(secret: ResolvedSecret, fetchedAt: number): SecretStatus {

@@ -37,7 +37,7 @@ export interface ChangesOptions {
   readonly onFailed: () => void;
 }
 
-export class Changes implements ServerControl {
+export class Changes implements Omit<ServerControl, "state"> {
   readonly #options: ChangesOptions;
   /** Settles when every change that was asked for is over. */
   #over: Promise<void> = Promise.resolve();
@@ -97,6 +97,11 @@ export class Changes implements ServerControl {
     } finally {
       end();
     }
+  }
+
+  client(): ReturnType<ServerControl["client"]> {
+    const { client, era } = this.#options.recall;
+    return { name: client, era };
   }
 
   /** Something that `ready` waits for may have come to pass. */

@@ -5,6 +5,7 @@ import type { Emit } from "../events.ts";
 import type { ClientRequest } from "../relay/ledger.ts";
 import type { LineSink } from "../relay/line-sink.ts";
 import type { Probe } from "../relay/probe.ts";
+import type { ClientName, Era } from "../relay/recall.ts";
 import type { NeedleSource } from "../scrub/scrubber.ts";
 import type { ExitStatus } from "./exit-status.ts";
 import type { LaunchPlan } from "./spawn.ts";
@@ -67,7 +68,19 @@ export interface ServerControl {
   replace(plan: LaunchPlan): Promise<void>;
   /** Sends a signal to the current server itself, and proves it by the probe. Rejects with ReplaceError. */
   signal(signal: NodeJS.Signals): Promise<void>;
+  /** Who the client says that it is, and which protocol it speaks. */
+  client(): { readonly name?: ClientName | undefined; readonly era: Era };
+  state(): SupervisorState;
 }
+
+export type SupervisorState =
+  | "fetching"
+  | "starting"
+  | "serving"
+  | "swapping"
+  | "backing-off"
+  | "stopping"
+  | "stopped";
 
 export interface Served {
   readonly status: ExitStatus;

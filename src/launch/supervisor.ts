@@ -28,7 +28,7 @@ import { HeldWatch } from "./held-watch.ts";
 import type { Helm } from "./helm.ts";
 import type { Running } from "./running.ts";
 import { type Circumstances, debtsOf, type Sequel, sequelOf } from "./sequel.ts";
-import { ReplaceError, type Served, type ServeOptions } from "./serving.ts";
+import { ReplaceError, type Served, type ServeOptions, type SupervisorState } from "./serving.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import { STOP_TIMES } from "./stopping.ts";
 import { Succession } from "./succession.ts";
@@ -37,15 +37,6 @@ import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** Ms that the last bytes may take after the server has gone: a client that does not read can't hold us. */
 export const LAST_BYTES_MS = 5000;
-
-type SupervisorState =
-  | "fetching"
-  | "starting"
-  | "serving"
-  | "swapping"
-  | "backing-off"
-  | "stopping"
-  | "stopped";
 
 /**
  * Runs servers for one client until the last and all that came of it have gone and every byte is written.
@@ -187,6 +178,8 @@ class Supervisor implements Helm {
       ready: () => changes.ready(),
       replace: (plan) => changes.replace(plan),
       signal: (name) => changes.signal(name),
+      client: () => changes.client(),
+      state: () => this.#state,
     });
     // Before those who wait for a change are told that there will be none.
     if (stopChanging) this.stopped.addEventListener("abort", stopChanging, { once: true });

@@ -40,6 +40,11 @@ const UNSUPPORTED_VERSION = -32022;
 /** A request that is kept only for its `_meta` must be small. */
 const MOST_META_BYTES = 65_536;
 
+export interface ClientName {
+  readonly name: string;
+  readonly version?: string;
+}
+
 export class Recall {
   /** By what they are about; in the order in which they were said. */
   readonly #entries = new Map<string, Entry>();
@@ -67,6 +72,16 @@ export class Recall {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Who the client says that it is, once it has said so. */
+  get client(): ClientName | undefined {
+    const line = this.#era === "modern" ? this.#lastModern : this.#entries.get("initialize")?.step.line;
+    const params = line && at(messageOf(line), "params");
+    const info = at(params, "clientInfo") ?? at(params, "_meta", `${META}/clientInfo`);
+    const [name, version] = [at(info, "name"), at(info, "version")];
+    if (typeof name !== "string") return undefined;
+    return { name, ...(typeof version === "string" && { version }) };
   }
 
   /** True once the client has done its part of the handshake, and another server can take over. */

@@ -59,7 +59,7 @@ function rowsOf(status: SupervisorStatus, now: number): readonly (readonly strin
     status.profile,
     String(status.pid),
     status.client?.name ?? UNKNOWN,
-    refresh.isLooking ? "looking" : status.state,
+    refresh.isLooking && status.state === "serving" ? "looking" : status.state,
     String(status.generation),
     shortDuration(status.uptimeMs),
     String(status.restarts),

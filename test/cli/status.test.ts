@@ -52,7 +52,13 @@ function socketOf(pid: number): string {
 }
 
 /** A session that others can see, or that has said why they can't. */
-async function serving({ name = "p", keys = "", before = "", env = {} } = {}): Promise<Session> {
+async function serving({
+  name = "p",
+  keys = "",
+  before = "",
+  env = {},
+  clientName = "test",
+} = {}): Promise<Session> {
   const args = before === "" ? [SERVER] : ["-e", `${before}; import(${JSON.stringify(SERVER)})`];
   const body = `command: node\nargs: ${JSON.stringify(args)}\n${keys}\nsecrets: { KEY: "file:${secretFile}" }\n`;
   mcpRun.profile(name, body);
@@ -66,7 +72,7 @@ async function serving({ name = "p", keys = "", before = "", env = {} } = {}): P
   transport.stderr?.on("data", (chunk) => {
     log += chunk;
   });
-  const client = new Client({ name: "test", version: "1.0.0" });
+  const client = new Client({ name: clientName, version: "1.0.0" });
   await client.connect(transport);
   open.push(client);
   const pid = transport.pid ?? 0;
@@ -107,11 +113,11 @@ describe("mcp-run status", () => {
 
     expect([status, stderr]).toEqual([0, ""]);
     const [head, first, second] = stdout.split("\n");
-    expect(head).toMatch(/^PROFILE +PID +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
+    expect(head).toMatch(/^PROFILE +PID +CLIENT +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
     expect(first).toMatch(
-      new RegExp(`^p +${one.pid} +serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
+      new RegExp(`^p +${one.pid} +test +serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
     );
-    expect(second).toMatch(new RegExp(`^p +${other.pid} +serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
+    expect(second).toMatch(new RegExp(`^p +${other.pid} +test +serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
     expect(stdout).toContain(`p (${one.pid}): the server told the client a secret in 1 message\n`);
     expect(stdout).not.toContain("canary");
   });
@@ -133,6 +139,8 @@ describe("mcp-run status", () => {
         startedAt: expect.stringMatching(/^\d{4}-.*Z$/),
         uptimeMs: expect.any(Number),
         state: "serving",
+        client: { name: "test", version: "1.0.0" },
+        era: "legacy",
         generation: 1,
         serverPid,
         restarts: 0,
@@ -183,6 +191,17 @@ describe("mcp-run status", () => {
     );
   });
 
+  it("takes a client's word for its name only so far", async () => {
+    await serving({ clientName: `canary-one\u001b[2J${"x".repeat(10_000)}` });
+
+    const [seen] = statusJson().supervisors;
+    const { stdout } = mcpRun.run(["status"]);
+
+    const shown = "[mcp-run:KEY]\u001b[2J";
+    expect(seen?.client?.name).toBe(shown + "x".repeat(100 - shown.length));
+    expect(stdout).toContain("[mcp-run:KEY]\\e[2Jxxx");
+  });
+
   it("says when there is no server just now", async () => {
     const closed = join(mcpRun.home, "closed");
     const before = `if (require("node:fs").existsSync(${JSON.stringify(closed)})) process.exit(1)`;
@@ -217,7 +236,7 @@ describe("mcp-run status", () => {
 
     expect(supervisors.map(({ pid }) => pid)).toEqual([other.pid]);
     expect(silent).toEqual([{ pid: stopped.pid, reason: "no answer within 2 s" }]);
-    expect(stdout).toMatch(new RegExp(`^\\? +${stopped.pid} +silent$`, "m"));
+    expect(stdout).toMatch(new RegExp(`^\\? +${stopped.pid} +- +silent$`, "m"));
     expect(stdout).toContain(`${stopped.pid} does not answer: no answer within 2 s\n`);
   });
 

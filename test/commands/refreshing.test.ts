@@ -121,6 +121,8 @@ async function running(given: Given = {}) {
       plans.push(plan);
       refreshing.runs(100 + plans.length, plans.length);
     },
+    client: () => ({ era: "undecided" }),
+    state: () => "serving",
     signal: async (signal) => {
       signals.push(signal);
       if (given.signalFails) throw new ReplaceError(given.signalFails);

@@ -29,6 +29,28 @@ const steps = (recall: Recall, since = 0) =>
     return [method, params?.uri ?? params?.level].filter((word) => word !== undefined).join(" ");
   });
 
+describe("who the client is", () => {
+  const clientInfo = { name: "claude-ai", version: "1.2" };
+
+  it("is what it said, in either protocol, and unknown before that", () => {
+    const legacy = new Recall();
+    const modern = new Recall();
+    expect([legacy.client, introduced().client]).toEqual([undefined, undefined]);
+
+    legacy.clientSaid(line({ id: 0, method: "initialize", params: { clientInfo } }));
+    const _meta = { ...META._meta, "io.modelcontextprotocol/clientInfo": clientInfo };
+    modern.clientSaid(line({ id: 0, method: "tools/list", params: { _meta } }));
+
+    expect([legacy.client, modern.client]).toEqual([clientInfo, clientInfo]);
+  });
+
+  it("is unknown of one that says something else than a name", () => {
+    const recall = new Recall();
+    recall.clientSaid(line({ id: 0, method: "initialize", params: { clientInfo: { name: ["x"] } } }));
+    expect(recall.client).toBeUndefined();
+  });
+});
+
 describe("what another server must hear", () => {
   it("is the introduction, byte for byte, then what the client has set", () => {
     const recall = introduced();

@@ -44,6 +44,7 @@ describe("the table of running servers", () => {
           ],
         }),
         statusOf(5, { refresh: { mode: "never", isLooking: true } }),
+        statusOf(6, { refresh: { mode: "overlap", isLooking: true }, state: "swapping" }),
       ],
       [],
       NOW,
@@ -51,10 +52,11 @@ describe("the table of running servers", () => {
 
     expect(text).toBe(
       [
-        "PROFILE  PID   CLIENT     STATE    GEN  UP     RESTARTS  NEXT LOOK  SECRET  VERSION           AGE",
-        "github   4711  claude-ai  serving  3    2h 5m  2         in 4m      TOKEN   7                 12d",
-        "                                                                    DSN     EXAMPLE1-90ab-c…  1h+",
-        "p        5     -          looking  1    1s     0         -",
+        "PROFILE  PID   CLIENT     STATE     GEN  UP     RESTARTS  NEXT LOOK  SECRET  VERSION           AGE",
+        "github   4711  claude-ai  serving   3    2h 5m  2         in 4m      TOKEN   7                 12d",
+        "                                                                     DSN     EXAMPLE1-90ab-c…  1h+",
+        "p        5     -          looking   1    1s     0         -",
+        "p        6     -          swapping  1    1s     0         -",
         "",
       ].join("\n"),
     );
