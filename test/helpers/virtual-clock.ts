@@ -45,6 +45,11 @@ export class VirtualClock implements Clock {
   get pending(): number {
     return this.#timers.length;
   }
+
+  /** Ms until the next timer is due; undefined if nobody waits. */
+  get nextIn(): number | undefined {
+    return this.#timers.length === 0 ? undefined : Math.min(...this.#timers.map(({ at }) => at)) - this.#now;
+  }
 }
 
 /** Lets every promise that can settle without I/O settle. */

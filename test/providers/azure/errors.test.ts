@@ -254,8 +254,8 @@ describe("what is tried again", () => {
     const answer = read(provider, { path: "key" });
     const until = (count: number) => expect.poll(() => asked("GET"), { interval: 5 }).toBe(count);
     await until(1);
-    // The refusal has arrived when a timer waits besides the request's own.
-    await expect.poll(() => clock.pending, { interval: 5 }).toBe(1);
+    // The refusal has arrived when what is waited for is no longer the request.
+    await expect.poll(() => clock.nextIn, { interval: 5 }).toBe(3_000);
 
     await clock.advance(2_999);
     expect(asked("GET")).toBe(1);
