@@ -28,6 +28,8 @@ export interface TargetPart {
 export interface TargetStore {
   /** Undefined where there is none yet. */
   read(signal: AbortSignal): Promise<FetchedSecret | undefined>;
+  /** An earlier value; undefined if the store no longer has it. */
+  readVersion(version: string, signal: AbortSignal): Promise<FetchedSecret | undefined>;
   findCandidate(signal: AbortSignal): Promise<Candidate | undefined>;
   putCandidate(value: Secret, mark: CandidateMark, signal: AbortSignal): Promise<Candidate>;
   fetchCandidate(rotationId: string, signal: AbortSignal): Promise<FetchedSecret>;
@@ -70,6 +72,8 @@ export interface Minted {
   readonly value: Secret;
   /** The issuer's own name for the key, which is no secret: how it is ended later. */
   readonly keyId?: string;
+  /** What came with it for the other secrets that were asked for along: a user name, the id of a key. By name. */
+  readonly along?: ReadonlyMap<string, Secret>;
 }
 
 export interface KeyToEnd {
@@ -77,10 +81,13 @@ export interface KeyToEnd {
   readonly keyId?: string;
   /** The value, for an issuer that knows keys by nothing else. */
   readonly value?: Secret;
+  /** It was minted in this rotation and never promoted: no server has it. */
+  readonly isCandidate?: boolean;
 }
 
 /** One server started with the candidates and proven, nobody's client disturbed. */
 export interface Canary {
+  /** @param candidates the new values, by the secret's name in the profile */
   try(candidates: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<CanaryOutcome>;
 }
 
