@@ -208,6 +208,7 @@ class Supervisor implements Helm {
     }
     await this.#changes.over();
     await Promise.all([...this.#living].map(({ ended }) => ended));
+    this.#board.end();
   }
 
   async #readClient(): Promise<void> {

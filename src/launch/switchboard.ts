@@ -11,6 +11,7 @@ import type { ServerLine } from "../relay/own-request.ts";
 import { type PumpEnd, pumpLines } from "../relay/pump.ts";
 import type { Session } from "../relay/session.ts";
 import { SwitchedSink } from "../relay/switched-sink.ts";
+import { UnreadableLines } from "../relay/unreadable-lines.ts";
 import type { ServerVerdict } from "../relay/verdict.ts";
 import { redactJson } from "../scrub/redact-json.ts";
 import { ScrubStream } from "../scrub/scrub-stream.ts";
@@ -86,6 +87,7 @@ export class Switchboard {
   readonly #options: SwitchboardOptions;
   readonly #servers = new Map<number, Attached>();
   readonly #toCurrent: SwitchedSink;
+  readonly #unreadable: Readonly<Record<"client" | "server", UnreadableLines>>;
   #current: number | undefined;
   /** Aborted: nothing more is read from the client. */
   readonly #clientDone = new AbortController();
@@ -93,6 +95,10 @@ export class Switchboard {
   constructor(options: SwitchboardOptions) {
     this.#options = options;
     this.#toCurrent = new SwitchedSink(() => options.session.held.bytes > MOST_HELD_BYTES);
+    this.#unreadable = {
+      client: new UnreadableLines("client", options.warn),
+      server: new UnreadableLines("server", options.warn),
+    };
   }
 
   /** Reads the client until its end, or until `stopReading`. Gives the bytes of a last line without a newline. */
@@ -108,6 +114,11 @@ export class Switchboard {
 
   stopReading(): void {
     this.#clientDone.abort();
+  }
+
+  /** Every server has gone. */
+  end(): void {
+    for (const lines of Object.values(this.#unreadable)) lines.end();
   }
 
   /** Takes the streams of a new server; its number is one that the session knows. Call it in the tick of its start. */
@@ -196,8 +207,10 @@ export class Switchboard {
 
   #judgeOf(number: number, watch: SecretWatch | undefined): (line: Line) => ServerVerdict {
     const { session, leaks, needles } = this.#options;
-    if (!leaks || !watch) return (line) => session.serverSaid(number, line);
+    const unreadable = this.#unreadable.server;
     return (line) => {
+      unreadable.look(line);
+      if (!leaks || !watch) return session.serverSaid(number, line);
       const names = watch.isAlarmed ? watch.namesIn(line.bytes) : [];
       const method = names.length > 0 ? session.methodOf(number, line) : undefined;
       const verdict = session.serverSaid(number, line);
@@ -208,6 +221,7 @@ export class Switchboard {
   }
 
   #fromClient(line: Line): boolean | readonly Buffer[] {
+    this.#unreadable.client.look(line);
     const verdict = this.#options.session.clientSaid(line);
     switch (verdict.to) {
       case "current":

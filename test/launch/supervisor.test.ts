@@ -57,6 +57,23 @@ describe("a served server", () => {
     expect(client.out()).toBe(`${message}\nlate\n`);
   });
 
+  it("has lines that are no messages passed on, either way, and that is said once, and counted", async () => {
+    const message = '{"jsonrpc":"2.0","method":"hello"}';
+    const client = serving(planFor([`say:${message}\\nlate\\n\\nlater\\n`, "stay"]));
+    client.stdin.end("first\n\nsecond\nthird\n");
+
+    await client.served;
+
+    expect(client.out()).toBe(`${message}\nlate\n\nlater\n`);
+    const said = client.events.flatMap((event) => ("message" in event ? [event.message] : []));
+    expect(said.toSorted()).toEqual([
+      "2 lines from the server were no messages",
+      "3 lines from the client were no messages",
+      "a line from the client is no message; such lines are passed on as they are",
+      "a line from the server is no message; such lines are passed on as they are",
+    ]);
+  });
+
   it("loses a last line that it did not finish, and that is said", async () => {
     const message = '{"jsonrpc":"2.0","method":"hello"}';
     const client = serving(planFor([`say:${message}\\n{"half`]));
