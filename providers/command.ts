@@ -8,11 +8,11 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod/mini";
 import { type McpRunErrorOptions, ProviderError, type ProviderFailure } from "../src/errors.ts";
+import { lastLines } from "../src/escape.ts";
 import type { ProgramOutcome, ProgramOutput } from "../src/secrets/program.ts";
 import type { FetchedSecret, ProviderContext, ProviderKind } from "../src/secrets/provider.ts";
 import { Secret } from "../src/secrets/secret.ts";
 import { shellWord } from "../src/shell-word.ts";
-import { lastLines } from "./command/last-lines.ts";
 
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 const MAX_SCRUBBED_BYTES = 64 * 1024;

@@ -18,3 +18,23 @@ export function escapeControl(line: string, tab = "\t"): string {
     }
   });
 }
+
+const LAST_LINES = 5;
+const LINE_CHARACTERS = 200;
+
+/**
+ * The last non-empty lines of what a program says on stderr, as `quotable` lets them through, control characters
+ * escaped, long lines cut: fit to be quoted in an error.
+ */
+export function lastLines(text: string, quotable: (text: string) => string): readonly string[] {
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== "")
+    .slice(-LAST_LINES);
+  return quotable(lines.join("\n"))
+    .split("\n")
+    .map((line) =>
+      escapeControl(line.length > LINE_CHARACTERS ? `${line.slice(0, LINE_CHARACTERS)}…` : line, " "),
+    );
+}

@@ -22,6 +22,8 @@ export interface TargetPart {
   readonly from: string;
   readonly field?: readonly string[];
   readonly issuer: Issuer;
+  /** The name of the part whose new key brings this value along: it is minted, revoked and verified with that. */
+  readonly comesWith?: string;
 }
 
 /** A RotatableStore for one ref. Every method rejects with ProviderError. */
@@ -97,6 +99,8 @@ export interface CanaryOutcome {
   readonly wasProbed: boolean;
   /** Why not; a state. */
   readonly reason?: string;
+  /** What else a person should see then, such as its last lines on stderr; nothing secret is in them. */
+  readonly details?: readonly string[];
 }
 
 /** Tells every supervisor that uses these refs to look now, and hears what they have. */

@@ -1,4 +1,5 @@
 /** What a profile asks for, secret by secret: the input of the resolver. */
+import type { GeneratedShape } from "./generated-shape.ts";
 import type { RefRequest } from "./provider.ts";
 
 /** How a secret reaches the server: a variable, a 0600 file whose path is in NAME_FILE, or not at all. */
@@ -24,6 +25,30 @@ export interface SecretSpec {
   readonly deliver: Delivery;
   /** False leaves the value readable in stderr (user names, ports, regions). */
   readonly scrub: boolean;
+  /** Where a new value comes from when it is rotated. */
+  readonly rotate?: RotateSpec;
+  /** Ms after which the value should have been rotated; only warned of. */
+  readonly maxAgeMs?: number;
+}
+
+export interface RotateSpec {
+  readonly source:
+    | { readonly type: "generate"; readonly shape: GeneratedShape }
+    | HookSpec
+    /** A person makes it in a web console. */
+    | { readonly type: "console"; readonly url: string };
+  /** Other secrets of the profile that change with this one. */
+  readonly with: readonly string[];
+}
+
+/** A program that talks to the issuer: docs/hooks.md. */
+export interface HookSpec {
+  readonly type: "hook";
+  readonly argv: readonly [string, ...string[]];
+  /** Whether it is told the old value, where that is to be revoked or verified. */
+  readonly grantsOldValue: boolean;
+  /** Ms; the issuer's own default without it. */
+  readonly timeoutMs?: number;
 }
 
 /** `secretsFrom`: every field of a JSON document, or those of `only`, as `prefix` + field name. */

@@ -1,0 +1,313 @@
+/** The protocol of hooks, with real programs at its other end. */
+import { existsSync, readFileSync } from "node:fs";
+import { chmod, mkdtemp, readFile, realpath, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { quotable } from "../../../src/commands/quotable.ts";
+import type { Issuer } from "../../../src/rotation/contract.ts";
+import { type HookSurroundings, hookIssuer } from "../../../src/rotation/issuers/hook.ts";
+import { runProgram } from "../../../src/secrets/run-program.ts";
+import { Secret } from "../../../src/secrets/secret.ts";
+import type { HookSpec } from "../../../src/secrets/spec.ts";
+import { isAlive, until } from "../../helpers/processes.ts";
+import { errorOf } from "../../profile/room.ts";
+import { never, REQUEST } from "./asking.ts";
+
+const OLD = "canary-old-value-0123456789";
+const NEW = "canary-new-value-9876543210";
+let dir: string;
+
+beforeEach(async () => {
+  dir = await realpath(await mkdtemp(join(tmpdir(), "mcp-run-hook-")));
+});
+
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+function around(env: HookSurroundings["env"] = {}): HookSurroundings {
+  return { runProgram, env: { PATH: process.env.PATH, ...env }, home: dir, quotable };
+}
+
+/** A hook that is this shell script. */
+function hook(script: string, spec: Partial<HookSpec> = {}, along: readonly string[] = []): Issuer {
+  const argv = ["sh", "-c", script, "hook.sh"] as const;
+  return hookIssuer({ type: "hook", argv: [...argv], grantsOldValue: false, ...spec }, along, around());
+}
+
+/** A hook that keeps what it was asked and answers this. */
+function recording(answer: object, spec: Partial<HookSpec> = {}, along: readonly string[] = []): Issuer {
+  return hook(`cat > ${dir}/asked; printf %s '${JSON.stringify(answer)}'`, spec, along);
+}
+
+async function asked(): Promise<unknown> {
+  return JSON.parse(await readFile(join(dir, "asked"), "utf8"));
+}
+
+const ALWAYS = {
+  version: 1,
+  profile: "github",
+  secret: "TOKEN",
+  reason: "leaked in a build log",
+  rotation: "20270115-120000-abcdef",
+};
+
+describe("what a hook is asked", () => {
+  it("to mint", async () => {
+    const minted = await recording({ value: NEW, keyId: "k-1", later: true }).mint(REQUEST, never());
+
+    expect(await asked()).toEqual({ ...ALWAYS, action: "mint" });
+    expect(minted.value.reveal()).toBe(NEW);
+    expect(minted.keyId).toBe("k-1");
+    expect(minted.along).toBeUndefined();
+  });
+
+  it("to mint with what belongs to it", async () => {
+    const minted = await recording({ value: NEW, with: { KEY_ID: "canary-id" } }, {}, ["KEY_ID"]).mint(
+      REQUEST,
+      never(),
+    );
+
+    expect(await asked()).toEqual({ ...ALWAYS, action: "mint", with: ["KEY_ID"] });
+    expect(minted.along?.get("KEY_ID")?.reveal()).toBe("canary-id");
+  });
+
+  it("to find what it has minted before", async () => {
+    expect(await recording({}).find(REQUEST, never())).toBeUndefined();
+    expect(await asked()).toEqual({ ...ALWAYS, action: "find" });
+
+    const found = await recording({ value: NEW, keyId: 17 }).find(REQUEST, never());
+    expect(found?.value.reveal()).toBe(NEW);
+    expect(found?.keyId).toBe("17");
+  });
+
+  it.each([
+    [{ revoked: true }, "revoked"],
+    [{ revoked: false }, "unknown"],
+    [{}, "unknown"],
+  ])("to revoke, and answers %j", async (answer, expected) => {
+    const key = { keyId: "k-1", value: new Secret(OLD) };
+
+    expect(await recording(answer).revoke(REQUEST, key, never())).toBe(expected);
+    expect(await asked()).toEqual({ ...ALWAYS, action: "revoke", keyId: "k-1" });
+  });
+
+  it.each([
+    [{ accepted: true }, "accepted"],
+    [{ accepted: false }, "refused"],
+    [{}, "unknown"],
+  ])("to verify, and answers %j", async (answer, expected) => {
+    const key = { value: new Secret(OLD) };
+
+    expect(await recording(answer).verify(REQUEST, key, never())).toBe(expected);
+    expect(await asked()).toEqual({ ...ALWAYS, action: "verify" });
+  });
+
+  it("holds the old value only if the profile grants it", async () => {
+    const key = { value: new Secret(OLD) };
+
+    await recording({}).revoke(REQUEST, key, never());
+    expect(await asked()).not.toHaveProperty("value");
+
+    await recording({}, { grantsOldValue: true }).revoke(REQUEST, key, never());
+    expect(await asked()).toMatchObject({ value: OLD });
+    await recording({}, { grantsOldValue: true }).verify(REQUEST, key, never());
+    expect(await asked()).toMatchObject({ value: OLD });
+  });
+
+  it("holds the value of a candidate, which is its own", async () => {
+    await recording({}).revoke(REQUEST, { value: new Secret(NEW), isCandidate: true }, never());
+
+    expect(await asked()).toMatchObject({ value: NEW });
+  });
+});
+
+describe("how a hook is started", () => {
+  it("is with the operator's environment, in the home folder, with no secret in its arguments", async () => {
+    const script = `env > ${dir}/env; pwd > ${dir}/cwd; tr '\\0' ' ' < /proc/$$/cmdline > ${dir}/argv; echo '{}'`;
+    const issuer = hookIssuer(
+      { type: "hook", argv: ["sh", "-c", script, "sh", "fixed word"], grantsOldValue: true },
+      [],
+      around({ CLOUD_LOGIN: "canary-cloud", MCP_RUN_PASSPHRASE: "canary-passphrase", UNSET: undefined }),
+    );
+
+    await issuer.revoke(REQUEST, { value: new Secret(OLD), keyId: "k-1" }, never());
+
+    const [env, cwd, argv] = await Promise.all(
+      ["env", "cwd", "argv"].map((name) => readFile(join(dir, name), "utf8")),
+    );
+    expect(env).toContain("CLOUD_LOGIN=canary-cloud");
+    expect(env).not.toMatch(/MCP_RUN_|canary-old|UNSET/);
+    expect(cwd).toBe(`${dir}\n`);
+    expect(argv).toContain("fixed word");
+    expect(argv).not.toMatch(/canary-old|k-1|github/);
+  });
+});
+
+describe("a hook that fails", () => {
+  it.each([
+    ["exits", "echo no permission >&2; exit 3", "it exited with code 3 | no permission"],
+    ["says nothing", "exit 1", "it exited with code 1"],
+    ["is killed", "kill -KILL $$", "it was killed by SIGKILL"],
+    ["prints nothing", "true", "it printed no answer"],
+    [
+      "prints rubbish",
+      "echo Minted the key; echo sorry >&2",
+      "what it printed is not one JSON object | sorry",
+    ],
+    ["prints a list", "echo '[]'", "what it printed is not one JSON object"],
+    ["prints two answers", "echo '{}'; echo '{}'", "what it printed is not one JSON object"],
+    ["prints what is no text", "printf '\\377'", "what it printed is not one JSON object"],
+    ["prints too much", "head -c 300000 /dev/zero", "it printed more than 262144 bytes"],
+    ["prints no value", `echo '{"token":"canary-x"}'`, "its answer has no `value`"],
+    ["prints an empty value", `echo '{"value":""}'`, "`value` of its answer must not be empty"],
+    ["prints a number", `echo '{"value":17}'`, "`value` of its answer must be text"],
+    [
+      "prints a NUL",
+      `printf %s '{"value":"a\\u0000b"}'`,
+      "`value` of its answer must not hold a NUL character",
+    ],
+    [
+      "names a key badly",
+      `printf %s '{"value":"v","keyId":"a\\nb"}'`,
+      "`keyId` of its answer must be one line, and not empty",
+    ],
+    [
+      "names a key by itself",
+      `echo '{"value":"canary-x","keyId":"id-canary-x"}'`,
+      "its `keyId` holds the secret itself",
+    ],
+    [
+      "says more than was asked",
+      `echo '{"value":"v","with":{"canary-x":"w"}}'`,
+      "its answer has a name under `with` that was not asked for",
+    ],
+  ])("because it %s is an error that says so and shows no value", async (_what, script, state) => {
+    const error = await errorOf(hook(script).mint(REQUEST, never()));
+
+    expect(error.message).toBe(`Cannot mint a new TOKEN: its hook sh: ${state}`);
+    expect(error.hint).toMatch(/\w/);
+    expect(inspect(error)).not.toContain("canary-");
+  });
+
+  it("with the name of another secret missing", async () => {
+    const error = await errorOf(recording({ value: NEW }, {}, ["KEY_ID"]).mint(REQUEST, never()));
+
+    expect(error.message).toContain("its answer has no `KEY_ID` under `with`");
+  });
+
+  it.each([
+    [
+      "revoke",
+      '{"revoked":"yes"}',
+      "Cannot revoke the old TOKEN: its hook sh: `revoked` of its answer must be true or false",
+    ],
+    [
+      "verify",
+      '{"accepted":0}',
+      "Cannot find out whether the old TOKEN is refused: its hook sh: `accepted` of its answer must be true or false",
+    ],
+  ] as const)("at %s is named so", async (action, answer, message) => {
+    const error = await errorOf(hook(`echo '${answer}'`)[action](REQUEST, {}, never()) as Promise<unknown>);
+
+    expect(error.message).toBe(message);
+  });
+
+  it("at find is named so", async () => {
+    const error = await errorOf(hook(`echo '{"value":3}'`).find(REQUEST, never()));
+
+    expect(error.message).toBe(
+      "Cannot find out what was minted for TOKEN: its hook sh: `value` of its answer must be text",
+    );
+  });
+
+  it("and prints the secrets to stderr is quoted without them", async () => {
+    const script = `read -r asked; echo "asked $asked" >&2; echo 'made ${NEW} {' >&2; printf %s '{"value":"${NEW}"}'; exit 1`;
+    const error = await errorOf(
+      hook(script, { grantsOldValue: true }).revoke(REQUEST, { value: new Secret(OLD) }, never()),
+    );
+
+    expect(error.message).toContain("it exited with code 1 | asked {");
+    expect(error.message).toContain("made ");
+    expect(inspect(error)).not.toMatch(/canary-(?:old|new)/);
+  });
+
+  it("and steers the terminal is shown, not obeyed", async () => {
+    const error = await errorOf(hook("printf '\\033[2Jgone' >&2; exit 1").mint(REQUEST, never()));
+
+    expect(error.message).toContain("\\e[2Jgone");
+  });
+
+  it("because there is no such program", async () => {
+    const issuer = hookIssuer(
+      { type: "hook", argv: [join(dir, "absent.mjs")], grantsOldValue: false },
+      [],
+      around(),
+    );
+
+    expect(await errorOf(issuer.mint(REQUEST, never()))).toMatchObject({
+      code: "command-not-found",
+      message: "Cannot mint a new TOKEN: its hook absent.mjs: there is no such program",
+      hint: "its absolute path",
+    });
+  });
+
+  it("because it is not executable", async () => {
+    const file = join(dir, "hook.mjs");
+    await writeFile(file, "");
+    await chmod(file, 0o600);
+    const issuer = hookIssuer({ type: "hook", argv: [file], grantsOldValue: false }, [], around());
+
+    expect(await errorOf(issuer.mint(REQUEST, never()))).toMatchObject({
+      code: "command-not-executable",
+      hint: `chmod +x ${file}`,
+    });
+  });
+});
+
+describe("a hook that does not end", () => {
+  const IGNORES_TERM = "trap '' TERM; echo $$ > pid; sleep 300 & echo $! > child; wait; wait; sleep 300";
+
+  /** 0 as long as it is not known. */
+  function pidIn(name: string): number {
+    const file = join(dir, name);
+    return existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+  }
+
+  const bothEnded = () =>
+    until("its end", () => pidIn("child") > 0 && !isAlive(pidIn("pid")) && !isAlive(pidIn("child")));
+
+  it("is killed with its children when its time is over, although it ignores SIGTERM", async () => {
+    const error = await errorOf(hook(IGNORES_TERM, { timeoutMs: 1_000 }).mint(REQUEST, never()));
+
+    expect(error).toMatchObject({
+      code: "backend-unavailable",
+      message: "Cannot mint a new TOKEN: its hook sh: it did not end within 1 s",
+    });
+    await bothEnded();
+  });
+
+  it("is killed when the rotation is interrupted", async () => {
+    const controller = new AbortController();
+    const work = hook(IGNORES_TERM).mint(REQUEST, controller.signal);
+    const settled = expect(work).rejects.toThrow("stop it");
+    await until("its start", () => pidIn("child") > 0);
+
+    controller.abort(new Error("stop it"));
+
+    await settled;
+    await bothEnded();
+  });
+
+  it("does not hold anybody up when only a child of it goes on", async () => {
+    const answer = `printf %s '{"value":"${NEW}"}'`;
+    const { value } = await hook(`sleep 300 & echo $! > child; ${answer}`).mint(REQUEST, never());
+
+    expect(value.reveal()).toBe(NEW);
+    const child = pidIn("child");
+    expect(isAlive(child)).toBe(true);
+    process.kill(child, "SIGKILL");
+  });
+});
