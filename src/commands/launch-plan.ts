@@ -38,6 +38,8 @@ export interface Launch {
   /** Started in place of the profile's server. */
   readonly override?: Program | undefined;
   readonly purpose: Purpose;
+  /** In a trial: values in place of those that the backends give, by the name of the secret. */
+  readonly candidates?: ReadonlyMap<string, Secret>;
 }
 
 export interface LaunchParts {

@@ -89,7 +89,7 @@ export class SecretsInUse {
    * @param isAsked a person waits for it, so that also a backend is asked that has failed again and again
    */
   request(signal: AbortSignal, isAsked = false): ResolveRequest {
-    const { context, profile } = this.#launch;
+    const { context, profile, candidates } = this.#launch;
     return {
       secrets: profile.secrets,
       secretsFrom: profile.secretsFrom,
@@ -97,6 +97,7 @@ export class SecretsInUse {
       kinds: context.kinds,
       context: providerContext(context, this.#environment),
       timeoutMs: profile.fetchTimeoutMs,
+      ...(candidates && { candidates }),
       ...(this.onLeaseEnding && { onLeaseEnding: this.onLeaseEnding }),
       signal,
       ...forBadDays(this.#launch, isAsked),

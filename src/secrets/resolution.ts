@@ -26,6 +26,8 @@ export interface ResolveRequest {
   readonly breaker?: "guards" | "lets-through";
   /** Set at a refresh: then only what may have changed is fetched, and nothing is served from the cache. */
   readonly inUse?: InUse;
+  /** Values to be tried in place of those that the backends give, by the name of the secret: for a canary. */
+  readonly candidates?: ReadonlyMap<string, Secret>;
   /** Called for each lease that will end although its values are still in use. */
   readonly onLeaseEnding?: (ending: LeaseEnding) => void;
   /** Aborted: the whole set is given up at once. */

@@ -18,6 +18,7 @@ import {
 } from "./resolution.ts";
 import type { Secret } from "./secret.ts";
 import type { Ref, SecretsFromSpec } from "./spec.ts";
+import { withCandidates } from "./with-candidates.ts";
 
 /**
  * Resolves everything, or throws one McpRunError that names every secret that failed. What was lent stays alive
@@ -50,7 +51,8 @@ async function resolveWith(
   request: ResolveRequest,
 ): Promise<Pick<Resolution, "documents" | "secrets" | "failures">> {
   try {
-    const answers = await fetching.fetch();
+    const fetched = await fetching.fetch();
+    const answers = request.candidates ? withCandidates(fetched, request) : fetched;
     const given = [...answers].filter(
       (entry): entry is [Ref, Document] => !(entry[1] instanceof ProviderError),
     );
