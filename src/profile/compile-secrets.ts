@@ -6,6 +6,7 @@ import type { RefRequest } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Ref, SecretSpec, SecretsFromSpec } from "../secrets/spec.ts";
 import { type Compilation, expanded, textOf } from "./compilation.ts";
+import { compileRotation } from "./compile-rotation.ts";
 import { findCredential } from "./credential-literals.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkArguments } from "./literals.ts";
@@ -58,7 +59,7 @@ function shortSecret(
 }
 
 /** What a slip may have meant, besides the options of the provider. */
-const KEYS_OF_REF = ["optional", "deliver", "scrub"];
+const KEYS_OF_REF = ["optional", "deliver", "scrub", "maxAge", "rotate"];
 const KEYS_OF_SECRETS_FROM = ["from", "prefix", "only", "optional"];
 
 const SOURCES = ["from", "template", "command"] as const;
@@ -89,9 +90,10 @@ function longSecret(
     kind === "template"
       ? templateSource(entry, path, compilation)
       : refSource(name, kind, entry, path, uses, compilation);
+  const rotation = compileRotation(name, kind, entry, path, compilation);
   if (!source) return undefined;
   const { optional = false, deliver = "env", scrub = true } = entry;
-  return { name, source, optional, deliver, scrub };
+  return { name, source, optional, deliver, scrub, ...rotation };
 }
 
 function templateSource(

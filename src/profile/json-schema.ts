@@ -4,18 +4,22 @@ import type { ProviderKind } from "../secrets/provider.ts";
 import {
   bodySchema,
   fileSchema,
+  generateSchema,
   longSecretSchema,
   oneProfileFileSchema,
   probeSchema,
   refreshSchema,
+  rotateSchema,
   scrubSchema,
   secretsFromSchema,
 } from "./schema.ts";
 import {
   FILE_DESCRIPTIONS,
+  GENERATE_DESCRIPTIONS,
   PROBE_DESCRIPTIONS,
   PROFILE_DESCRIPTIONS,
   REFRESH_DESCRIPTIONS,
+  ROTATE_DESCRIPTIONS,
   SCRUB_DESCRIPTIONS,
   SECRET_DESCRIPTIONS,
   SECRETS_FROM_DESCRIPTIONS,
@@ -90,11 +94,25 @@ export function profileJsonSchema(kinds: readonly ProviderKind[]): object {
       profile: body,
       secret: {
         ...secret,
+        properties: { ...secret.properties, rotate: { ...secret.properties?.rotate, ...rotation() } },
         oneOf: [{ required: ["from"] }, { required: ["template"] }, { required: ["command"] }],
       },
       secretsFrom: { ...secretsFrom, anyOf: [{ required: ["prefix"] }, { required: ["only"] }] },
       provider: { anyOf: kinds.map(providerEntry) },
     },
+  };
+}
+
+function rotation(): JsonSchema {
+  const properties = propertiesOf(rotateSchema, ROTATE_DESCRIPTIONS);
+  const generate = {
+    ...properties.generate,
+    properties: propertiesOf(generateSchema, GENERATE_DESCRIPTIONS),
+    oneOf: [{ required: ["length"] }, { required: ["bytes"] }],
+  };
+  return {
+    properties: { ...properties, generate },
+    oneOf: ["generate", "hook", "console"].map((source) => ({ required: [source] })),
   };
 }
 

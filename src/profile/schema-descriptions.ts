@@ -70,9 +70,26 @@ export const SECRET_DESCRIPTIONS: Readonly<Record<string, string>> = {
   deliver:
     "As a variable (env), as a private file whose path is in NAME_FILE (file), or only for templates (none).",
   scrub: "False leaves the value readable in the server's output: user names, ports, regions.",
-  maxAge: "Not yet supported.",
-  rotate: "Not yet supported.",
-  kind: "Not yet supported.",
+  maxAge: "How old a version of the value may be, 1m to 3650d; check and status say when it is older.",
+  rotate: "Where a new value comes from when the secret is rotated: generate, hook or console.",
+  kind: "Set to encryption-key: what is encrypted with it must be encrypted anew, so that only a hook can rotate it.",
+};
+
+export const ROTATE_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  generate: "A random value of at least 128 bits, for keys of your own.",
+  hook: "A program that talks to the issuer, as a list of words; no shell is involved. docs/hooks.md has its protocol.",
+  console: "The address of the page on which a person makes a new key, who is then asked for it.",
+  backend: "Not yet supported.",
+  with: "Other secrets that change with this one. One without a rotate of its own comes from this one's hook or person.",
+  grantOldValue: "True: the hook is told the old value where that is to be revoked or verified.",
+  timeout: "How long the hook may take, 1s to 10m; 60s by default.",
+};
+
+export const GENERATE_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  length: "How many characters of the alphabet.",
+  alphabet: "The characters, each once; letters and digits by default.",
+  bytes: "How many random bytes, 16 to 4096.",
+  encoding: "How the bytes are written: base64url (the default), base64 or hex.",
 };
 
 export const SECRETS_FROM_DESCRIPTIONS: Readonly<Record<string, string>> = {

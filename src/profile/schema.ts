@@ -22,6 +22,25 @@ const scalars = z.array(scalar);
 const duration = z.string().check(z.regex(DURATION));
 const size = z.string().check(z.regex(SIZE));
 
+/** Random values: so many characters of an alphabet, or so many bytes. */
+export const generateSchema = z.strictObject({
+  length: z.optional(z.int()),
+  alphabet: z.optional(text),
+  bytes: z.optional(z.int()),
+  encoding: z.optional(z.enum(["base64url", "base64", "hex"])),
+});
+
+/** Where a new value comes from when the secret is rotated. */
+export const rotateSchema = z.strictObject({
+  generate: z.optional(generateSchema),
+  hook: z.optional(z.array(scalar).check(z.minLength(1))),
+  console: z.optional(nonEmpty),
+  backend: later,
+  with: z.optional(z.array(envName).check(z.minLength(1))),
+  grantOldValue: z.optional(flag),
+  timeout: z.optional(duration),
+});
+
 /** The keys of the long form that are ours; all others belong to the provider. */
 export const longSecretSchema = z.looseObject({
   from: z.optional(text),
@@ -31,9 +50,9 @@ export const longSecretSchema = z.looseObject({
   optional: z.optional(flag),
   deliver: z.optional(z.enum(["env", "file", "none"])),
   scrub: z.optional(flag),
-  maxAge: later,
-  rotate: later,
-  kind: later,
+  maxAge: z.optional(duration),
+  rotate: z.optional(rotateSchema),
+  kind: z.optional(z.enum(["encryption-key"])),
 });
 
 export const secretsFromSchema = z.looseObject({
@@ -113,6 +132,7 @@ export const oneProfileFileSchema = z.strictObject({
 export const LATER_PROVIDER_TYPES: readonly string[] = ["oauth"];
 
 export type ProfileBody = z.output<typeof bodySchema>;
+export type RotateEntry = z.output<typeof rotateSchema>;
 export type LongSecret = z.output<typeof longSecretSchema>;
 export type SecretsFromEntry = z.output<typeof secretsFromSchema>;
 export type Scalar = string | number | boolean;

@@ -14,7 +14,9 @@ export function formatMessage(
 }
 
 export function isQuantity(place: DocumentPath): boolean {
-  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge", "every", "drain"].includes(String(place.at(-1)));
+  const key = String(place.at(-1));
+  if (key === "timeout") return place.at(-2) === "rotate";
+  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge", "every", "drain"].includes(key);
 }
 
 const EXAMPLES: Readonly<Record<string, string>> = {

@@ -234,9 +234,7 @@ describe("the keys of a profile", () => {
   it.each([
     ["rotate: {}", "2:1: `rotate`"],
     ["audit: { calls: metadata }", "2:1: `audit`"],
-    ["secrets: { A: { from: local:a, maxAge: 90d } }", "2:32: `maxAge`"],
-    ["secrets: { A: { from: local:a, rotate: { console: x } } }", "2:32: `rotate`"],
-    ["secrets: { A: { from: local:a, kind: encryption-key } }", "2:32: `kind`"],
+    ["secrets: { A: { from: local:a, rotate: { backend: true } } }", "2:42: `backend`"],
   ])("that later versions will have are refused as such: %s", async (line, expected) => {
     expect(await messagesOf(`command: npx\n${line}`)).toEqual([
       `${expected} is not yet supported by this version of mcp-run`,

@@ -53,6 +53,12 @@ describe("the JSON Schema", () => {
       for (const [key, { description }] of Object.entries(definitions[name]?.properties ?? {}))
         expect(description, `${name}.${key}`).toMatch(/^[A-Z].*\.$/);
     }
+    const { rotate } = definitions.secret?.properties ?? {};
+    for (const inner of [rotate, rotate?.properties?.generate].map((one) => one?.properties ?? {})) {
+      expect(Object.keys(inner)).not.toEqual([]);
+      for (const [key, { description }] of Object.entries(inner))
+        expect(description, `rotate.${key}`).toMatch(/^[A-Z].*\.$/);
+    }
     for (const name of ["refresh", "probe", "scrub"]) {
       const inner = definitions.profile?.properties[name]?.properties ?? {};
       expect(Object.keys(inner)).not.toEqual([]);
@@ -66,6 +72,10 @@ describe("the JSON Schema", () => {
 
     for (const key of ["rotate", "audit"])
       expect(definitions.profile?.properties[key]).toEqual({ not: {}, description: "Not yet supported." });
+    expect(definitions.secret?.properties.rotate?.properties?.backend).toEqual({
+      not: {},
+      description: "Not yet supported.",
+    });
   });
 
   it("knows the settings and options of the backends it is given", () => {
