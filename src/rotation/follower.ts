@@ -1,0 +1,176 @@
+/**
+ * Follows one supervisor from the word that there is something new until its server has it. Times of the other
+ * process are compared only with each other: what has changed since the first answer has come of our asking.
+ *
+ *   silent    -> asked again, as if for the first time
+ *   not a user of these refs .............. nobody
+ *   pending   -> acknowledged | gone ...... over
+ *             -> failed | cannot-swap ..... settled; it may still acknowledge, while others are waited for
+ */
+import { hostname } from "node:os";
+import type { Outcome, Question } from "../control/client.ts";
+import type { Endpoint } from "../control/endpoint.ts";
+import type { Answer, RequestType, SupervisorStatus } from "../control/protocol.ts";
+import type { Acknowledgement, Member } from "./contract.ts";
+
+export type Ask = <Type extends RequestType>(
+  endpoint: Endpoint,
+  question: Question<Type>,
+) => Promise<Outcome<Type>>;
+
+export interface Wanted {
+  /** By ref. */
+  readonly fingerprints: ReadonlyMap<string, string>;
+  readonly key: Buffer;
+}
+
+/** Looks after which it is told again that there is something new. */
+const LOOKS_BEFORE_REMINDER = 5;
+
+export class Follower {
+  readonly endpoint: Endpoint;
+  readonly #wanted: Wanted;
+  readonly #ask: Ask;
+  readonly #removeIfStale: (endpoint: Endpoint) => boolean;
+  #told: Acknowledgement | undefined;
+  /** What it said of itself before it can have looked. */
+  #before: SupervisorStatus | undefined;
+  #isOver = false;
+  #looks = 0;
+
+  constructor(endpoint: Endpoint, wanted: Wanted, ask: Ask, removeIfStale: (endpoint: Endpoint) => boolean) {
+    this.endpoint = endpoint;
+    this.#wanted = wanted;
+    this.#ask = ask;
+    this.#removeIfStale = removeIfStale;
+  }
+
+  /** Undefined as long as nothing is known of it, and for one that has none of these secrets. */
+  get acknowledgement(): Acknowledgement | undefined {
+    return this.#told;
+  }
+
+  /** What is known of it in the end; undefined for one that has none of these secrets. */
+  get conclusion(): Acknowledgement | undefined {
+    if (this.#told || this.#isOver) return this.#told;
+    return { ...strangerAt(this.endpoint), state: "unknown", reason: "it has not answered yet" };
+  }
+
+  /** Nothing will change any more. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Nobody has to wait for it. */
+  get isSettled(): boolean {
+    return this.#isOver || this.#told?.state === "failed" || this.#told?.state === "cannot-swap";
+  }
+
+  /** Asks once more. */
+  async look(): Promise<void> {
+    if (this.#before) await this.#lookAgain(this.#before);
+    else await this.#introduce();
+  }
+
+  async #introduce(): Promise<void> {
+    const refs = [...this.#wanted.fingerprints.keys()];
+    const [status, refresh] = await Promise.all([
+      this.#ask(this.endpoint, { type: "status" }),
+      this.#ask(this.endpoint, { type: "refresh", refs }),
+    ]);
+    if (refresh.type === "absent") this.#isOver = this.#removeIfStale(this.endpoint);
+    else if (refresh.type !== "answered") this.#isUnclear(refresh);
+    else if (!refresh.answer.accepted) this.#isNobody();
+    else if (status.type === "answered") this.#isMember(status.answer.status);
+    else if (status.type !== "absent") this.#isUnclear(status);
+  }
+
+  #isNobody(): void {
+    this.#told = undefined;
+    this.#isOver = true;
+  }
+
+  #isMember(status: SupervisorStatus): void {
+    this.#before = status;
+    this.#told = { ...memberOf(status), state: "pending" };
+  }
+
+  #isUnclear(outcome: Extract<Outcome<RequestType>, { type: "refused" | "silent" }>): void {
+    const isFinal = outcome.type === "refused";
+    const reason = isFinal ? `it refuses: ${outcome.error.message}` : outcome.reason;
+    this.#told = { ...(this.#told ?? strangerAt(this.endpoint)), state: "unknown", reason };
+    this.#isOver = isFinal;
+  }
+
+  async #lookAgain(before: SupervisorStatus): Promise<void> {
+    const { fingerprints, key } = this.#wanted;
+    const refs = [...fingerprints.keys()];
+    const said = await this.#ask(this.endpoint, {
+      type: "acknowledge",
+      refs,
+      key: key.toString("base64url"),
+    });
+    if (said.type === "absent") return this.#isGone();
+    if (said.type !== "answered") return this.#isUnclear(said);
+    if (this.#hasWhatIsWanted(said.answer)) return this.#acknowledges(said.answer.generation);
+    if (said.answer.isChanging && before.refresh.mode !== "never") return this.#waits("it is still looking");
+    const status = await this.#ask(this.endpoint, { type: "status" });
+    if (status.type === "answered") await this.#judge(before, status.answer.status);
+  }
+
+  #isGone(): void {
+    this.#removeIfStale(this.endpoint);
+    this.#become("gone", "it has ended");
+    this.#isOver = true;
+  }
+
+  #acknowledges(generation: number): void {
+    const { host, pid, profile, canSwap } = this.#told ?? strangerAt(this.endpoint);
+    this.#told = { host, pid, profile, canSwap, generation, state: "acknowledged" };
+    this.#isOver = true;
+  }
+
+  #hasWhatIsWanted({ secrets }: Answer<"acknowledge">): boolean {
+    const { fingerprints } = this.#wanted;
+    return (
+      secrets.length > 0 && secrets.every(({ ref, fingerprint }) => fingerprint === fingerprints.get(ref))
+    );
+  }
+
+  /** It does not have what is wanted: is that still to come? */
+  async #judge(before: SupervisorStatus, { refresh, era }: SupervisorStatus): Promise<void> {
+    const isIntroduced = era !== "undecided";
+    if (refresh.isLooking && (isIntroduced || refresh.mode !== "never"))
+      return this.#waits(isIntroduced ? "it is still looking" : "it waits for its client's handshake");
+    const { lastFailure, lastLookAt } = refresh;
+    const failure = lastFailure?.at === before.refresh.lastFailure?.at ? undefined : lastFailure;
+    const hasLooked = lastLookAt !== before.refresh.lastLookAt;
+    if (refresh.mode === "never") {
+      if (failure || hasLooked || !isIntroduced)
+        this.#become("cannot-swap", "its profile has `restart: never`");
+      return;
+    }
+    if (failure && !hasLooked) return this.#become("failed", failure.reason);
+    this.#waits(hasLooked ? "it has looked, and found the old value" : "it has not looked yet");
+    if (++this.#looks % LOOKS_BEFORE_REMINDER > 0) return;
+    await this.#ask(this.endpoint, { type: "refresh", refs: [...this.#wanted.fingerprints.keys()] });
+  }
+
+  /** One that has failed is not taken back: it tries again by itself, and may fail again. */
+  #waits(reason: string): void {
+    if (this.#told?.state === "pending" || this.#told?.state === "unknown") this.#become("pending", reason);
+  }
+
+  #become(state: Acknowledgement["state"], reason: string): void {
+    this.#told = { ...(this.#told ?? strangerAt(this.endpoint)), state, reason };
+  }
+}
+
+export function memberOf({ host, pid, profile, generation, refresh }: SupervisorStatus): Member {
+  return { host, pid, profile, generation, canSwap: refresh.mode !== "never" };
+}
+
+/** Somebody who does not say who he is. */
+export function strangerAt({ pid }: Endpoint): Member {
+  return { host: hostname(), pid, profile: "?", generation: 0, canSwap: true };
+}
