@@ -11,6 +11,7 @@ import { tryResolveSecrets } from "../secrets/resolve.ts";
 import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check-result.ts";
 import { tryStart } from "./check-start.ts";
 import { type CommandContext, interruptible } from "./context.ts";
+import { overdueSecrets } from "./overdue.ts";
 import { profileRequest } from "./profile-request.ts";
 import { providerContext } from "./provider-context.ts";
 
@@ -70,6 +71,7 @@ async function checkProfile(
       );
       secrets = checkedSecrets(resolution);
       findings.push(...shortValues(resolution));
+      findings.push(...overdueSecrets(loaded.profile, resolution.secrets, context.clock.now()));
       if (options.start && resolution.failures.length === 0)
         start = await tryStart(context, profile, environment.namesRead, findings);
     }

@@ -63,7 +63,9 @@ export function statusOf(
     generation: server.generation,
     serverPid: server.pid,
     restarts: tally.restarts,
-    ...secretsThatFit(inUse.served.map((secret) => secretStatus(secret, inUse.fetchTimes.of(secret)))),
+    ...secretsThatFit(
+      inUse.served.map((secret) => secretStatus(secret, inUse.fetchTimes.of(secret), profile)),
+    ),
     refresh: {
       mode: profile.refresh.restart,
       isLooking,
@@ -82,8 +84,9 @@ function clientStatus({ name, version }: ClientName, scrub: (text: string) => st
   return { name: short(name), ...(version !== undefined && { version: short(version) }) };
 }
 
-function secretStatus(secret: ResolvedSecret, fetchedAt: number): SecretStatus {
+function secretStatus(secret: ResolvedSecret, fetchedAt: number, { secrets }: Profile): SecretStatus {
   const { name, from, version, createdAt, expiresAt, cachedSince } = secret;
+  const maxAgeMs = secrets.find((spec) => spec.name === name)?.maxAgeMs;
   return {
     name,
     ref: from,
@@ -91,6 +94,7 @@ function secretStatus(secret: ResolvedSecret, fetchedAt: number): SecretStatus {
     ...(version !== undefined && { version }),
     ...(createdAt && { createdAt: createdAt.toISOString() }),
     ...(expiresAt && { expiresAt: expiresAt.toISOString() }),
+    ...(maxAgeMs !== undefined && { maxAgeMs }),
     fetchedAt: iso(fetchedAt),
     ...(cachedSince && { cachedSince: cachedSince.toISOString() }),
   };

@@ -45,6 +45,8 @@ const secretStatus = z.object({
   version: z.optional(text),
   createdAt: z.optional(time),
   expiresAt: z.optional(time),
+  /** How old the profile lets it become, in ms. */
+  maxAgeMs: z.optional(count),
   /** When this version was fetched for the first time. */
   fetchedAt: time,
   /** It came from the cache, and the backend gave it then. */

@@ -77,10 +77,21 @@ function shortVersion(version = UNKNOWN): string {
   return version.length > LONGEST_VERSION ? `${version.slice(0, LONGEST_VERSION - 1)}…` : version;
 }
 
-/** With a plus where the backend does not say when it was made: it is at least as old as our knowledge of it. */
-function ageOf({ createdAt, fetchedAt }: SecretStatus, now: number): string {
-  if (createdAt !== undefined) return shortDuration(now - Date.parse(createdAt));
-  return `${shortDuration(now - Date.parse(fetchedAt))}+`;
+/**
+ * With a plus where the backend does not say when it was made: it is at least as old as our knowledge of it. With an
+ * exclamation mark where it is older than it may be.
+ */
+function ageOf(secret: SecretStatus, now: number): string {
+  const age = `${shortDuration(msOf(secret, now))}${secret.createdAt === undefined ? "+" : ""}`;
+  return isOverdue(secret, now) ? `${age} !` : age;
+}
+
+function msOf({ createdAt, fetchedAt }: SecretStatus, now: number): number {
+  return now - Date.parse(createdAt ?? fetchedAt);
+}
+
+function isOverdue(secret: SecretStatus, now: number): boolean {
+  return secret.maxAgeMs !== undefined && msOf(secret, now) > secret.maxAgeMs;
 }
 
 function notesOn(status: SupervisorStatus, now: number): readonly string[] {
@@ -92,6 +103,9 @@ function notesOn(status: SupervisorStatus, now: number): readonly string[] {
     notes.push(`the last look failed ${ago(lastFailure.at)}: ${lastFailure.reason}`);
   for (const { name, cachedSince } of status.secrets)
     if (cachedSince !== undefined) notes.push(`${name} comes from the cache, fetched ${ago(cachedSince)}`);
+  for (const secret of status.secrets)
+    if (isOverdue(secret, now))
+      notes.push(`${secret.name} is older than its maxAge of ${shortDuration(secret.maxAgeMs ?? 0)}`);
   if (status.leaks > 0)
     notes.push(`the server told the client a secret in ${counted(status.leaks, "message")}`);
   if (status.scrubbed > 0) notes.push(`${counted(status.scrubbed, "secret")} masked on stderr`);

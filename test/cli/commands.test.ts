@@ -1,6 +1,6 @@
 /** The commands around a start: what they print, and that they lead on to the next step. */
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync, symlinkSync } from "node:fs";
+import { chmodSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -214,6 +214,29 @@ describe("mcp-run check", () => {
       expect(stdout).toContain("[mcp-run:T]");
       expect(stdout).not.toContain("canary-");
     }
+  });
+
+  it("warns of a secret that is older than its maxAge", () => {
+    const [old, fresh] = ["old", "fresh"].map((name) => mcpRun.write(name, `canary-${name}-value`));
+    for (const file of [old, fresh]) chmodSync(file as string, 0o600);
+    const daysAgo = Date.now() / 1000 - 100 * 86_400;
+    utimesSync(old as string, daysAgo, daysAgo);
+    mcpRun.profile(
+      "p",
+      `command: node
+secrets:
+  OLD: { from: "file:${old}", maxAge: 90d }
+  FRESH: { from: "file:${fresh}", maxAge: 90d }
+  ANY: { from: "file:${old}" }
+`,
+    );
+
+    const { stdout, status } = mcpRun.run(["check", "p"]);
+
+    expect(status).toBe(0);
+    expect(stdout.match(/^ {2}! .*$/gm)).toEqual([
+      "  ! OLD is 100d old, and its `maxAge` is 90d. Try a new value for it.",
+    ]);
   });
 
   it("names each secret with what to do, and as JSON the same without a value", () => {

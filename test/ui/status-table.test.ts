@@ -107,6 +107,44 @@ describe("the table of running servers", () => {
     );
   });
 
+  it("marks what is older than the profile allows", () => {
+    const secret = {
+      ref: "a:b",
+      provider: "a",
+      fetchedAt: "2027-01-15T10:00:00.000Z",
+      maxAgeMs: 90 * 86_400_000,
+    };
+    const text = statusText(
+      [
+        statusOf(1, {
+          secrets: [
+            { ...secret, name: "OLD", createdAt: "2026-10-15T12:00:00.000Z" },
+            { ...secret, name: "JUST", createdAt: "2026-10-17T12:00:00.000Z" },
+            { ...secret, name: "SEEN", maxAgeMs: 3_600_000 },
+            { ...secret, name: "FREE", fetchedAt: "2020-01-15T10:00:00.000Z", maxAgeMs: undefined },
+          ],
+        }),
+      ],
+      [],
+      NOW,
+    );
+
+    const ages = Object.fromEntries(
+      ["OLD", "JUST", "SEEN", "FREE"].map((name) => [
+        name,
+        text
+          .split("\n")
+          .find((line) => line.includes(` ${name} `))
+          ?.replace(/^.* - {8}/, ""),
+      ]),
+    );
+    expect(ages).toMatchObject({ OLD: "92d !", JUST: "90d", SEEN: "2h+ !" });
+    expect(ages.FREE).toMatch(/^\d+d\+$/);
+    expect(text).toContain(
+      "p (1): OLD is older than its maxAge of 90d\np (1): SEEN is older than its maxAge of 1h\n",
+    );
+  });
+
   it("does not let anybody steer the terminal", () => {
     const text = statusText(
       [statusOf(1, { client: { name: "\u001b[2J\nfake" }, profile: "p\u0007" })],
