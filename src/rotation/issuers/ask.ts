@@ -11,12 +11,3 @@ export interface Ask {
   /** What tells one value from another without showing it. */
   fingerprint(value: Secret): string;
 }
-
-/** Where only a person can end a key: whether that is done. */
-export async function endedByPerson(
-  ask: Ask | undefined,
-  question: string,
-  signal: AbortSignal,
-): Promise<"revoked" | "unknown"> {
-  return (await ask?.confirm(question, signal)) ? "revoked" : "unknown";
-}

@@ -1,12 +1,12 @@
 /**
  * Keys that a person makes in a web console, as most services want it: the address is shown, the new value is read
- * without an echo and confirmed by what can be seen of it, and the old one is ended by that person as well.
+ * without an echo and confirmed by what can be seen of it.
  */
 import { McpRunError } from "../../errors.ts";
 import { escapeControl } from "../../escape.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Issuer } from "../contract.ts";
-import { type Ask, endedByPerson } from "./ask.ts";
+import type { Ask } from "./ask.ts";
 
 /** How often a value may be entered before that is given up. */
 const ATTEMPTS = 5;
@@ -39,10 +39,8 @@ export function consoleIssuer({ url, along }: ConsoleOptions, ask: Ask | undefin
     },
     // A key that was made and not entered is known to that person only.
     find: async () => undefined,
-    revoke: ({ secret }, { keyId, isCandidate }, signal) => {
-      const which = `the ${isCandidate ? "new" : "old"} ${secret}${keyId === undefined ? "" : ` (${keyId})`}`;
-      return endedByPerson(ask, `Have you revoked ${which} at ${place}?`, signal);
-    },
+    // That, too, a person does there: whoever asks for it asks the person.
+    revoke: async () => "unknown",
     verify: async () => "unknown",
   };
 }

@@ -6,23 +6,14 @@ import { randomBytes, randomInt } from "node:crypto";
 import { bitsOf, type GeneratedShape, LEAST_BITS } from "../../secrets/generated-shape.ts";
 import { Secret } from "../../secrets/secret.ts";
 import type { Issuer } from "../contract.ts";
-import { type Ask, endedByPerson } from "./ask.ts";
 
-/** @param ask whoever can say that the old value is refused; without it nobody can */
-export function generateIssuer(shape: GeneratedShape, ask: Ask | undefined): Issuer {
+export function generateIssuer(shape: GeneratedShape): Issuer {
   return {
     kind: "generate",
     mint: async () => ({ value: generateValue(shape) }),
     find: async () => undefined,
-    async revoke({ secret }, { isCandidate }, signal) {
-      // It was never anywhere but in our store.
-      if (isCandidate) return "revoked";
-      return endedByPerson(
-        ask,
-        `Is the old value of ${secret} refused by now wherever it was accepted?`,
-        signal,
-      );
-    },
+    // A candidate was never anywhere but in our store.
+    revoke: async (_request, { isCandidate }) => (isCandidate ? "revoked" : "unknown"),
     verify: async () => "unknown",
   };
 }

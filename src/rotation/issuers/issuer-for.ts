@@ -35,7 +35,7 @@ export function issuerFor(
   const along = mintedAlong(secret, secrets);
   switch (rotate.source.type) {
     case "generate":
-      return generateIssuer(rotate.source.shape, around.ask);
+      return generateIssuer(rotate.source.shape);
     case "console":
       return consoleIssuer({ url: rotate.source.url, along }, around.ask);
     case "hook":

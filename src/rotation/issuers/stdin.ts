@@ -2,13 +2,9 @@
 import { McpRunError } from "../../errors.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Issuer } from "../contract.ts";
-import { type Ask, endedByPerson } from "./ask.ts";
 
-/**
- * @param read reads all of stdin; called at most once
- * @param ask whoever can say that the old key is revoked, where there is a terminal besides the pipe
- */
-export function stdinIssuer(read: (signal: AbortSignal) => Promise<Secret>, ask: Ask | undefined): Issuer {
+/** @param read reads all of stdin; called at most once */
+export function stdinIssuer(read: (signal: AbortSignal) => Promise<Secret>): Issuer {
   let isRead = false;
   return {
     kind: "stdin",
@@ -28,12 +24,7 @@ export function stdinIssuer(read: (signal: AbortSignal) => Promise<Secret>, ask:
       return { value };
     },
     find: async () => undefined,
-    revoke: ({ secret }, { keyId, isCandidate }, signal) =>
-      endedByPerson(
-        ask,
-        `Have you revoked the ${isCandidate ? "new" : "old"} ${secret}${keyId === undefined ? "" : ` (${keyId})`} where it was made?`,
-        signal,
-      ),
+    revoke: async () => "unknown",
     verify: async () => "unknown",
   };
 }
