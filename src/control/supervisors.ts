@@ -1,5 +1,5 @@
 /** Every supervisor of this user at once. One that does not answer is named, and one that has gone is cleared away. */
-
+import { setMaxListeners } from "node:events";
 import { type AskOptions, type Outcome, type Question, tryToAsk } from "./client.ts";
 import type { ControlPlace } from "./endpoint.ts";
 import { type Endpoint, listEndpoints, removeIfStale } from "./endpoint.ts";
@@ -22,8 +22,11 @@ export interface Heard<Type extends RequestType> {
 export async function askAll<Type extends RequestType>(
   place: ControlPlace,
   question: Question<Type>,
-  options: AskOptions,
+  { signal, ...rest }: AskOptions,
 ): Promise<readonly Heard<Type>[]> {
+  const options = { ...rest, signal: AbortSignal.any([signal]) };
+  // Every question listens to it, and node would take so many for a leak.
+  setMaxListeners(0, options.signal);
   const endpoints = listEndpoints(place);
   const heard: (Heard<Type> | undefined)[] = endpoints.map(() => undefined);
   const left = endpoints.entries();

@@ -43,6 +43,19 @@ describe("all supervisors", () => {
     expect(heard.map(({ endpoint }) => endpoint.pid)).toEqual(told);
   });
 
+  it("are asked without a warning of node's on stderr, however many", async () => {
+    for (let pid = 1; pid <= 20; pid++) await room.serve(pid);
+    const warnings: Error[] = [];
+    const note = (warning: Error) => warnings.push(warning);
+    process.on("warning", note);
+
+    await askAll(room.place, { type: "status" }, { ...options, signal: new AbortController().signal });
+    await new Promise(setImmediate);
+
+    process.off("warning", note);
+    expect(warnings).toEqual([]);
+  });
+
   it("are named where they do not answer, and the others are heard", async () => {
     const silent = await listeningProcess();
     await room.serve(7);
