@@ -78,7 +78,7 @@ export class Follower {
       this.#ask(this.endpoint, { type: "status" }),
       this.#ask(this.endpoint, { type: "refresh", refs }),
     ]);
-    if (refresh.type === "absent") this.#isOver = this.#removeIfStale(this.endpoint);
+    if (refresh.type === "absent") this.#isGone();
     else if (refresh.type !== "answered") this.#isUnclear(refresh);
     else if (!refresh.answer.accepted) this.#isNobody();
     else if (status.type === "answered") this.#isMember(status.answer.status);
@@ -119,8 +119,9 @@ export class Follower {
   }
 
   #isGone(): void {
-    this.#removeIfStale(this.endpoint);
-    this.#become("gone", "it has ended");
+    // Else it is just about to listen.
+    if (!this.#removeIfStale(this.endpoint)) return;
+    if (this.#told) this.#become("gone", "it has ended");
     this.#isOver = true;
   }
 

@@ -3,6 +3,7 @@
  * told to look, fetches what is new by itself, and proves it with a fingerprint. Whoever does not answer is named.
  */
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { type Clock, pause } from "../clock.ts";
 import { type Outcome, type Question, tryToAsk } from "../control/client.ts";
 import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "../control/endpoint.ts";
@@ -100,6 +101,8 @@ class Spreading {
     this.#options = options;
     this.#wanted = wanted;
     this.#stop = AbortSignal.any([signal, this.#enough.signal]);
+    // Every question listens to it, and node would take so many for a leak.
+    setMaxListeners(0, this.#stop);
     this.#onProgress = onProgress;
   }
 
