@@ -1,0 +1,320 @@
+/**
+ * Runs the steps of a rotation over all its targets: an intent before each, a fact after it. What has a fact is
+ * skipped, so that a rotation which was cut off anywhere goes on from there. What fails before anybody has the new key
+ * is taken back; after that nothing is, unless the operator wants it.
+ */
+import { McpRunError, ProviderError } from "../errors.ts";
+import type { Target } from "./contract.ts";
+import type { Outcome } from "./happening.ts";
+import { Journal, type JournalPlace } from "./journal.ts";
+import type { Facts, OutcomeWord } from "./journal-line.ts";
+import { candidateOf } from "./mint.ts";
+import { outcomeOf } from "./outcome.ts";
+import type { RotationPlan } from "./plan.ts";
+import { isInterruption, type RotationDeps, Run, reasonOf, type Step } from "./run.ts";
+import type { StepName } from "./step-names.ts";
+import { STEPS, STEPS_REVOKING_FIRST } from "./steps.ts";
+import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./ways-back.ts";
+
+/** How often a candidate is made anew because somebody has changed another field of its document. */
+const MOST_REBASES = 3;
+/** Ms for taking back what was done, also when the rotation was interrupted. */
+const WAY_BACK_MS = 120_000;
+/** A failure of one target keeps the others from nothing. */
+const TOLERANT: ReadonlySet<StepName> = new Set(["revoke", "verify", "retire", "discard", "revoke-new"]);
+
+/** What a step has left undone without having failed: somebody did not want to go on. */
+class Unfinished extends McpRunError {}
+
+/** Throws McpRunError if it can't begin; then nothing has been done. */
+export function rotate(
+  { record, targets }: RotationPlan,
+  place: JournalPlace,
+  deps: RotationDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  return Journal.create(place, record, signal, (journal) => {
+    deps.emit({ type: "began", rotation: record.rotation, isResumed: false });
+    return goOn(new Run(journal, targets, deps), signal);
+  });
+}
+
+/** Goes on where its journal ends. Throws McpRunError where there is nothing to go on with. */
+export function resume(
+  rotation: string,
+  targets: readonly Target[],
+  place: JournalPlace,
+  deps: RotationDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  return Journal.open(place, rotation, signal, (journal) => {
+    const run = openRun(journal, targets, deps);
+    deps.emit({ type: "began", rotation, isResumed: true });
+    if (run.progress.isPastReturn || run.progress.direction !== "forward") journal.mustGoOn();
+    return goOn(run, signal);
+  });
+}
+
+/**
+ * Puts the old values back and ends the new keys. Throws McpRunError where that is no way: an old key may be revoked,
+ * or the operator does not want it.
+ */
+export function rollback(
+  rotation: string,
+  targets: readonly Target[],
+  place: JournalPlace,
+  deps: RotationDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  return Journal.open(place, rotation, signal, async (journal) => {
+    const run = openRun(journal, targets, deps);
+    const { progress, plan } = run;
+    if (progress.direction !== "rollback") {
+      const refuse = (state: string, hint: string) =>
+        new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
+      if (progress.mayBeRevoked) {
+        throw refuse("the old key may be revoked, and nothing else would work then", `--resume ${rotation}`);
+      }
+      const question = { type: "put-back", targets: plan.targets.map(({ ref }) => ref) } as const;
+      if ((await run.ask(question, signal)) !== "go-on") {
+        throw refuse("the old key was not wanted back", `--resume ${rotation}`);
+      }
+      await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
+    }
+    deps.emit({ type: "began", rotation, isResumed: true });
+    journal.mustGoOn();
+    return goOn(run, signal);
+  });
+}
+
+function openRun(journal: Journal, targets: readonly Target[], deps: RotationDeps): Run {
+  const last = journal.lines.at(-1);
+  if (last?.kind === "end" && last.outcome !== "incomplete") {
+    throw new McpRunError(
+      "usage",
+      `Cannot go on with rotation ${journal.plan.rotation}: it has ended (${last.outcome}) at ${last.at}`,
+      { hint: "a new rotation" },
+    );
+  }
+  return new Run(journal, targets, deps);
+}
+
+async function goOn(run: Run, signal: AbortSignal): Promise<Outcome> {
+  switch (run.progress.direction) {
+    case "forward":
+      return goForward(run, signal);
+    case "discard":
+      return takeBack(run, reasonOfTurn(run));
+    case "rollback":
+      return goBack(run, signal);
+  }
+}
+
+async function goForward(run: Run, signal: AbortSignal): Promise<Outcome> {
+  const steps = stepsOf(run);
+  let rebases = 0;
+  for (let at = 0; at < steps.length; at++) {
+    const step = steps[at] as Step;
+    try {
+      await take(run, step, signal);
+    } catch (error) {
+      const isOver = rebases >= MOST_REBASES;
+      if (step.name === "promote" && !isOver && (await rebased(run, error, signal))) {
+        rebases++;
+        at = steps.findIndex(({ name }) => name === "mint") - 1;
+      } else return afterFailure(run, step, error, signal);
+    }
+  }
+  return finish(run, "done", undefined);
+}
+
+/** Each target after the other, unless the journal says that it is done. */
+async function take(run: Run, step: Step, signal: AbortSignal): Promise<void> {
+  const { progress } = run;
+  if ("forAll" in step) {
+    if (progress.isDone(step.name)) return;
+    return expectDone(step.name, await run.perform(step, signal));
+  }
+  for (const target of run.targets) {
+    const isDone = step.name !== "mint" && progress.isDone(step.name, target.ref);
+    if (isDone || step.isNeeded?.(run, target) === false) continue;
+    try {
+      const facts = await run.perform(step, signal, target);
+      if (!TOLERANT.has(step.name)) expectDone(step.name, facts);
+    } catch (error) {
+      if (!TOLERANT.has(step.name) || !isFailure(error) || signal.aborted) throw error;
+      const facts = { isDone: false, reason: reasonOf(error) } as const;
+      await run.write({ kind: "fact", step: step.name, target: target.ref, facts });
+    }
+  }
+}
+
+function expectDone(name: StepName, { isDone, reason }: Facts): void {
+  if (isDone === false) throw new Unfinished("rotation-incomplete", reason ?? `${name} is not done`);
+}
+
+/** Whether a promotion that was refused can be tried again with a candidate out of the document that is there now. */
+async function rebased(run: Run, error: unknown, signal: AbortSignal): Promise<boolean> {
+  if (!(error instanceof ProviderError) || error.failure !== "conflict" || signal.aborted) return false;
+  const target = run.targets.find(({ ref }) => !run.progress.isDone("promote", ref));
+  if (!target || target.parts.some(({ field }) => !field)) return false;
+  if (!(await isNotPromoted(run, target, signal))) return false;
+  await turn(run, "rebase", "somebody has changed another field of it meanwhile", target.ref);
+  return true;
+}
+
+async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortSignal): Promise<Outcome> {
+  if (step.name === "mint" && run.plan.options.revokeFirst && isFailure(error) && !signal.aborted) {
+    await revokeWithoutNew(run, reasonOf(error), signal);
+  }
+  if (step.name === "promote") await settlePromotions(run);
+  const reason = reasonOf(error);
+  let outcome: Outcome;
+  if (run.progress.isPastReturn) outcome = await finish(run, "incomplete", reason, hintOf(error));
+  else {
+    run.journal.mustGoOn();
+    await turn(run, "discard", reason);
+    outcome = await takeBack(run, reason, hintOf(error));
+  }
+  // Everything is in order by now, and it is a bug all the same.
+  if (!isFailure(error) && !isInterruption(error) && error !== signal.reason) throw error;
+  return outcome;
+}
+
+/** Under active abuse no key at all may be better than the leaked one. */
+async function revokeWithoutNew(run: Run, reason: string, signal: AbortSignal): Promise<void> {
+  if ((await run.ask({ type: "revoke-without-new", reason }, signal)) !== "go-on") return;
+  for (const step of STEPS_REVOKING_FIRST.slice(0, 5)) {
+    if (step.name === "revoke" || step.name === "verify") await take(run, step, signal);
+  }
+}
+
+/** A promotion that was begun and is not known to be done: whether nothing came of it. */
+async function settlePromotions(run: Run): Promise<void> {
+  const { progress } = run;
+  await withTimeForTheWayBack(run, async (signal) => {
+    for (const target of run.targets) {
+      const isInDoubt = progress.mayBePromoted(target.ref) && !progress.isDone("promote", target.ref);
+      if (!isInDoubt || !(await isNotPromoted(run, target, signal))) continue;
+      const facts = { isDone: false, reason: "it was not promoted" } as const;
+      await run.write({ kind: "fact", step: "promote", target: target.ref, facts });
+    }
+  });
+}
+
+/** True only if it is certain. */
+async function isNotPromoted(run: Run, target: Target, signal: AbortSignal): Promise<boolean> {
+  const { base, fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
+  try {
+    const present = await target.store.read(signal);
+    if (present && run.fingerprint(present.value) === fingerprint) return false;
+    if (present?.version === (base ?? undefined)) return true;
+    return (await candidateOf(run, target, signal)) !== undefined;
+  } catch (error) {
+    if (isFailure(error) || signal.aborted) return false;
+    throw error;
+  }
+}
+
+/** Nobody has the new key yet: the candidates go, and what was minted is ended. */
+async function takeBack(run: Run, reason: string, hint?: string): Promise<Outcome> {
+  run.journal.mustGoOn();
+  await withTimeForTheWayBack(run, async (signal) => {
+    for (const step of STEPS_OF_DISCARDING) await take(run, step, signal);
+  });
+  return finish(run, "discarded", reason, hint);
+}
+
+async function goBack(run: Run, signal: AbortSignal): Promise<Outcome> {
+  try {
+    for (const step of STEPS_OF_ROLLBACK) await take(run, step, signal);
+  } catch (error) {
+    const outcome = await finish(run, "incomplete", reasonOf(error), hintOf(error));
+    if (!isFailure(error) && !isInterruption(error) && error !== signal.reason) throw error;
+    return outcome;
+  }
+  return finish(run, "rolled-back", reasonOfTurn(run));
+}
+
+/** With a signal of its own: what was interrupted is cleared away all the same. */
+async function withTimeForTheWayBack(run: Run, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const { clock } = run.deps;
+  const over = new AbortController();
+  const timer = clock.after(WAY_BACK_MS, () =>
+    over.abort(new ProviderError("unavailable", `it was not done within ${WAY_BACK_MS / 1000} s`)),
+  );
+  try {
+    await work(over.signal);
+  } catch (error) {
+    // What is not done by then is seen in the journal.
+    if (!over.signal.aborted) throw error;
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** @param wanted what it is if nothing is left to do */
+async function finish(
+  run: Run,
+  wanted: OutcomeWord,
+  reason: string | undefined,
+  hint?: string,
+): Promise<Outcome> {
+  run.journal.mustGoOn();
+  const is = stepsOf(run).some((step) => isLeft(run, step)) ? "incomplete" : wanted;
+  const reasons = new Set([...(reason === undefined ? [] : [reason]), ...reasonsLeft(run)]);
+  const state = () => (reasons.size > 0 ? { reason: [...reasons].join("; ") } : {});
+  await run.write({ kind: "end", outcome: is, ...state() });
+  if (!run.journal.isWhole) reasons.add("the journal could not be written");
+  const isCut = !run.journal.isWhole && is !== "discarded";
+  const outcome = outcomeOf(run, { is: isCut ? "incomplete" : is, ...state(), ...(hint && { hint }) });
+  run.deps.emit({ type: "ended", outcome });
+  return outcome;
+}
+
+function stepsOf({ progress, plan }: Run): readonly Step[] {
+  if (progress.direction === "discard") return STEPS_OF_DISCARDING;
+  if (progress.direction === "rollback") return STEPS_OF_ROLLBACK;
+  return plan.options.revokeFirst ? STEPS_REVOKING_FIRST : STEPS;
+}
+
+function isLeft(run: Run, step: Step): boolean {
+  if ("forAll" in step) return !run.progress.isDone(step.name);
+  return run.targets.some(
+    (target) => step.isNeeded?.(run, target) !== false && !run.progress.isDone(step.name, target.ref),
+  );
+}
+
+/** Why steps that were let pass are not done. */
+function reasonsLeft(run: Run): readonly string[] {
+  const tolerant = stepsOf(run).filter(({ name }) => TOLERANT.has(name));
+  return tolerant.flatMap(({ name }) =>
+    run.targets.flatMap(({ ref }) => {
+      const facts = run.progress.factsOf(name, ref);
+      return facts?.isDone === false ? [facts.reason ?? `${name} is not done for ${ref}`] : [];
+    }),
+  );
+}
+
+async function turn(
+  run: Run,
+  to: "discard" | "rollback" | "rebase",
+  reason: string,
+  target?: string,
+): Promise<void> {
+  await run.write({ kind: "turn", to, reason, ...(target !== undefined && { target }) });
+  run.deps.emit({ type: "turned", to, reason, ...(target !== undefined && { target }) });
+}
+
+function reasonOfTurn({ journal }: Run): string {
+  const last = journal.lines.findLast((line) => line.kind === "turn" && line.to !== "rebase");
+  return (last?.kind === "turn" && last.reason) || "it was given up";
+}
+
+function isFailure(error: unknown): error is McpRunError {
+  return error instanceof McpRunError;
+}
+
+function hintOf(error: unknown): string | undefined {
+  return isFailure(error) ? error.hint : undefined;
+}

@@ -1,0 +1,115 @@
+/** How a rotation ended, what is still valid, and what is left to do, in words. */
+import { endingParts } from "./ending.ts";
+import type { Outcome, StillValid } from "./happening.ts";
+import type { OutcomeWord } from "./journal-line.ts";
+import type { Run } from "./run.ts";
+import type { StepName } from "./step-names.ts";
+
+export interface Ending {
+  readonly is: OutcomeWord;
+  readonly reason?: string;
+  readonly hint?: string;
+}
+
+export function outcomeOf(run: Run, { is, reason, hint }: Ending): Outcome {
+  const { progress } = run;
+  const told = progress.direction === "rollback" ? "spread-back" : "spread";
+  return {
+    is,
+    rotation: run.plan.rotation,
+    ...(reason !== undefined && { reason }),
+    ...(hint !== undefined && { hint }),
+    stillValid: [...oldKeys(run, is), ...newKeys(run)],
+    acknowledgements: (progress.factsOf(told)?.acknowledgements ?? []).map(({ reason: why, ...member }) => ({
+      ...member,
+      ...(why !== undefined && { reason: why }),
+    })),
+    notes: [...run.notes],
+    next: is === "incomplete" ? nextWords(run) : [],
+  };
+}
+
+function oldKeys(run: Run, is: OutcomeWord): readonly StillValid[] {
+  // There the old key is the one that serves.
+  if (is === "discarded" || is === "rolled-back" || run.progress.direction !== "forward") return [];
+  return run.targets.flatMap((target) =>
+    endingParts(run, target)
+      .filter(({ name }) => {
+        const result = run.progress.resultOf("revoke", name);
+        const isRevoked = result === "revoked" || result === "by-hand";
+        return !isRevoked || run.progress.resultOf("verify", name) === "accepted";
+      })
+      .map(({ name }) => {
+        const { keyId } = run.planned(name);
+        return {
+          which: "old" as const,
+          secret: name,
+          target: target.ref,
+          ...(keyId !== undefined && { keyId }),
+        };
+      }),
+  );
+}
+
+function newKeys(run: Run): readonly StillValid[] {
+  if (run.progress.direction === "forward") return [];
+  return run.targets.flatMap(({ ref, parts }) =>
+    parts
+      .filter(({ name, comesWith }) => {
+        const isMinted = run.progress.mintedFor(name).length > 0;
+        const result = run.progress.resultOf("revoke-new", name);
+        return comesWith === undefined && isMinted && result !== "revoked" && result !== "none";
+      })
+      .map(({ name }) => {
+        const keyId = run.progress.mintedFor(name).at(-1)?.keyId;
+        return { which: "new" as const, secret: name, target: ref, ...(keyId !== undefined && { keyId }) };
+      }),
+  );
+}
+
+const WHAT: Readonly<Record<StepName, string>> = {
+  lock: "take the lock",
+  mint: "mint what is missing",
+  candidate: "put the new value beside the old one",
+  canary: "try it in a server of its own",
+  promote: "make it the current one",
+  spread: "tell every supervisor and wait for them",
+  revoke: "revoke the old key",
+  verify: "see that it is refused",
+  retire: "retire it in the store",
+  discard: "take the candidate away",
+  restore: "make the old value the current one again",
+  "spread-back": "tell every supervisor and wait for them",
+  "revoke-new": "revoke the new key",
+};
+
+const ON = ["mint", "candidate", "canary", "promote", "spread", "revoke", "verify", "retire"] as const;
+const AWAY = ["revoke-new", "discard"] as const;
+const BACK = ["restore", "spread-back", "revoke-new", "discard"] as const;
+const OVER_ALL: ReadonlySet<StepName> = new Set(["canary", "spread", "spread-back"]);
+
+function nextWords(run: Run): readonly string[] {
+  const { progress, plan } = run;
+  const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
+  const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
+  const resume = `--resume ${plan.rotation} would ${left.length === 0 ? "write down that it is done" : inWords(left)}`;
+  if (progress.direction !== "forward") return [resume];
+  const rollback = progress.mayBeRevoked
+    ? `--rollback ${plan.rotation} is no way any more: the old key may be revoked`
+    : `--rollback ${plan.rotation} would ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}`;
+  return [resume, rollback];
+}
+
+function isLeft(run: Run, step: StepName): boolean {
+  const { progress } = run;
+  const isEnding = step === "revoke" || step === "verify" || step === "retire";
+  const targets = run.targets.filter((target) => !isEnding || endingParts(run, target).length > 0);
+  if (OVER_ALL.has(step)) return !progress.isDone(step);
+  if (step === "mint")
+    return targets.some(({ ref }) => !progress.isDone("candidate", ref) && !progress.isDone(step, ref));
+  return targets.some(({ ref }) => !progress.isDone(step, ref));
+}
+
+function inWords(parts: readonly string[]): string {
+  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}

@@ -1,0 +1,163 @@
+/**
+ * What a rotation would do, out of every read and no write: the dry run. What can't be rotated, or not by this
+ * operator now, is refused here.
+ */
+import type { Clock } from "../clock.ts";
+import { McpRunError, ProviderError } from "../errors.ts";
+import { heldByAnother } from "../secrets/provider.ts";
+import { parseRef } from "../secrets/ref.ts";
+import type { Fleet, Member, Target } from "./contract.ts";
+import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
+import { newRotationId } from "./journal.ts";
+import type { PlanLine, PlannedPart, PlannedTarget } from "./journal-line.ts";
+import { partValue } from "./target.ts";
+
+export interface RotationRequest {
+  readonly profile: string;
+  readonly reason: string;
+  /** `user@host` */
+  readonly operator: string;
+  readonly targets: readonly Target[];
+  /** Refs that open the providers of this rotation: it would saw off the branch that it sits on. */
+  readonly credentials: ReadonlySet<string>;
+  /** Active abuse: the old key is ended before the new one is promoted. */
+  readonly revokeFirst?: boolean;
+  /** The rotation whose candidate is given up in favour of this one. */
+  readonly takeOver?: string;
+}
+
+export interface PlanDeps {
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  /** The issuer's own name for a key, where that is known from the time when it was minted. */
+  readonly keyIdOf?: (from: string, fingerprint: (key: string) => string) => Promise<string | undefined>;
+}
+
+export interface RotationPlan {
+  readonly record: Omit<PlanLine, "v" | "kind" | "at">;
+  readonly targets: readonly Target[];
+  /** Who uses them now. */
+  readonly members: readonly Member[];
+}
+
+/** Writes nothing, anywhere. Throws McpRunError. */
+export async function planRotation(
+  request: RotationRequest,
+  { fleet, clock, keyIdOf }: PlanDeps,
+  signal: AbortSignal,
+): Promise<RotationPlan> {
+  const { profile, reason, operator, targets, revokeFirst, takeOver } = request;
+  refuseUnfit(request);
+  const key = newFingerprintKey();
+  const planned = await Promise.all(
+    targets.map((target) => planTarget(target, key, keyIdOf, takeOver, signal)),
+  );
+  const refs = targets.flatMap(({ parts }) => parts.map(({ from }) => from));
+  return {
+    record: {
+      rotation: newRotationId(clock.now()),
+      profile,
+      reason,
+      operator,
+      key,
+      targets: planned,
+      options: { ...(revokeFirst && { revokeFirst }), ...(takeOver !== undefined && { takeOver }) },
+    },
+    targets,
+    members: await fleet.list(refs, signal),
+  };
+}
+
+async function planTarget(
+  target: Target,
+  key: string,
+  keyIdOf: PlanDeps["keyIdOf"],
+  takeOver: string | undefined,
+  signal: AbortSignal,
+): Promise<PlannedTarget> {
+  try {
+    const { ref, store } = target;
+    const candidate = await store.findCandidate(signal);
+    if (candidate && candidate.rotationId !== takeOver) throw heldByAnother(candidate);
+    const present = await store.read(signal);
+    if (present && present.version === undefined) {
+      throw new ProviderError(
+        "invalid",
+        "its store names no versions, so nobody could tell what is replaced",
+      );
+    }
+    const parts = target.parts.map(async (part): Promise<PlannedPart> => {
+      const { name, from, field, issuer, comesWith } = part;
+      const value = partValue(part, present?.value);
+      const keyId = value && (await keyIdOf?.(from, (other) => fingerprintUnder(other, value)));
+      return {
+        name,
+        from,
+        issuer: issuer.kind,
+        ...(field && { field: [...field] }),
+        ...(comesWith !== undefined && { comesWith }),
+        ...(value && { fingerprint: fingerprintUnder(key, value) }),
+        ...(keyId !== undefined && { keyId }),
+      };
+    });
+    const version = present?.version;
+    return { ref, ...(version !== undefined && { version }), parts: await Promise.all(parts) };
+  } catch (error) {
+    throw aboutTarget(target.ref, error);
+  }
+}
+
+/** «Cannot rotate REF: …» for what a provider says; everything else as it is. */
+export function aboutTarget(ref: string, error: unknown): unknown {
+  if (!(error instanceof ProviderError)) return error;
+  return new McpRunError(error.code, `Cannot rotate ${ref}: ${error.reason}`, {
+    ...(error.hint !== undefined && { hint: error.hint }),
+    details: error.details,
+  });
+}
+
+function refuseUnfit({ reason, targets, credentials }: RotationRequest): void {
+  const refuse = (message: string, hint: string) => new McpRunError("usage", message, { hint });
+  if (reason.trim() === "") {
+    throw refuse(
+      "Cannot rotate without a reason: it stands in the record",
+      '`--reason "leaked in build log"`',
+    );
+  }
+  if (targets.length === 0)
+    throw refuse("Cannot rotate nothing: no secret is named", "`--secret NAME` or `--all`");
+  const all = targets.flatMap(({ parts }) => parts);
+  const names = new Set(all.map(({ name }) => name));
+  if (names.size < all.length || new Set(targets.map(({ ref }) => ref)).size < targets.length) {
+    throw new Error("a rotation was given a secret or a document twice");
+  }
+  for (const { ref, parts } of targets) {
+    if (parts.length > 1 && parts.some(({ field }) => !field)) {
+      throw refuse(
+        `Cannot rotate ${ref}: ${parts.map(({ name }) => name).join(" and ")} can't all be its value`,
+        "refs with a #key each",
+      );
+    }
+    for (const { name, from, comesWith } of parts) {
+      if (comesWith !== undefined && !names.has(comesWith))
+        throw new Error(`${name} comes with ${comesWith}`);
+      const credential = [...credentials].find((other) => overlap(from, other));
+      if (credential === undefined) continue;
+      throw refuse(
+        `Cannot rotate ${name}: ${credential} is what this rotation itself logs in with`,
+        "another login for the one who rotates, or rotating it by hand",
+      );
+    }
+  }
+}
+
+/** Whether a change of one is a change of the other: the same document, and one field within the other. */
+function overlap(one: string, other: string): boolean {
+  const [first, second] = [parseRef(one), parseRef(other)];
+  if (!first.ok || !second.ok) return one === other;
+  const isSameDocument =
+    first.ref.provider === second.ref.provider && first.ref.request.path === second.ref.request.path;
+  const [fields, others] = [first.ref.field ?? [], second.ref.field ?? []];
+  const shorter = Math.min(fields.length, others.length);
+  return isSameDocument && fields.slice(0, shorter).every((step, index) => step === others[index]);
+}

@@ -1,0 +1,168 @@
+/** One rotation while this process works on it: its journal, how far it is, and what it holds in memory. */
+import { type Clock, untilAborted } from "../clock.ts";
+import { McpRunError } from "../errors.ts";
+import { inTime } from "../secrets/in-time.ts";
+import type { Secret } from "../secrets/secret.ts";
+import type { Canary, Fleet, IssuerRequest, Target, TargetPart } from "./contract.ts";
+import { fingerprintUnder } from "./fingerprints.ts";
+import type { Answer, Question, RotationEvent } from "./happening.ts";
+import type { Journal, NewLine } from "./journal.ts";
+import type { Facts, PlanLine, PlannedPart } from "./journal-line.ts";
+import { Progress } from "./progress.ts";
+import type { StepName } from "./step-names.ts";
+
+/** Ms for a step that asks nobody but a store; a keychain may wait for its user. */
+const STORE_MS = 60_000;
+
+export interface RotationDeps {
+  readonly canary: Canary;
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  /** Ms that supervisors have to take the new value. */
+  readonly ackTimeoutMs: number;
+  /** Hosts that are not waited for. */
+  readonly missingOk: readonly string[];
+  decide(question: Question, signal: AbortSignal): Promise<Answer>;
+  emit(event: RotationEvent): void;
+  /** Deletes copies of old values in caches of this machine. */
+  forgetCopies?(refs: readonly string[]): Promise<void>;
+}
+
+/** One that is taken for each target by itself. */
+export interface TargetStep {
+  readonly name: StepName;
+  /** It talks to a store only, which has to answer in time. */
+  readonly isBounded?: true;
+  /** False where there is nothing to do, whatever the journal says. */
+  isNeeded?(run: Run, target: Target): boolean;
+  forTarget(run: Run, target: Target, signal: AbortSignal): Promise<Facts>;
+}
+
+/** One that is taken once for all targets. */
+export interface OverallStep {
+  readonly name: StepName;
+  forAll(run: Run, signal: AbortSignal): Promise<Facts>;
+}
+
+export type Step = TargetStep | OverallStep;
+
+export class Run {
+  readonly plan: PlanLine;
+  readonly targets: readonly Target[];
+  readonly deps: RotationDeps;
+  readonly journal: Journal;
+  readonly progress: Progress;
+  /** New values by the secret's name. */
+  readonly values = new Map<string, Secret>();
+  /** Their issuers' names for them. */
+  readonly keyIds = new Map<string, string>();
+  readonly notes: string[] = [];
+
+  /** Throws McpRunError if these are not the targets of the journal. */
+  constructor(journal: Journal, targets: readonly Target[], deps: RotationDeps) {
+    this.journal = journal;
+    this.plan = journal.plan;
+    this.targets = this.plan.targets.map((planned) => {
+      const target = targets.find(({ ref }) => ref === planned.ref);
+      if (target && isSame(target.parts, planned.parts)) return target;
+      throw new McpRunError(
+        "profile-invalid",
+        `Cannot go on with rotation ${this.plan.rotation}: the profile no longer has ${planned.ref} as it was planned`,
+        { hint: "the profile as it was when the rotation began" },
+      );
+    });
+    this.deps = deps;
+    this.progress = new Progress(this.plan, journal.lines);
+  }
+
+  fingerprint(value: Secret): string {
+    return fingerprintUnder(this.plan.key, value);
+  }
+
+  /** What the journal says of a part. */
+  planned(name: string): PlannedPart {
+    const part = this.plan.targets.flatMap(({ parts }) => parts).find((other) => other.name === name);
+    if (!part) throw new Error(`${name} is no part of this rotation`);
+    return part;
+  }
+
+  request({ name }: TargetPart): IssuerRequest {
+    const { rotation, profile, reason } = this.plan;
+    return { rotationId: rotation, profile, secret: name, reason };
+  }
+
+  note(message: string): void {
+    if (this.notes.includes(message)) return;
+    this.notes.push(message);
+    this.deps.emit({ type: "note", message });
+  }
+
+  async ask(question: Question, signal: AbortSignal): Promise<Answer> {
+    const answer = await this.deps.decide(question, signal);
+    this.deps.emit({ type: "asked", question, answer });
+    return answer;
+  }
+
+  async write(line: NewLine): Promise<void> {
+    this.progress.apply(await this.journal.append(line));
+  }
+
+  /** Intent, work, fact. Rejects with what the work rejects with; then there is no fact. */
+  async perform(step: TargetStep, signal: AbortSignal, target: Target): Promise<Facts>;
+  async perform(step: OverallStep, signal: AbortSignal): Promise<Facts>;
+  async perform(step: Step, signal: AbortSignal, target?: Target): Promise<Facts> {
+    const { clock, emit } = this.deps;
+    const of = { step: step.name, ...(target && { target: target.ref }) };
+    const startedAt = clock.monotonic();
+    const ms = () => clock.monotonic() - startedAt;
+    await this.write({ kind: "intent", ...of });
+    // From here on somebody may have to live with what comes of it, journal or not.
+    if (this.progress.isPastReturn) this.journal.mustGoOn();
+    emit({ type: "step-began", ...of });
+    let facts: Facts;
+    try {
+      signal.throwIfAborted();
+      facts = await this.#work(step, signal, target);
+    } catch (error) {
+      emit({ type: "step-failed", ...of, reason: reasonOf(error), ms: ms() });
+      throw error;
+    }
+    await this.write({ kind: "fact", ...of, facts });
+    if (facts.isDone === false) {
+      emit({ type: "step-failed", ...of, reason: facts.reason ?? "it is not done", ms: ms() });
+    } else emit({ type: "step-done", ...of, facts, ms: ms() });
+    return facts;
+  }
+
+  async #work(step: Step, signal: AbortSignal, target: Target | undefined): Promise<Facts> {
+    if ("forAll" in step) return untilAborted(signal, step.forAll(this, signal));
+    if (!target) throw new Error(`${step.name} is taken for a target`);
+    const limitMs = step.isBounded ? STORE_MS : Number.POSITIVE_INFINITY;
+    const { clock } = this.deps;
+    return inTime({ clock, limitMs, signal }, (either) => step.forTarget(this, target, either));
+  }
+}
+
+/** A state, for the journal and for people. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof McpRunError))
+    return isInterruption(error) ? "it was interrupted" : "a bug in mcp-run";
+  return "reason" in error && typeof error.reason === "string" ? error.reason : error.message;
+}
+
+/** What an aborted signal is aborted with, if nobody gave a reason of the family. */
+export function isInterruption(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}
+
+function isSame(parts: readonly TargetPart[], planned: readonly PlannedPart[]): boolean {
+  const outline = ({ name, from, field, comesWith }: TargetPart | PlannedPart) =>
+    JSON.stringify([name, from, field ?? null, comesWith ?? null]);
+  return (
+    parts.length === planned.length &&
+    parts.every((part, index) => {
+      const other = planned[index];
+      return other !== undefined && outline(part) === outline(other);
+    })
+  );
+}

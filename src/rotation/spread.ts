@@ -1,0 +1,38 @@
+/** Telling everybody, and waiting until nobody needs what was there before; where somebody does, a person decides. */
+import type { Acknowledgement } from "./contract.ts";
+import type { Facts } from "./journal-line.ts";
+import type { Run } from "./run.ts";
+
+/** There, and without the new value. */
+const BLOCKING: ReadonlySet<Acknowledgement["state"]> = new Set(["pending", "failed", "cannot-swap"]);
+
+/** @param wanted fingerprints, by ref of a part */
+export async function spread(
+  run: Run,
+  wanted: ReadonlyMap<string, string>,
+  signal: AbortSignal,
+): Promise<Facts> {
+  const { fleet, ackTimeoutMs, missingOk, emit } = run.deps;
+  const key = Buffer.from(run.plan.key, "base64url");
+  for (;;) {
+    const found = await fleet.spread(wanted, key, ackTimeoutMs, signal, (acknowledgements) =>
+      emit({ type: "acknowledgements", acknowledgements }),
+    );
+    const acknowledgements = found.map(written);
+    const members = found.filter(({ state, host }) => BLOCKING.has(state) && !missingOk.includes(host));
+    for (const { host, profile, state } of found) {
+      if (state === "unknown") run.note(`nothing is known of ${profile} on ${host}`);
+    }
+    if (members.length === 0) return { acknowledgements };
+    const reason = `${members.length} of ${found.length} supervisors ${members.length === 1 ? "does" : "do"} not have the new value`;
+    const answer = await run.ask({ type: "not-acknowledged", members }, signal);
+    if (answer === "stop") return { isDone: false, acknowledgements, reason };
+    if (answer === "again") continue;
+    run.note(`${reason}, and it went on without them`);
+    return { acknowledgements, reason };
+  }
+}
+
+function written({ host, pid, profile, generation, canSwap, state, reason }: Acknowledgement) {
+  return { host, pid, profile, generation, canSwap, state, ...(reason !== undefined && { reason }) };
+}

@@ -1,0 +1,19 @@
+/** The steps of a rotation, in their order, and those of the ways back. */
+
+export const STEP_NAMES = [
+  "lock",
+  "mint",
+  "candidate",
+  "canary",
+  "promote",
+  "spread",
+  "revoke",
+  "verify",
+  "retire",
+  "discard",
+  "restore",
+  "spread-back",
+  "revoke-new",
+] as const;
+
+export type StepName = (typeof STEP_NAMES)[number];

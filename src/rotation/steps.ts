@@ -1,0 +1,147 @@
+/**
+ * The steps up to the one that everybody sees, and telling them: what they read and write, and how each is taken again
+ * after a crash. Their order is at the end.
+ */
+import { McpRunError, ProviderError } from "../errors.ts";
+import { heldByAnother } from "../secrets/provider.ts";
+import type { Secret } from "../secrets/secret.ts";
+import { endingSteps } from "./ending.ts";
+import type { Facts } from "./journal-line.ts";
+import { candidateOf, mintStep } from "./mint.ts";
+import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
+import { spread } from "./spread.ts";
+import { documentWith, partValue } from "./target.ts";
+
+/** Refuses what another rotation holds; the candidate itself is the lock. */
+const lock: TargetStep = {
+  name: "lock",
+  isBounded: true,
+  async forTarget({ plan }, { store }, signal) {
+    const candidate = await store.findCandidate(signal);
+    if (!candidate || candidate.rotationId === plan.rotation) return {};
+    if (candidate.rotationId !== plan.options.takeOver) throw heldByAnother(candidate);
+    await store.discard(candidate.rotationId, signal);
+    return { reason: `the candidate of rotation ${candidate.rotationId} was given up` };
+  },
+};
+
+/** Puts the new document beside the old one, made from what is there now. */
+const candidate: TargetStep = {
+  name: "candidate",
+  isBounded: true,
+  async forTarget(run, target, signal): Promise<Facts> {
+    const { plan } = run;
+    const { store, ref } = target;
+    const hasFields = target.parts.some(({ field }) => field);
+    const present = hasFields ? await store.read(signal) : undefined;
+    if (hasFields) refuseOtherKeys(run, ref, target.parts, present?.value);
+    const base = hasFields ? present?.version : plan.targets.find((other) => other.ref === ref)?.version;
+    const document = documentWith(target, run.values, present?.value);
+    const mine = await candidateOf(run, target, signal);
+    // From a document that somebody has changed since.
+    if (mine && !mine.equals(document)) await store.discard(plan.rotation, signal);
+    const { rotation: rotationId, operator } = plan;
+    await store.putCandidate(
+      document,
+      { rotationId, operator, createdAt: new Date(run.deps.clock.now()) },
+      signal,
+    );
+    return { base: base ?? null, fingerprint: run.fingerprint(document) };
+  },
+};
+
+/** Throws ProviderError `conflict` where somebody has changed not a sibling but the very key. */
+function refuseOtherKeys(
+  run: Run,
+  ref: string,
+  parts: readonly { readonly name: string; readonly field?: readonly string[] }[],
+  document: Secret | undefined,
+): void {
+  for (const part of parts) {
+    const value = partValue(part, document);
+    if ((value && run.fingerprint(value)) === run.planned(part.name).fingerprint) continue;
+    throw new ProviderError(
+      "conflict",
+      `somebody has changed ${part.name} in ${ref} since the plan was made`,
+      {
+        hint: "again, from what is there now",
+      },
+    );
+  }
+}
+
+/** Tries what the stores hold, not what was meant to be put there. */
+const canary: OverallStep = {
+  name: "canary",
+  async forAll(run, signal): Promise<Facts> {
+    const candidates = new Map<string, Secret>();
+    for (const { store, parts, ref } of run.targets) {
+      if (run.progress.isDone("promote", ref)) continue;
+      const { value: document } = await store.fetchCandidate(run.plan.rotation, signal);
+      for (const part of parts) {
+        const value = partValue(part, document);
+        if (value) candidates.set(part.name, value);
+      }
+    }
+    const { works, wasProbed, reason } = await run.deps.canary.try(candidates, signal);
+    if (!works) {
+      throw new McpRunError(
+        "rotation-incomplete",
+        `a server with the new key does not work: ${reason ?? "no reason was given"}`,
+      );
+    }
+    if (!wasProbed) run.note("the new key itself was not exercised: the profile has no probe");
+    return { wasProbed, ...(reason !== undefined && { reason }) };
+  },
+};
+
+const promote: TargetStep = {
+  name: "promote",
+  isBounded: true,
+  async forTarget({ plan, progress }, { store, ref }, signal) {
+    const base = progress.factsOf("candidate", ref)?.base ?? undefined;
+    return { version: (await store.promote(plan.rotation, base, signal)).version };
+  },
+};
+
+const tell: OverallStep = {
+  name: "spread",
+  async forAll(run, signal) {
+    const wanted = new Map<string, string>();
+    for (const { name, from } of run.targets.flatMap(({ parts }) => parts)) {
+      const fingerprint = run.progress.mintedFor(name).at(-1)?.fingerprint;
+      if (fingerprint !== undefined) wanted.set(from, fingerprint);
+    }
+    return spread(run, wanted, signal);
+  },
+};
+
+const { revoke, verify, retire } = endingSteps;
+
+/** Each over all targets before the next one begins. */
+export const STEPS: readonly Step[] = [
+  lock,
+  mintStep,
+  candidate,
+  canary,
+  promote,
+  tell,
+  revoke,
+  verify,
+  retire,
+];
+
+/** Under active abuse. The second time ends only what could not be ended before. */
+export const STEPS_REVOKING_FIRST: readonly Step[] = [
+  lock,
+  mintStep,
+  candidate,
+  revoke,
+  verify,
+  canary,
+  promote,
+  tell,
+  revoke,
+  verify,
+  retire,
+];

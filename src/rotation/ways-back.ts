@@ -1,0 +1,156 @@
+/**
+ * Taking back what was done: before anybody has the new key by itself, after that only when the operator wants it.
+ * What was minted is ended, and nothing but the old key is left.
+ */
+import { ProviderError } from "../errors.ts";
+import type { KeyToEnd, Target, TargetPart } from "./contract.ts";
+import { asFacts, settledPart } from "./ending.ts";
+import type { PartFacts } from "./journal-line.ts";
+import { candidateOf } from "./mint.ts";
+import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
+import { spread } from "./spread.ts";
+import { partValue } from "./target.ts";
+
+const revokeNew: TargetStep = {
+  name: "revoke-new",
+  isNeeded: ({ progress }, { ref }) => progress.isBegun("mint", ref),
+  async forTarget(run, target, signal) {
+    const parts: PartFacts[] = [];
+    for (const part of target.parts) {
+      if (part.comesWith !== undefined) continue;
+      const settled = await settledPart(async () => ({
+        result: await revokeMinted(run, target, part, signal),
+      }));
+      if (settled.result === "unknown")
+        run.note(`a new key for ${part.name} was minted, and nobody has revoked it`);
+      parts.push({ name: part.name, ...settled });
+    }
+    return asFacts(parts, ["revoked", "unknown", "none"], "was minted anew and may be valid");
+  },
+};
+
+type Result = "revoked" | "unknown" | "none";
+
+async function revokeMinted(
+  run: Run,
+  target: Target,
+  part: TargetPart,
+  signal: AbortSignal,
+): Promise<Result> {
+  const keys = await mintedKeys(run, target, part, signal);
+  let result: Result = "none";
+  for (const key of keys) {
+    const came = await part.issuer.revoke(run.request(part), key, signal);
+    if (result !== "unknown") result = came;
+  }
+  return result;
+}
+
+/** Every key that this rotation has had made, as well as it is known. */
+async function mintedKeys(
+  run: Run,
+  target: Target,
+  part: TargetPart,
+  signal: AbortSignal,
+): Promise<readonly KeyToEnd[]> {
+  const { progress } = run;
+  const isCandidate = !progress.mayBePromoted(target.ref);
+  const minted = progress.mintedFor(part.name);
+  const last = minted.at(-1);
+  const present = await newValue(run, target, part, signal);
+  const found = present ? undefined : await part.issuer.find(run.request(part), signal);
+  const value = present ?? found?.value;
+  // An issuer that gives the old key for a new one must not be told to end it.
+  const isOld = value && run.fingerprint(value) === run.planned(part.name).fingerprint;
+  const keyId = found?.keyId ?? run.keyIds.get(part.name) ?? last?.keyId;
+  const latest = !isOld && (value || keyId !== undefined || last);
+  const strays = minted.flatMap((key) =>
+    key.keyId !== undefined && key.keyId !== keyId ? [{ keyId: key.keyId, isCandidate: true }] : [],
+  );
+  if (!latest) return strays;
+  return [
+    ...strays,
+    { ...(keyId !== undefined && { keyId }), ...(value && { value }), ...(isCandidate && { isCandidate }) },
+  ];
+}
+
+/** From memory, from the candidate, or from the version that it was promoted to. */
+async function newValue(run: Run, target: Target, part: TargetPart, signal: AbortSignal) {
+  const { progress, values } = run;
+  const known = values.get(part.name);
+  if (known) return known;
+  const version = progress.factsOf("promote", target.ref)?.version;
+  try {
+    const document =
+      version === undefined
+        ? await candidateOf(run, target, signal)
+        : (await target.store.readVersion(version, signal))?.value;
+    const value = partValue(part, document);
+    const expected = progress.mintedFor(part.name).at(-1)?.fingerprint;
+    return value && run.fingerprint(value) === expected ? value : undefined;
+  } catch (error) {
+    // The issuer may know it by another name.
+    if (error instanceof ProviderError) return undefined;
+    throw error;
+  }
+}
+
+const discard: TargetStep = {
+  name: "discard",
+  isBounded: true,
+  async forTarget({ plan }, { store }, signal) {
+    try {
+      await store.discard(plan.rotation, signal);
+    } catch (error) {
+      // Another rotation has taken the place over: then nothing of ours is there.
+      if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
+    }
+    return {};
+  },
+};
+
+/** Looks first: a restoration that was broken off may be done, and a promotion may not. */
+const restore: TargetStep = {
+  name: "restore",
+  isBounded: true,
+  isNeeded: ({ progress }, { ref }) => progress.mayBePromoted(ref),
+  async forTarget(run, { ref, store, parts }, signal) {
+    const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
+    const present = await store.read(signal);
+    if (present && run.fingerprint(present.value) === fingerprint) {
+      if (base == null) {
+        run.note(`there was nothing in ${ref} before this rotation, and the new value is still there`);
+        return {};
+      }
+      const now = present.version;
+      if (now === undefined) throw new ProviderError("invalid", "its store names no versions");
+      return { version: (await store.restore(base, now, signal)).version };
+    }
+    const isBack = parts.every((part) => {
+      const value = partValue(part, present?.value);
+      return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
+    });
+    if (isBack) return { ...(present?.version !== undefined && { version: present.version }) };
+    throw new ProviderError("conflict", `somebody has changed ${ref} since it was promoted`, {
+      hint: "putting the old value back by hand",
+    });
+  },
+};
+
+const spreadBack: OverallStep = {
+  name: "spread-back",
+  async forAll(run, signal) {
+    const wanted = new Map<string, string>();
+    for (const { name, from } of run.targets.flatMap(({ parts }) => parts)) {
+      const { fingerprint } = run.planned(name);
+      if (fingerprint !== undefined) wanted.set(from, fingerprint);
+    }
+    return spread(run, wanted, signal);
+  },
+};
+
+/** Nobody has the new key: it is ended while the candidate still tells its value. */
+export const STEPS_OF_DISCARDING: readonly Step[] = [revokeNew, discard];
+
+/** As long as the old key is not revoked. */
+export const STEPS_OF_ROLLBACK: readonly Step[] = [restore, spreadBack, revokeNew, discard];
