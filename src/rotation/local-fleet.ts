@@ -16,7 +16,7 @@ import { Turns } from "./turns.ts";
 /** Ms for one answer. */
 const ANSWER_MS = 2_000;
 /** Questions at the same time. */
-const MOST_AT_ONCE = 64;
+const MOST_AT_ONCE = 256;
 /** Ms between two looks for supervisors that were being started. */
 const LIST_MS = 100;
 /** Ms between two questions to the same supervisor: at first, how much more each time, and at most. */
