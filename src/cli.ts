@@ -202,6 +202,9 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
   if (argv.includes("secrets"))
     (await import("./commands/secrets-tree.ts")).addSecretsCommands(secrets, does);
 
+  const rotate = program.command("rotate").description("replace a leaked key now, and prove it");
+  if (argv.includes("rotate")) (await import("./commands/rotate-tree.ts")).addRotateOptions(rotate, does);
+
   const audit = program.command("audit").description("what has happened to secrets, and whether that is all");
   if (argv.includes("audit")) (await import("./commands/audit-tree.ts")).addAuditCommands(audit, does);
 

@@ -12,6 +12,7 @@ export const AUDIT_EVENTS = [
   "refresh-failed",
   "leak",
   "denied",
+  "rotation",
   "end",
 ] as const;
 export type AuditEvent = (typeof AUDIT_EVENTS)[number];
@@ -52,6 +53,16 @@ export type AuditEntry = { readonly profile: string } & (
   | { readonly event: "refresh-failed"; readonly reason: string; readonly retryMs: number }
   | (WithSecrets & { readonly event: "leak"; readonly method?: string; readonly isMasked: boolean })
   | { readonly event: "denied"; readonly reason: string; readonly during: "start" | "refresh" }
+  | {
+      readonly event: "rotation";
+      readonly rotation: string;
+      readonly step: string;
+      /** `began`, `done`, `failed`, `turned`, or how it ended. */
+      readonly state: string;
+      /** The document's ref. */
+      readonly target?: string;
+      readonly reason?: string;
+    }
   | { readonly event: "end"; readonly exitCode: number }
 );
 
@@ -65,6 +76,7 @@ const DURABLE: Readonly<Record<AuditEvent, boolean>> = {
   "refresh-failed": false,
   leak: true,
   denied: true,
+  rotation: true,
   end: false,
 };
 

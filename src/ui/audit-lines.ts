@@ -41,7 +41,10 @@ export function verdictText(verdict: Verdict, anchored: number | undefined): str
 
 function detailsOf(record: AuditRecord): readonly string[] {
   const { mode, program, generation, serverPid, signal, method, isMasked, reason, exitCode, lost } = record;
+  const { rotation, step, state, target } = record;
   return [
+    ...(rotation === undefined ? [] : [`${text(rotation)}: ${text(step)} ${text(state)}`]),
+    ...(target === undefined ? [] : [text(target)]),
     ...(program === undefined ? [] : [`${text(mode)} ${text(program)}`]),
     ...(generation === undefined ? [] : [`generation ${text(generation)}`]),
     ...(serverPid === undefined ? [] : [`server pid ${text(serverPid)}`]),

@@ -34,6 +34,26 @@ export function promptHidden(
   });
 }
 
+/** Asks on the terminal for a line that may be seen. Throws as promptHidden does. */
+export function promptLine(
+  question: string,
+  input: Readable,
+  terminal: Writable,
+  signal: AbortSignal,
+): Promise<string> {
+  const lines = createInterface({ input, output: terminal, terminal: true, historySize: 0, signal });
+  return new Promise((resolve, reject) => {
+    lines.once("SIGINT", () => lines.close());
+    lines.once("close", () => {
+      reject(signal.reason ?? new McpRunError("interrupted", "Cannot go on: nothing was answered"));
+    });
+    lines.question(question, (line) => {
+      resolve(line.trim());
+      lines.close();
+    });
+  });
+}
+
 /**
  * Reads all of a pipe as UTF-8; one trailing newline is dropped. Throws McpRunError for too much or not UTF-8, and
  * the signal's reason when that is aborted: whoever writes to the pipe may never end it.

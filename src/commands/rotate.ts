@@ -1,0 +1,264 @@
+/** `mcp-run rotate PROFILE`: replaces a key now, in its store and in every server that runs with it. */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { untilAborted } from "../clock.ts";
+import { EXIT_CODES, McpRunError } from "../errors.ts";
+import type { Profile } from "../profile/profile.ts";
+import { parseDuration } from "../profile/quantities.ts";
+import type { Issuer, Target } from "../rotation/contract.ts";
+import { resume, rollback, rotate } from "../rotation/engine.ts";
+import type { Outcome, RotationEvent } from "../rotation/happening.ts";
+import type { Ask } from "../rotation/issuers/ask.ts";
+import { generateIssuer } from "../rotation/issuers/generate.ts";
+import { issuerFor } from "../rotation/issuers/issuer-for.ts";
+import { stdinIssuer } from "../rotation/issuers/stdin.ts";
+import { type JournalPlace, readJournal } from "../rotation/journal.ts";
+import { LocalFleet } from "../rotation/local-fleet.ts";
+import { planRotation } from "../rotation/plan.ts";
+import type { RotationDeps } from "../rotation/run.ts";
+import { NeedleSet } from "../scrub/needle-set.ts";
+import { scrubText } from "../scrub/scrub-stream.ts";
+import { RecordingEnvironment } from "../secrets/environment-reader.ts";
+import { ProviderPool } from "../secrets/provider-pool.ts";
+import type { SecretSpec } from "../secrets/spec.ts";
+import { readPiped } from "../ui/prompt.ts";
+import { canaryOf } from "./canary-of.ts";
+import { type CommandContext, interruptible } from "./context.ts";
+import { controlPlace } from "./control-place.ts";
+import { loadForStart } from "./load-for-start.ts";
+import { providerContext } from "./provider-context.ts";
+import { quotable } from "./quotable.ts";
+import { forgetCopies } from "./rotate-copies.ts";
+import { eventText, outcomeText, planText } from "./rotate-lines.ts";
+import { answerTo, askOn } from "./rotate-questions.ts";
+import { RotationRecord } from "./rotate-record.ts";
+import { chosenSecrets, credentialsOf, targetsOf } from "./rotate-targets.ts";
+
+export interface RotateOptions {
+  readonly reason?: string;
+  readonly secret?: readonly string[];
+  readonly all?: boolean;
+  readonly mint?: boolean;
+  readonly generate?: boolean;
+  readonly fromStdin?: boolean;
+  readonly revokeFirst?: boolean;
+  readonly missingOk?: string;
+  readonly ackTimeout: string;
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+  readonly resume?: string;
+  readonly rollback?: string;
+  readonly takeOver?: string;
+}
+
+const GENERATED = { bytes: 32, encoding: "base64url" } as const;
+
+/** Returns 0, 75 if it has to be gone on with, 69 if it was given up. Throws McpRunError if it could not begin. */
+export async function rotateSecrets(
+  context: CommandContext,
+  name: string,
+  options: RotateOptions,
+): Promise<number> {
+  refuseContradictions(options);
+  const ackTimeoutMs = ackTimeoutOf(options);
+  const profile = await loadForStart(context, name);
+  const ask = options.fromStdin ? undefined : askOn(context);
+  refuseSilence(context, options, ask);
+  const needles = new NeedleSet();
+  context.printer.scrubWith((text) => scrubText(text, needles));
+  return interruptible(context, async (signal) => {
+    const environment = new RecordingEnvironment(context.env);
+    const pool = new ProviderPool(context.kinds, profile.providers, providerContext(context, environment));
+    const record = new RotationRecord(context, profile.name);
+    try {
+      const rotation = new Rotating(context, profile, options, { ask, pool, needles, record, ackTimeoutMs });
+      return await rotation.run(signal);
+    } finally {
+      await pool.close();
+      await record.close();
+    }
+  });
+}
+
+interface Parts {
+  readonly ask: Ask | undefined;
+  readonly pool: ProviderPool;
+  readonly needles: NeedleSet;
+  readonly record: RotationRecord;
+  readonly ackTimeoutMs: number;
+}
+
+class Rotating {
+  readonly #context: CommandContext;
+  readonly #profile: Profile;
+  readonly #options: RotateOptions;
+  readonly #parts: Parts;
+
+  constructor(context: CommandContext, profile: Profile, options: RotateOptions, parts: Parts) {
+    this.#context = context;
+    this.#profile = profile;
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  async run(signal: AbortSignal): Promise<number> {
+    const { resume: resumed, rollback: undone } = this.#options;
+    if (resumed !== undefined) return this.#goOn(resumed, resume, signal);
+    if (undone !== undefined) return this.#goOn(undone, rollback, signal);
+    return this.#begin(signal);
+  }
+
+  async #begin(signal: AbortSignal): Promise<number> {
+    const { context, profile, options } = this.#all;
+    const { clock, stdout, loginName } = context;
+    const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
+    const targets = await this.#targets(chosen);
+    const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
+    const request = {
+      profile: profile.name,
+      reason: options.reason ?? "",
+      operator: `${loginName()}@${hostname()}`,
+      targets,
+      credentials: credentialsOf(profile.providers, providers, context.kinds.names),
+      ...(options.revokeFirst && { revokeFirst: true }),
+      ...(options.takeOver !== undefined && { takeOver: options.takeOver }),
+    };
+    const plan = await planRotation(request, { fleet: this.#fleet, clock }, signal);
+    stdout.write(planText(plan));
+    if (options.dryRun) return 0;
+    const isWanted = options.yes || (await this.#parts.ask?.confirm("Do it?", signal));
+    if (!isWanted) {
+      stdout.write("Nothing was done.\n");
+      return 0;
+    }
+    await this.#parts.record.mustBeWritable(plan.record.rotation);
+    return this.#ended(await rotate(plan, this.#place, this.#deps, signal));
+  }
+
+  async #goOn(id: string, work: typeof resume, signal: AbortSignal): Promise<number> {
+    const { profile } = this.#all;
+    const { lines } = await readJournal(this.#place.folder, id);
+    const [plan] = lines;
+    if (plan?.kind !== "plan") throw new Error("a journal begins with its plan");
+    if (plan.profile !== profile.name) {
+      throw new McpRunError("usage", `Cannot go on with ${id}: it is a rotation of ${plan.profile}`, {
+        hint: `mcp-run rotate ${plan.profile}`,
+      });
+    }
+    const names = plan.targets.flatMap(({ parts }) =>
+      parts.filter(({ comesWith }) => comesWith === undefined).map((part) => part.name),
+    );
+    const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
+    const targets = await this.#targets(chosen, new Map(kindsOf(plan.targets)));
+    return this.#ended(await work(id, targets, this.#place, this.#deps, signal));
+  }
+
+  #ended(outcome: Outcome): number {
+    this.#context.stdout.write(outcomeText(outcome));
+    if (outcome.is === "incomplete") return EXIT_CODES["rotation-incomplete"];
+    return outcome.is === "discarded" ? EXIT_CODES["backend-unavailable"] : 0;
+  }
+
+  /** @param kinds how the secrets were minted in the rotation that goes on */
+  #targets(
+    chosen: readonly SecretSpec[],
+    kinds: ReadonlyMap<string, string> = new Map(),
+  ): Promise<readonly Target[]> {
+    const { pool } = this.#parts;
+    return targetsOf(this.#profile, chosen, (secret) => this.#issuerOf(secret, kinds.get(secret.name)), pool);
+  }
+
+  #issuerOf(secret: SecretSpec, kind: string | undefined): Issuer {
+    const { context, profile, options } = this.#all;
+    const { ask } = this.#parts;
+    if (options.fromStdin || kind === "stdin")
+      return stdinIssuer((signal) => readPiped(context.stdin, signal));
+    const isOurs = options.generate || (kind === "generate" && secret.rotate?.source.type !== "generate");
+    if (isOurs) return generateIssuer(GENERATED);
+    const { runProgram } = providerContext(context, new RecordingEnvironment(context.env));
+    return issuerFor(secret, profile.secrets, {
+      ask,
+      runProgram,
+      env: context.env,
+      home: context.home,
+      quotable,
+    });
+  }
+
+  get #all() {
+    return { context: this.#context, profile: this.#profile, options: this.#options };
+  }
+
+  get #fleet(): LocalFleet {
+    return new LocalFleet({ place: controlPlace(this.#context), clock: this.#context.clock });
+  }
+
+  get #place(): JournalPlace {
+    const { paths, uid, clock, printer } = this.#context;
+    const onUnwritten = (line: string) =>
+      printer.emit({ type: "warning", message: `not in the journal: ${line}` });
+    return { folder: join(paths.state, "rotations"), uid, clock, onUnwritten };
+  }
+
+  get #deps(): RotationDeps {
+    const { context, profile, options } = this.#all;
+    const { ask, needles, record, ackTimeoutMs } = this.#parts;
+    let lastText: string | undefined;
+    return {
+      canary: canaryOf(context, profile, needles),
+      fleet: this.#fleet,
+      clock: context.clock,
+      ackTimeoutMs,
+      missingOk: options.missingOk?.split(",").map((host) => host.trim()) ?? [],
+      decide: (question, signal) =>
+        untilAborted(signal, answerTo(question, ask, options.yes === true, signal)),
+      emit: (event: RotationEvent) => {
+        record.note(event);
+        const text = eventText(event);
+        // Supervisors are counted again and again while they are waited for.
+        if (text === undefined || text === lastText) return;
+        lastText = text;
+        context.stdout.write(scrubText(text, needles));
+      },
+      forgetCopies: (refs) => forgetCopies(context, refs),
+    };
+  }
+}
+
+/** The names of the parts, and where their new values came from. */
+function kindsOf(
+  targets: readonly { readonly parts: readonly { readonly name: string; readonly issuer: string }[] }[],
+): readonly (readonly [string, string])[] {
+  return targets.flatMap(({ parts }) => parts.map(({ name, issuer }) => [name, issuer] as const));
+}
+
+function refuseContradictions(options: RotateOptions): void {
+  const { mint, generate, fromStdin, resume: resumed, rollback: undone, reason } = options;
+  const refuse = (state: string, hint: string) =>
+    new McpRunError("usage", `Cannot rotate: ${state}`, { hint });
+  if ([mint, generate, fromStdin].filter(Boolean).length > 1)
+    throw refuse("a new value comes from one place", "one of --mint, --generate and --from-stdin");
+  if (resumed !== undefined && undone !== undefined)
+    throw refuse("it can go on, or go back", "one of --resume and --rollback");
+  if (resumed === undefined && undone === undefined && !reason?.trim())
+    throw refuse("a reason is wanted, for the record", '`--reason "leaked in build log"`');
+}
+
+function refuseSilence(
+  { stdin }: CommandContext,
+  { yes, dryRun }: RotateOptions,
+  ask: Ask | undefined,
+): void {
+  if (ask || yes || dryRun) return;
+  throw new McpRunError("usage", "Cannot rotate: nobody is there to be asked", {
+    hint: stdin.isTTY ? "`--yes` beside --from-stdin" : "a terminal, or `--yes`",
+  });
+}
+
+function ackTimeoutOf({ ackTimeout }: RotateOptions): number {
+  const ms = parseDuration(ackTimeout);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new McpRunError("usage", `Cannot rotate: ${ackTimeout} is no time to wait`, {
+    hint: "`--ack-timeout 60s`",
+  });
+}

@@ -1,0 +1,182 @@
+/** `mcp-run rotate` through the built program: a store, running servers, and whoever is on call. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Installation, MAIN } from "../helpers/installation.ts";
+import { isAlive, killAll, until } from "../helpers/processes.ts";
+
+const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
+const OLD = "canary-old-key";
+const NEW = "canary-new-key";
+
+let mcpRun: Installation;
+const open: Client[] = [];
+const pids = new Set<number>();
+
+beforeEach(() => {
+  mcpRun = new Installation();
+  mcpRun.set("local:key", OLD);
+});
+
+afterEach(async () => {
+  for (const client of open.splice(0)) await client.close();
+  await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+    killAll(pids);
+    throw error;
+  });
+  pids.clear();
+  mcpRun.remove();
+});
+
+/** A profile whose hook says that it has revoked what it is asked to, and mints nothing. */
+function profile(keys = "", rotate = "hook: [node, HOOK]"): void {
+  const hook = mcpRun.write(
+    "hook.mjs",
+    `let text = ""; for await (const chunk of process.stdin) text += chunk;
+     const { action } = JSON.parse(text);
+     const answers = { find: {}, mint: { value: "${NEW}", keyId: "key-2" }, revoke: { revoked: true }, verify: { accepted: false } };
+     process.stdout.write(JSON.stringify(answers[action]));`,
+  );
+  const source = rotate.replace("HOOK", hook);
+  mcpRun.profile(
+    "p",
+    `command: node\nargs: [${JSON.stringify(SERVER)}]\n${keys}\nsecrets: { KEY: { from: "local:key", rotate: { ${source} } } }\n`,
+  );
+}
+
+async function serving() {
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [MAIN, "p"],
+    env: mcpRun.env,
+    stderr: "pipe",
+  });
+  transport.stderr?.on("data", () => undefined);
+  const client = new Client({ name: "test", version: "1.0.0" });
+  await client.connect(transport);
+  open.push(client);
+  pids.add(transport.pid ?? 0);
+  return async () => {
+    const { content } = (await client.callTool({ name: "key" })) as { content: { text: string }[] };
+    const told = JSON.parse(content[0]?.text ?? "") as { pid: number; key: string };
+    pids.add(told.pid);
+    return told.key;
+  };
+}
+
+function rotate(...args: readonly string[]) {
+  return mcpRun.run(["rotate", "p", ...args]);
+}
+
+function journals(): readonly string[] {
+  const folder = join(mcpRun.home, "state/rotations");
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
+  return files.map((name) => readFileSync(join(folder, name), "utf8"));
+}
+
+function idIn(stdout: string): string {
+  return /\d{8}-\d{6}-\w{6}/.exec(stdout)?.[0] ?? "";
+}
+
+describe("mcp-run rotate", () => {
+  it("replaces a key in its store and in every running server, revokes and retires the old one", async () => {
+    profile();
+    const keys = [await serving(), await serving()];
+    for (const key of keys) expect(await key()).toBe(OLD);
+
+    const ran = rotate("--reason", "leaked in build log", "--yes");
+
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
+    for (const key of keys) expect(await key()).toBe(NEW);
+    expect(ran.stdout).toMatch(/2 servers on this machine run with it: p \(pid \d+\), p \(pid \d+\)/);
+    for (const step of ["lock", "mint", "candidate", "promote", "revoke", "verify", "retire"])
+      expect(ran.stdout).toMatch(new RegExp(`✔ ${step} local:key`));
+    expect(ran.stdout).toContain("2 acknowledged");
+    expect(ran.stdout).toMatch(/Rotation \S+: done\n/);
+    expect(ran.stdout + ran.stderr).not.toContain("canary-");
+    const audit = mcpRun.run(["audit", "--event", "rotation"]);
+    expect(audit.stdout).toContain("end done");
+    expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
+    expect(journals()).toHaveLength(1);
+    expect(journals().join()).not.toContain("canary-");
+    expect(rotate("--resume", idIn(ran.stdout), "--yes")).toMatchObject({ status: 64 });
+  });
+
+  it("shows what it would do and does nothing with --dry-run", async () => {
+    profile();
+    const ran = rotate("--reason", "drill", "--dry-run");
+
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    expect(ran.stdout).toMatch(/local:key, version v\w+\n {4}KEY: now [0-9a-f]{12}, the new one from hook\n/);
+    expect(mcpRun.run(["secrets", "get", "--reveal", "local:key"]).stdout).toBe(OLD);
+    expect(journals()).toEqual([]);
+  });
+
+  it("takes everything back when the new key does not work", async () => {
+    const good = mcpRun.write("good-keys", `${OLD}\n`);
+    profile(`env: { GOOD_KEYS: ${good} }\nprobe: { tool: works }`);
+    const key = await serving();
+
+    const ran = rotate("--reason", "drill", "--yes");
+
+    expect(ran.status).toBe(69);
+    expect(ran.stdout).toContain("its probe works failed");
+    expect(ran.stdout).toMatch(/✔ discard local:key/);
+    expect(ran.stdout).toMatch(/Rotation \S+: discarded/);
+    expect(await key()).toBe(OLD);
+  });
+
+  it("ends with 75 and says that the old key is valid where nobody can revoke it, and can be undone", async () => {
+    profile("", "generate: { bytes: 32, encoding: base64url }");
+    const key = await serving();
+    const ran = rotate("--reason", "drill", "--yes");
+    const id = idIn(ran.stdout);
+
+    expect(ran.status).toBe(75);
+    expect(ran.stdout).toContain("OLD KEY STILL VALID: KEY of local:key");
+    expect(ran.stdout).toContain(`--resume ${id} would revoke the old key`);
+    expect(await key()).not.toBe(OLD);
+    expect(rotate("--resume", id, "--yes").status).toBe(75);
+
+    const undone = rotate("--rollback", id, "--yes");
+    expect(undone, undone.stdout).toMatchObject({ status: 0 });
+    expect(await key()).toBe(OLD);
+  });
+
+  it("takes a new key from stdin, into one field of a document", () => {
+    mcpRun.set("local:doc", '{"user":"app","pw":"canary-old"}');
+    mcpRun.profile("p", 'command: node\nargs: [x]\nsecrets: { PW: "local:doc#pw" }\n');
+
+    const ran = mcpRun.run(["rotate", "p", "--from-stdin", "--yes", "--reason", "drill"], {
+      input: "canary-piped\n",
+    });
+
+    // Its server can't be started: that is what the canary is for.
+    expect(ran.status).toBe(69);
+    expect(ran.stdout).toContain("discarded");
+    expect(JSON.parse(mcpRun.run(["secrets", "get", "--reveal", "local:doc"]).stdout)).toEqual({
+      user: "app",
+      pw: "canary-old",
+    });
+  });
+
+  it.each([
+    [["--yes"], "a reason is wanted"],
+    [["--reason", "x"], "nobody is there to be asked"],
+    [["--reason", "x", "--yes", "--generate", "--mint"], "a new value comes from one place"],
+    [["--reason", "x", "--yes", "--secret", "KEE"], "has no such secret under secrets:. Try KEY"],
+    [["--reason", "x", "--yes", "--ack-timeout", "soon"], "soon is no time to wait"],
+    [["--resume", "a", "--rollback", "b", "--yes"], "it can go on, or go back"],
+    [["--resume", "20260101-000000-aaaaaa", "--yes"], "20260101-000000-aaaaaa"],
+  ])("refuses %j", (args, reason) => {
+    profile();
+    const ran = rotate(...args);
+
+    expect(ran.stderr).toContain(reason);
+    expect(ran.status).toBe(64);
+    expect(ran.stderr.trim().split("\n")).toHaveLength(1);
+  });
+});
