@@ -2,7 +2,7 @@
  * Follows one supervisor from the word that there is something new until its server has it. Times of the other
  * process are compared only with each other: what has changed since the first answer has come of our asking.
  *
- *   silent    -> asked again, as if for the first time
+ *   silent    -> pending, and asked again; one that has said nothing yet as if for the first time
  *   not a user of these refs .............. nobody
  *   pending   -> acknowledged | gone ...... over
  *             -> failed | cannot-swap ..... settled; it may still acknowledge, while others are waited for
@@ -53,7 +53,7 @@ export class Follower {
   /** What is known of it in the end; undefined for one that has none of these secrets. */
   get conclusion(): Acknowledgement | undefined {
     if (this.#told || this.#isOver) return this.#told;
-    return { ...strangerAt(this.endpoint), state: "unknown", reason: "it has not answered yet" };
+    return { ...strangerAt(this.endpoint), state: "pending", reason: "it has not answered yet" };
   }
 
   /** Nothing will change any more. */
@@ -98,7 +98,8 @@ export class Follower {
   #isUnclear(outcome: Extract<Outcome<RequestType>, { type: "refused" | "silent" }>): void {
     const isFinal = outcome.type === "refused";
     const reason = isFinal ? `it refuses: ${outcome.error.message}` : outcome.reason;
-    this.#told = { ...(this.#told ?? strangerAt(this.endpoint)), state: "unknown", reason };
+    // It is there, and may have the old value: nobody may go on as if it were away.
+    this.#become(isFinal ? "failed" : "pending", reason);
     this.#isOver = isFinal;
   }
 
@@ -159,7 +160,7 @@ export class Follower {
 
   /** One that has failed is not taken back: it tries again by itself, and may fail again. */
   #waits(reason: string): void {
-    if (this.#told?.state === "pending" || this.#told?.state === "unknown") this.#become("pending", reason);
+    if (this.#told?.state === "pending") this.#become("pending", reason);
   }
 
   #become(state: Acknowledgement["state"], reason: string): void {

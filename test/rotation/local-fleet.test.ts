@@ -259,7 +259,7 @@ describe("spreading a new value", () => {
     expect(await spread()).toMatchObject([{ pid: 11, state: "gone", reason: "it has ended" }]);
   });
 
-  it("ends when the time is over, and says what is still to come or not known", async () => {
+  it("ends when the time is over, and says what is still to come", async () => {
     const slow = new Someone();
     slow.isChanging = true;
     const unintroduced = new Someone({ era: "undecided" });
@@ -277,8 +277,8 @@ describe("spreading a new value", () => {
     expect(told.map(({ pid, state, reason }) => [pid, state, reason])).toEqual([
       [11, "pending", "it is still looking"],
       [12, "pending", "it waits for its client's handshake"],
-      [13, "unknown", "it has not answered yet"],
-      [14, "unknown", "it refuses: refresh is not to be had here"],
+      [13, "pending", "it has not answered yet"],
+      [14, "failed", "it refuses: refresh is not to be had here"],
     ]);
   });
 
@@ -289,7 +289,7 @@ describe("spreading a new value", () => {
     });
 
     expect(await spread(3_000)).toMatchObject([
-      { pid: 11, profile: "?", state: "unknown", reason: "no answer within 2 s" },
+      { pid: 11, profile: "?", state: "pending", reason: "no answer within 2 s" },
     ]);
   });
 
