@@ -11,7 +11,7 @@ import type { Facts, OutcomeWord } from "./journal-line.ts";
 import { candidateOf } from "./mint.ts";
 import { outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
-import { isInterruption, type RotationDeps, Run, reasonOf, type Step } from "./run.ts";
+import { isInterruption, type RotationDeps, Run, type Step } from "./run.ts";
 import type { StepName } from "./step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps.ts";
 import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./ways-back.ts";
@@ -143,7 +143,7 @@ async function take(run: Run, step: Step, signal: AbortSignal): Promise<void> {
       if (!TOLERANT.has(step.name)) expectDone(step.name, facts);
     } catch (error) {
       if (!TOLERANT.has(step.name) || !isFailure(error) || signal.aborted) throw error;
-      const facts = { isDone: false, reason: reasonOf(error) } as const;
+      const facts = { isDone: false, reason: run.whyFailed(error) } as const;
       await run.write({ kind: "fact", step: step.name, target: target.ref, facts });
     }
   }
@@ -164,11 +164,11 @@ async function rebased(run: Run, error: unknown, signal: AbortSignal): Promise<b
 }
 
 async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortSignal): Promise<Outcome> {
+  const reason = run.whyFailed(error);
   if (step.name === "mint" && run.plan.options.revokeFirst && isFailure(error) && !signal.aborted) {
-    await revokeWithoutNew(run, reasonOf(error), signal);
+    await revokeWithoutNew(run, reason, signal);
   }
   if (step.name === "promote") await settlePromotions(run);
-  const reason = reasonOf(error);
   let outcome: Outcome;
   if (run.progress.isPastReturn) outcome = await finish(run, "incomplete", reason, hintOf(error));
   else {
@@ -229,7 +229,7 @@ async function goBack(run: Run, signal: AbortSignal): Promise<Outcome> {
   try {
     for (const step of STEPS_OF_ROLLBACK) await take(run, step, signal);
   } catch (error) {
-    const outcome = await finish(run, "incomplete", reasonOf(error), hintOf(error));
+    const outcome = await finish(run, "incomplete", run.whyFailed(error), hintOf(error));
     if (!isFailure(error) && !isInterruption(error) && error !== signal.reason) throw error;
     return outcome;
   }

@@ -207,7 +207,8 @@ export async function unfinishedRotations(
   return found;
 }
 
-async function rotationsIn(folder: string): Promise<readonly string[]> {
+/** The ids of all rotations that have a journal, oldest first; none where there is no folder. */
+export async function rotationsIn(folder: string): Promise<readonly string[]> {
   try {
     const names = await readdir(folder);
     return names

@@ -1,6 +1,6 @@
 /** One rotation while this process works on it: its journal, how far it is, and what it holds in memory. */
 import { type Clock, untilAborted } from "../clock.ts";
-import { McpRunError } from "../errors.ts";
+import { McpRunError, ProviderError } from "../errors.ts";
 import { inTime } from "../secrets/in-time.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Canary, Fleet, IssuerRequest, Target, TargetPart } from "./contract.ts";
@@ -57,6 +57,8 @@ export class Run {
   /** Their issuers' names for them. */
   readonly keyIds = new Map<string, string>();
   readonly notes: string[] = [];
+  /** The target of the step that has failed last. */
+  #failedAt: string | undefined;
 
   /** Throws McpRunError if these are not the targets of the journal. */
   constructor(journal: Journal, targets: readonly Target[], deps: RotationDeps) {
@@ -124,6 +126,7 @@ export class Run {
       signal.throwIfAborted();
       facts = await this.#work(step, signal, target);
     } catch (error) {
+      this.#failedAt = target?.ref;
       emit({ type: "step-failed", ...of, reason: reasonOf(error), ms: ms() });
       throw error;
     }
@@ -132,6 +135,13 @@ export class Run {
       emit({ type: "step-failed", ...of, reason: facts.reason ?? "it is not done", ms: ms() });
     } else emit({ type: "step-done", ...of, facts, ms: ms() });
     return facts;
+  }
+
+  /** Why a step failed, and where, if the error does not say it itself. */
+  whyFailed(error: unknown): string {
+    const reason = reasonOf(error);
+    const isBare = error instanceof ProviderError && this.#failedAt !== undefined;
+    return isBare && !reason.includes(this.#failedAt ?? "") ? `${this.#failedAt}: ${reason}` : reason;
   }
 
   async #work(step: Step, signal: AbortSignal, target: Target | undefined): Promise<Facts> {

@@ -134,6 +134,9 @@ export class World {
   canary: () => CanaryOutcome = () => ({ works: true, wasProbed: true });
   /** What a supervisor is in that does not have what is wanted; with it, all are. */
   lagging: Acknowledgement["state"] | undefined;
+  missingOk: readonly string[] = [];
+  /** Done between the canary and the promotion. */
+  beforePromotion: () => Promise<void> = async () => undefined;
   fleetFailure: Error | undefined;
   /** Lines that the journal takes; then the process is dead. */
   lines = Number.POSITIVE_INFINITY;
@@ -204,7 +207,9 @@ export class World {
       try: async (candidates) => {
         this.touch("canary");
         this.tried.push([...candidates].map(([name, value]) => `${name}=${value.reveal()}`));
-        return this.canary();
+        const outcome = this.canary();
+        await this.beforePromotion();
+        return outcome;
       },
     };
     return {
@@ -212,7 +217,7 @@ export class World {
       fleet: this.fleet,
       clock: this.clock,
       ackTimeoutMs: 60_000,
-      missingOk: [],
+      missingOk: this.missingOk,
       decide: async (question) => {
         this.touch("decide");
         this.questions.push(question);
@@ -268,6 +273,11 @@ export class World {
 
   async rotate(request: Partial<RotationRequest> = {}, signal = never()): Promise<Outcome> {
     return rotate(await this.plan(request), this.place, this.deps, signal);
+  }
+
+  /** As it was planned, however the world has changed since. */
+  async rotatePlanned(plan: RotationPlan, signal = never()): Promise<Outcome> {
+    return rotate(plan, this.place, this.deps, signal);
   }
 
   async resume(rotation: string): Promise<Outcome> {
