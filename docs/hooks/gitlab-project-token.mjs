@@ -33,8 +33,16 @@ async function gitlab(method, path, { token = admin, body, expected = [200] } = 
   return { status: answer.status, data: await answer.json().catch(() => undefined) };
 }
 
+async function isActive(id) {
+  const path = `${TOKENS}/${encodeURIComponent(id)}`;
+  const { status, data } = await gitlab("GET", path, { expected: [200, 404] });
+  return status === 200 && data.active;
+}
+
+/** GitLab may call it an error to end a token twice. */
 async function end(id) {
-  await gitlab("DELETE", `${TOKENS}/${encodeURIComponent(id)}`, { expected: [204, 404] });
+  if (await isActive(id))
+    await gitlab("DELETE", `${TOKENS}/${encodeURIComponent(id)}`, { expected: [204, 404] });
 }
 
 const actions = {
@@ -68,10 +76,7 @@ const actions = {
 
   async verify({ keyId, value }) {
     if (value !== undefined) return { accepted: (await idOf(value)) !== "refused" };
-    if (keyId === undefined) return {};
-    const path = `${TOKENS}/${encodeURIComponent(keyId)}`;
-    const { status, data } = await gitlab("GET", path, { expected: [200, 404] });
-    return { accepted: status === 200 && data.active };
+    return keyId === undefined ? {} : { accepted: await isActive(keyId) };
   },
 };
 

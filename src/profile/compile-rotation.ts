@@ -1,10 +1,9 @@
 /** Where a new value of a secret comes from, and how old a version of it may be. */
 import { posix, win32 } from "node:path";
-import { nearest } from "../nearest.ts";
-import type { GeneratedShape } from "../secrets/generated-shape.ts";
-import { bitsOf, LEAST_BITS, leastLength, MOST_LENGTH } from "../secrets/generated-shape.ts";
 import type { HookSpec, RotateSpec, SecretSpec } from "../secrets/spec.ts";
+import { checkWith } from "./check-with.ts";
 import { type Compilation, checkRange, expanded, textOf } from "./compilation.ts";
+import { compileGenerate } from "./compile-generate.ts";
 import type { DocumentPath } from "./findings.ts";
 import { checkArguments, checkSetting } from "./literals.ts";
 import { parseDuration } from "./quantities.ts";
@@ -15,9 +14,6 @@ const LEAST_AGE_MS = 60_000;
 const MOST_AGE_MS = 3_650 * 86_400_000;
 const LEAST_TIMEOUT_MS = 1_000;
 const MOST_TIMEOUT_MS = 10 * 60_000;
-
-const DEFAULT_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const DEFAULT_ENCODING = "base64url";
 
 const SOURCES = ["generate", "hook", "console"] as const;
 /** A bare name is looked up in PATH; a relative path would be taken from who knows which folder. */
@@ -92,58 +88,11 @@ function compileRotate(
   checkWith(name, entry, [...path, "with"], compilation);
   const compiled =
     source === "generate"
-      ? generated(entry.generate ?? {}, [...path, "generate"], compilation)
+      ? compileGenerate(entry.generate ?? {}, [...path, "generate"], compilation)
       : source === "hook"
         ? hook(entry, path, compilation)
         : page(entry.console ?? "", [...path, "console"], compilation);
   return compiled && { source: compiled, with: entry.with ?? [] };
-}
-
-function generated(
-  { length, alphabet, bytes, encoding }: NonNullable<RotateEntry["generate"]>,
-  path: DocumentPath,
-  { findings }: Compilation,
-): RotateSpec["source"] | undefined {
-  const wrong = (key: string, message: string, hint: string) => {
-    findings.error({ path: [...path, key], part: "key" }, message, { hint });
-    return undefined;
-  };
-  if ((length === undefined) === (bytes === undefined)) {
-    findings.error({ path, part: "key" }, "`generate` needs either `length` or `bytes`", {
-      hint: "`generate: { bytes: 32 }`",
-    });
-    return undefined;
-  }
-  if (length === undefined && alphabet !== undefined)
-    return wrong("alphabet", "`alphabet` has no meaning beside `bytes`", "`encoding`, or `length`");
-  if (bytes === undefined && encoding !== undefined)
-    return wrong("encoding", "`encoding` has no meaning beside `length`", "`alphabet`, or `bytes`");
-  const characters = alphabet ?? DEFAULT_ALPHABET;
-  if (!/^[!-~]+$/.test(characters) || new Set(characters).size < characters.length)
-    return wrong(
-      "alphabet",
-      "`alphabet` must be made of visible ASCII characters, each of them once",
-      '`alphabet: "ABCDEF0123456789"`',
-    );
-  const shape: GeneratedShape =
-    length !== undefined
-      ? { length, alphabet: characters }
-      : { bytes: bytes as number, encoding: encoding ?? DEFAULT_ENCODING };
-  const [key, amount] = length !== undefined ? ["length", length] : ["bytes", bytes as number];
-  if (amount > MOST_LENGTH)
-    return wrong(key as string, `\`${key}\` is out of its range`, `\`${key}: ${MOST_LENGTH}\` or less`);
-  const bits = bitsOf(shape);
-  if (amount < 1 || bits < LEAST_BITS) {
-    const least = key === "bytes" ? LEAST_BITS / 8 : leastLength(characters);
-    return wrong(
-      key as string,
-      `\`generate\` would make keys of ${Math.floor(Math.max(0, bits))} bits, which can be guessed`,
-      least === undefined
-        ? "a longer `alphabet`"
-        : `\`${key}: ${least}\` or more, which is ${LEAST_BITS} bits`,
-    );
-  }
-  return { type: "generate", shape };
 }
 
 function hook(entry: RotateEntry, path: DocumentPath, compilation: Compilation): HookSpec | undefined {
@@ -189,31 +138,4 @@ function page(
     hint: "`https://` and the page on which a new key is made",
   });
   return undefined;
-}
-
-function checkWith(
-  name: string,
-  { with: names = [], generate }: RotateEntry,
-  path: DocumentPath,
-  { body, findings, secretNames }: Compilation,
-): void {
-  for (const [index, other] of names.entries()) {
-    const place = { path: [...path, index] };
-    const entry = body.secrets?.[other];
-    if (other === name)
-      findings.error(place, `\`${name}\` stands under its own \`with\``, { hint: "leaving it out" });
-    else if (names.indexOf(other) < index)
-      findings.error(place, `\`${other}\` stands there twice`, { hint: "leaving one out" });
-    else if (!secretNames.has(other)) {
-      const near = nearest(other, secretNames);
-      findings.error(place, `there is no secret \`${other}\`${near ? `, did you mean \`${near}\`?` : ""}`);
-    } else if (typeof entry === "object" && entry.from === undefined)
-      findings.error(place, `\`${other}\` comes from no backend, so it can't be written`, {
-        hint: "leaving it out",
-      });
-    else if (generate && !(typeof entry === "object" && entry.rotate))
-      findings.error(place, `nothing says where a new \`${other}\` comes from`, {
-        hint: `a \`rotate\` of its own at \`${other}\``,
-      });
-  }
 }

@@ -191,6 +191,19 @@ describe("the keys that say how a secret is rotated", () => {
     expect(await diagnosticsOf(fileOf(body(`from: local:a, ${keys}`)))).toContain(expected);
   });
 
+  it("let a secret come with one key only", async () => {
+    const two = [
+      "command: npx",
+      "secrets:",
+      "  A: { from: local:a, rotate: { hook: [h], with: [ID, OWN] } }",
+      "  B: { from: local:b, rotate: { hook: [h], with: [ID, OWN] } }",
+      "  ID: local:id",
+      "  OWN: { from: local:own, rotate: { generate: { bytes: 32 } } }",
+    ].join("\n");
+
+    expect(await messagesOf(two)).toEqual(["4:51: a new `ID` comes with `A` already"]);
+  });
+
   it("do not change how a profile loads that has them", async () => {
     const plain = await loadBody("command: npx\nsecrets: { A: { from: local:a } }");
     const rotated = await loadBody(

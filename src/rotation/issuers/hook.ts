@@ -158,7 +158,14 @@ function failed(
     : [];
   return new McpRunError(
     code,
-    `Cannot ${WHAT[action](secret)}: its hook ${basename(spec.argv[0])}: ${[state, ...quote].join(" | ")}`,
+    `Cannot ${WHAT[action](secret)}: its hook ${nameOf(spec)}: ${[state, ...quote].join(" | ")}`,
     options,
   );
+}
+
+/** Of a script that an interpreter is told to run, the script. */
+function nameOf({ argv: [program, script] }: HookSpec): string {
+  const name = basename(program);
+  const isInterpreter = /^(?:node|bun|python3?|ruby|perl|pwsh|(?:ba|da|z)?sh)(?:\.exe)?$/i.test(name);
+  return isInterpreter && script !== undefined && !script.startsWith("-") ? basename(script) : name;
 }

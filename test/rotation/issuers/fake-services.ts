@@ -161,7 +161,7 @@ export function fakeGitLab(): Promise<FakeService> {
       const key = service.keys.find(({ id }) => path.endsWith(`/${id}`));
       if (!key) return { status: 404 };
       if (method === "GET") return { status: 200, body: shown(key) };
-      if (!key.isAccepted) return { status: 404 };
+      if (!key.isAccepted) return { status: 400 };
       key.isAccepted = false;
       return { status: 204 };
     },

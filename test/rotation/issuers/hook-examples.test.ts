@@ -180,7 +180,7 @@ describe.each(EXAMPLES)("the hook $file", (example) => {
         () => issuerOf(example).revoke(REQUEST, key, never()),
       ]) {
         const error = await errorOf(work());
-        expect(error.message).toContain("it exited with code 1 | ");
+        expect(error.message).toContain(`its hook ${example.file}: it exited with code 1 | `);
         if (status !== 302) expect(error.message).toContain(`HTTP ${status}`);
         expect(inspect(error)).not.toContain("canary-");
       }
