@@ -22,6 +22,8 @@ export interface Incident {
   /** Undefined where there was none. */
   readonly canary?: Pick<CanaryOutcome, "works" | "wasProbed" | "reason">;
   readonly acknowledgements: readonly Acknowledgement[];
+  /** New keys that were given up, and that nobody has ended. */
+  readonly strays: readonly { readonly name: string; readonly keyId?: string }[];
   /** States worth knowing that came up on the way. */
   readonly notes: readonly string[];
   /** Commands that can be typed now. */

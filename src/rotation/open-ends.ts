@@ -47,6 +47,10 @@ export function todos(incident: Incident): readonly string[] {
       const which = before.keyId === undefined ? "" : ` (${plain(before.keyId)})`;
       return `Revoke the old ${plain(name)}${which} where it was issued (${plain(issuer)}): it may be valid still.`;
     }),
+    ...incident.strays.map(({ name, keyId }) => {
+      const which = keyId === undefined ? "" : ` (${plain(keyId)})`;
+      return `Revoke the new ${plain(name)}${which} where it was issued: it was given up, and may be valid.`;
+    }),
     ...(isReplaced
       ? open("cannot-swap").map((one) => `Restart ${whoIs(one)}: it serves with the old key.`)
       : []),

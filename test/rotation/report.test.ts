@@ -41,6 +41,7 @@ const INCIDENT: Incident = {
   ],
   canary: { works: true, wasProbed: true },
   acknowledgements: [MEMBER],
+  strays: [],
   notes: [],
   next: [],
 };
@@ -212,6 +213,7 @@ describe("an incident report", () => {
       ],
       timeline: [{ at: hostile, what: hostile, result: hostile }],
       acknowledgements: [{ ...MEMBER, host: hostile, profile: hostile, state: "failed", reason: hostile }],
+      strays: [{ name: hostile, keyId: hostile }],
       notes: [hostile],
       next: [`${hostile}\n\`\`\`\n# Done`],
     });
