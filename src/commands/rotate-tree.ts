@@ -18,6 +18,7 @@ export function addRotateOptions(rotate: Command, does: Does): void {
     .option("--ack-timeout <time>", "how long servers have to take the new value", "60s")
     .option("--yes", "ask nothing; what can't be answered is left undone")
     .option("--dry-run", "every read, and no write")
+    .option("--report <file>", "write an incident report in Markdown")
     .option("--resume <id>", "go on with a rotation that was cut off")
     .option("--rollback <id>", "put the old value back, as long as it is not revoked")
     .option("--take-over <id>", "give up the candidate of another rotation")

@@ -32,6 +32,7 @@ import { forgetCopies } from "./rotate-copies.ts";
 import { eventText, outcomeText, planText } from "./rotate-lines.ts";
 import { answerTo, askOn } from "./rotate-questions.ts";
 import { RotationRecord } from "./rotate-record.ts";
+import { writeReport } from "./rotate-report.ts";
 import { chosenSecrets, credentialsOf, targetsOf } from "./rotate-targets.ts";
 
 export interface RotateOptions {
@@ -49,6 +50,7 @@ export interface RotateOptions {
   readonly resume?: string;
   readonly rollback?: string;
   readonly takeOver?: string;
+  readonly report?: string;
 }
 
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
@@ -153,8 +155,11 @@ class Rotating {
     return this.#ended(await work(id, targets, this.#place, this.#deps, signal));
   }
 
-  #ended(outcome: Outcome): number {
+  async #ended(outcome: Outcome): Promise<number> {
     this.#context.stdout.write(outcomeText(outcome));
+    const { report } = this.#options;
+    if (report !== undefined)
+      await writeReport(this.#context, this.#profile, report, this.#place.folder, outcome);
     if (outcome.is === "incomplete") return EXIT_CODES["rotation-incomplete"];
     return outcome.is === "discarded" ? EXIT_CODES["backend-unavailable"] : 0;
   }

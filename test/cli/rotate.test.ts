@@ -87,7 +87,8 @@ describe("mcp-run rotate", () => {
     const keys = [await serving(), await serving()];
     for (const key of keys) expect(await key()).toBe(OLD);
 
-    const ran = rotate("--reason", "leaked in build log", "--yes");
+    const report = join(mcpRun.home, "incident.md");
+    const ran = rotate("--reason", "leaked in build log", "--yes", "--report", report);
 
     expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
     for (const key of keys) expect(await key()).toBe(NEW);
@@ -97,6 +98,11 @@ describe("mcp-run rotate", () => {
     expect(ran.stdout).toContain("2 acknowledged");
     expect(ran.stdout).toMatch(/Rotation \S+: done\n/);
     expect(ran.stdout + ran.stderr).not.toContain("canary-");
+    const told = readFileSync(report, "utf8");
+    expect(told).toContain("# Incident: keys of p replaced");
+    for (const known of ["leaked in build log", "key-2", "promote local:key", "has the new value", "refused"])
+      expect(told).toContain(known);
+    expect(told).not.toContain("canary-");
     const audit = mcpRun.run(["audit", "--event", "rotation"]);
     expect(audit.stdout).toContain("end done");
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
