@@ -1,5 +1,5 @@
 /**
- * The client's side of an MCP session, as far as `check --start` needs it: introduce ourselves, in the way of the
+ * The client's side of an MCP session, as far as a trial (`check --start`, a canary) needs it: introduce ourselves, in the way of the
  * older protocol first (servers that also speak the newer one accept it, and some older ones end at any other
  * first request), ask for the list of tools, and prove the server by its profile's probe. Specification: lifecycle
  * (2025-11-25), discovery (2026-07-28).
