@@ -16,6 +16,7 @@ export function addRotateOptions(rotate: Command, does: Does): void {
     .option("--revoke-first", "under active abuse: revoke the old key before the new one serves")
     .option("--missing-ok <hosts>", "go on without these, separated by commas")
     .option("--ack-timeout <time>", "how long servers have to take the new value", "60s")
+    .option("--if-older-than <age>", "only what is older, for cron and timers")
     .option("--yes", "ask nothing; what can't be answered is left undone")
     .option("--dry-run", "every read, and no write")
     .option("--report <file>", "write an incident report in Markdown")
@@ -28,6 +29,7 @@ export function addRotateOptions(rotate: Command, does: Does): void {
         'mcp-run rotate github --reason "leaked in build log"',
         'mcp-run rotate github --secret GITHUB_TOKEN --from-stdin --yes --reason "laptop lost" < new-token',
         'mcp-run rotate github --dry-run --reason "drill"',
+        "mcp-run rotate github --all --if-older-than 90d --yes --reason scheduled",
         "mcp-run rotate github --resume 20261121-093015-k3x9ab",
       ]),
     )

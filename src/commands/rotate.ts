@@ -14,7 +14,7 @@ import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
 import { type JournalPlace, readJournal } from "../rotation/journal.ts";
 import { LocalFleet } from "../rotation/local-fleet.ts";
-import { planRotation } from "../rotation/plan.ts";
+import { aboutTarget, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
@@ -51,6 +51,7 @@ export interface RotateOptions {
   readonly rollback?: string;
   readonly takeOver?: string;
   readonly report?: string;
+  readonly ifOlderThan?: string;
 }
 
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
@@ -62,7 +63,10 @@ export async function rotateSecrets(
   options: RotateOptions,
 ): Promise<number> {
   refuseContradictions(options);
-  const ackTimeoutMs = ackTimeoutOf(options);
+  const ackTimeoutMs = msOf(options.ackTimeout, "no time to wait", "`--ack-timeout 60s`");
+  const { ifOlderThan } = options;
+  const leastAgeMs =
+    ifOlderThan === undefined ? undefined : msOf(ifOlderThan, "no age", "`--if-older-than 90d`");
   const profile = await loadForStart(context, name);
   const ask = options.fromStdin ? undefined : askOn(context);
   refuseSilence(context, options, ask);
@@ -73,7 +77,14 @@ export async function rotateSecrets(
     const pool = new ProviderPool(context.kinds, profile.providers, providerContext(context, environment));
     const record = new RotationRecord(context, profile.name);
     try {
-      const rotation = new Rotating(context, profile, options, { ask, pool, needles, record, ackTimeoutMs });
+      const rotation = new Rotating(context, profile, options, {
+        ask,
+        pool,
+        needles,
+        record,
+        ackTimeoutMs,
+        leastAgeMs,
+      });
       return await rotation.run(signal);
     } finally {
       await pool.close();
@@ -88,6 +99,8 @@ interface Parts {
   readonly needles: NeedleSet;
   readonly record: RotationRecord;
   readonly ackTimeoutMs: number;
+  /** What is younger is left as it is. */
+  readonly leastAgeMs: number | undefined;
 }
 
 class Rotating {
@@ -112,9 +125,10 @@ class Rotating {
 
   async #begin(signal: AbortSignal): Promise<number> {
     const { context, profile, options } = this.#all;
-    const { clock, stdout, loginName } = context;
+    const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
-    const targets = await this.#targets(chosen);
+    const targets = await this.#oldEnough(await this.#targets(chosen), signal);
+    if (targets.length === 0) return this.#nothing(`Nothing is older than ${options.ifOlderThan}.`);
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
       profile: profile.name,
@@ -126,15 +140,37 @@ class Rotating {
       ...(options.takeOver !== undefined && { takeOver: options.takeOver }),
     };
     const plan = await planRotation(request, { fleet: this.#fleet, clock }, signal);
-    stdout.write(planText(plan));
+    this.#say(planText(plan));
     if (options.dryRun) return 0;
     const isWanted = options.yes || (await this.#parts.ask?.confirm("Do it?", signal));
-    if (!isWanted) {
-      stdout.write("Nothing was done.\n");
-      return 0;
-    }
+    if (!isWanted) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
     return this.#ended(await rotate(plan, this.#place, this.#deps, signal));
+  }
+
+  /** One without a date is as old as can be. */
+  async #oldEnough(targets: readonly Target[], signal: AbortSignal): Promise<readonly Target[]> {
+    const { leastAgeMs } = this.#parts;
+    if (leastAgeMs === undefined) return targets;
+    const since = this.#context.clock.now() - leastAgeMs;
+    const isOld = await Promise.all(
+      targets.map(async ({ ref, store }) => {
+        const present = await store.read(signal).catch((error: unknown) => {
+          throw aboutTarget(ref, error);
+        });
+        return (present?.createdAt?.getTime() ?? 0) <= since;
+      }),
+    );
+    return targets.filter((_target, index) => isOld[index]);
+  }
+
+  #nothing(why: string): number {
+    this.#say(`${why}\n`);
+    return 0;
+  }
+
+  #say(text: string): void {
+    this.#context.stdout.write(scrubText(text, this.#parts.needles));
   }
 
   async #goOn(id: string, work: typeof resume, signal: AbortSignal): Promise<number> {
@@ -156,7 +192,7 @@ class Rotating {
   }
 
   async #ended(outcome: Outcome): Promise<number> {
-    this.#context.stdout.write(outcomeText(outcome));
+    this.#say(outcomeText(outcome));
     const { report } = this.#options;
     if (report !== undefined)
       await writeReport(this.#context, this.#profile, report, this.#place.folder, outcome);
@@ -223,7 +259,7 @@ class Rotating {
         // Supervisors are counted again and again while they are waited for.
         if (text === undefined || text === lastText) return;
         lastText = text;
-        context.stdout.write(scrubText(text, needles));
+        this.#say(text);
       },
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
@@ -260,10 +296,8 @@ function refuseSilence(
   });
 }
 
-function ackTimeoutOf({ ackTimeout }: RotateOptions): number {
-  const ms = parseDuration(ackTimeout);
+function msOf(text: string, wrong: string, hint: string): number {
+  const ms = parseDuration(text);
   if (ms !== undefined && ms > 0) return ms;
-  throw new McpRunError("usage", `Cannot rotate: ${ackTimeout} is no time to wait`, {
-    hint: "`--ack-timeout 60s`",
-  });
+  throw new McpRunError("usage", `Cannot rotate: ${text} is ${wrong}`, { hint });
 }

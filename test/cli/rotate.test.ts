@@ -121,6 +121,16 @@ describe("mcp-run rotate", () => {
     expect(journals()).toEqual([]);
   });
 
+  it("leaves alone what is younger than --if-older-than", async () => {
+    profile();
+    const young = rotate("--reason", "scheduled", "--yes", "--if-older-than", "1h");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const old = rotate("--reason", "scheduled", "--dry-run", "--if-older-than", "1ms");
+
+    expect(young).toMatchObject({ status: 0, stdout: "Nothing is older than 1h.\n" });
+    expect(old.stdout).toContain("the new one from hook");
+  });
+
   it("takes everything back when the new key does not work", async () => {
     const good = mcpRun.write("good-keys", `${OLD}\n`);
     profile(`env: { GOOD_KEYS: ${good} }\nprobe: { tool: works }`);
