@@ -1,5 +1,5 @@
 /** One rotation while this process works on it: its journal, how far it is, and what it holds in memory. */
-import { type Clock, untilAborted } from "../clock.ts";
+import { type Clock, type Timer, untilAborted } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import { inTime } from "../secrets/in-time.ts";
 import type { Secret } from "../secrets/secret.ts";
@@ -13,6 +13,8 @@ import type { StepName } from "./step-names.ts";
 
 /** Ms for a step that asks nobody but a store; a keychain may wait for its user. */
 const STORE_MS = 60_000;
+/** Ms that anything else has to end once it is told to. */
+const GRACE_MS = 10_000;
 
 export interface RotationDeps {
   readonly canary: Canary;
@@ -145,11 +147,11 @@ export class Run {
   }
 
   async #work(step: Step, signal: AbortSignal, target: Target | undefined): Promise<Facts> {
-    if ("forAll" in step) return untilAborted(signal, step.forAll(this, signal));
-    if (!target) throw new Error(`${step.name} is taken for a target`);
-    const limitMs = step.isBounded ? STORE_MS : Number.POSITIVE_INFINITY;
     const { clock } = this.deps;
-    return inTime({ clock, limitMs, signal }, (either) => step.forTarget(this, target, either));
+    if ("forAll" in step) return endedAfter(clock, signal, step.forAll(this, signal));
+    if (!target) throw new Error(`${step.name} is taken for a target`);
+    if (!step.isBounded) return endedAfter(clock, signal, step.forTarget(this, target, signal));
+    return inTime({ clock, limitMs: STORE_MS, signal }, (either) => step.forTarget(this, target, either));
   }
 }
 
@@ -158,6 +160,22 @@ export function reasonOf(error: unknown): string {
   if (!(error instanceof McpRunError))
     return isInterruption(error) ? "it was interrupted" : "a bug in mcp-run";
   return "reason" in error && typeof error.reason === "string" ? error.reason : error.message;
+}
+
+/** Servers and programs are waited for when the signal is aborted: they end by it, and what they did counts. */
+async function endedAfter<T>(clock: Clock, signal: AbortSignal, work: Promise<T>): Promise<T> {
+  let timer: Timer | undefined;
+  const overdue = new AbortController();
+  const stop = () => {
+    timer = clock.after(GRACE_MS, () => overdue.abort(signal.reason));
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await untilAborted(overdue.signal, work);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    timer?.cancel();
+  }
 }
 
 /** What an aborted signal is aborted with, if nobody gave a reason of the family. */

@@ -5,6 +5,9 @@ import { describe, expect, it } from "vitest";
 import type { RotationRequest } from "../../src/rotation/plan.ts";
 import { Crash, World } from "./world.ts";
 
+/** Some thousand writes to the disk. */
+const PATIENCE_MS = 90_000;
+
 interface Way {
   readonly name: string;
   readonly request: Partial<RotationRequest>;
@@ -27,41 +30,45 @@ describe.each(WAYS)("after a crash, with $name", ({ request, knowsWhatItMade }) 
   it.each([
     { when: "before the next line is written", diesAtOnce: false },
     { when: "as soon as a line is written", diesAtOnce: true },
-  ])("a resumed rotation ends as one that was never cut off: $when", async ({ diesAtOnce }) => {
-    const uncut = start();
-    const { rotation } = await uncut.rotate(request);
-    const lines = uncut.journalOf(rotation).split("\n").length - 1;
-    const expected = await uncut.state();
-    expect(lines).toBeGreaterThan(30);
+  ])(
+    "a resumed rotation ends as one that was never cut off: $when",
+    async ({ diesAtOnce }) => {
+      const uncut = start();
+      const { rotation } = await uncut.rotate(request);
+      const lines = uncut.journalOf(rotation).split("\n").length - 1;
+      const expected = await uncut.state();
+      expect(lines).toBeGreaterThan(30);
 
-    for (let cut = 1; cut < lines; cut++) {
-      const world = start();
-      world.lines = cut;
-      world.diesAtOnce = diesAtOnce;
-      await expect(world.rotate(request)).rejects.toBeInstanceOf(Crash);
-      world.reborn();
-      const id = onlyRotation(world);
-      expect(world.journalOf(id).split("\n")).toHaveLength(cut + 1);
+      for (let cut = 1; cut < lines; cut++) {
+        const world = start();
+        world.lines = cut;
+        world.diesAtOnce = diesAtOnce;
+        await expect(world.rotate(request)).rejects.toBeInstanceOf(Crash);
+        world.reborn();
+        const id = onlyRotation(world);
+        expect(world.journalOf(id).split("\n")).toHaveLength(cut + 1);
 
-      const outcome = await world.resume(id);
+        const outcome = await world.resume(id);
 
-      const minted = mints(world);
-      const at = `line ${cut}: ${world.journalOf(id).split("\n")[cut - 1]}`;
-      expect(outcome, at).toMatchObject({ is: "done", stillValid: [] });
-      if (knowsWhatItMade) {
-        expect(await world.state(), at).toEqual(expected);
-        expect(minted, at).toEqual(["mint TOKEN", "mint DB"]);
-      } else {
-        const told = [...world.issuers.valid].filter((key) => !outcome.notes.join().includes(key));
-        const lost = minted.length - 2;
-        expect(withoutNumbers(await world.state()), at).toEqual(withoutNumbers(expected));
-        expect(lost, at).toBeLessThanOrEqual(2);
-        // A key that was lost is ended, or said to be lost.
-        const strays = told.length - 2;
-        if (strays > 0) expect(outcome.notes.join(), at).toContain("is in nobody's hands");
+        const minted = mints(world);
+        const at = `line ${cut}: ${world.journalOf(id).split("\n")[cut - 1]}`;
+        expect(outcome, at).toMatchObject({ is: "done", stillValid: [] });
+        if (knowsWhatItMade) {
+          expect(await world.state(), at).toEqual(expected);
+          expect(minted, at).toEqual(["mint TOKEN", "mint DB"]);
+        } else {
+          const told = [...world.issuers.valid].filter((key) => !outcome.notes.join().includes(key));
+          const lost = minted.length - 2;
+          expect(withoutNumbers(await world.state()), at).toEqual(withoutNumbers(expected));
+          expect(lost, at).toBeLessThanOrEqual(2);
+          // A key that was lost is ended, or said to be lost.
+          const strays = told.length - 2;
+          if (strays > 0) expect(outcome.notes.join(), at).toContain("is in nobody's hands");
+        }
       }
-    }
-  });
+    },
+    PATIENCE_MS,
+  );
 });
 
 describe("the end of a journal", () => {

@@ -22,7 +22,12 @@ import { resume, rollback, rotate } from "../../src/rotation/engine.ts";
 import { fingerprintUnder } from "../../src/rotation/fingerprints.ts";
 import type { Answer, Outcome, Question, RotationEvent } from "../../src/rotation/happening.ts";
 import type { JournalPlace } from "../../src/rotation/journal.ts";
-import { planRotation, type RotationPlan, type RotationRequest } from "../../src/rotation/plan.ts";
+import {
+  type PlanDeps,
+  planRotation,
+  type RotationPlan,
+  type RotationRequest,
+} from "../../src/rotation/plan.ts";
 import type { RotationDeps } from "../../src/rotation/run.ts";
 import { partValue, targetStore } from "../../src/rotation/target.ts";
 import { isRotatableStore } from "../../src/secrets/provider.ts";
@@ -49,6 +54,7 @@ export class HurriedClock implements Clock {
   after(ms: number, callback: () => void) {
     if (ms > HURRIED_MS) return { cancel: () => undefined };
     this.paused.push(ms);
+    this.#now += ms;
     const handle = setImmediate(callback);
     return { cancel: () => clearImmediate(handle) };
   }
@@ -81,7 +87,10 @@ export class IssuerWorld {
       mint: async ({ rotationId, secret }) => {
         begin("mint", secret);
         const made = this.#made.get(`${rotationId} ${secret}`) ?? [];
-        const value = `canary-new-${secret}-${made.length + 1}`;
+        const count = [...this.#made]
+          .filter(([key]) => key.endsWith(` ${secret}`))
+          .flatMap(([, all]) => all).length;
+        const value = `canary-new-${secret}-${count + 1}`;
         this.#made.set(`${rotationId} ${secret}`, [...made, value]);
         this.valid.add(value);
         return minted(value);
@@ -256,7 +265,7 @@ export class World {
     return partValue(field === undefined ? {} : { field: [field] }, present?.value);
   }
 
-  async plan(request: Partial<RotationRequest> = {}): Promise<RotationPlan> {
+  async plan(request: Partial<RotationRequest> = {}, keyIdOf?: PlanDeps["keyIdOf"]): Promise<RotationPlan> {
     return planRotation(
       {
         profile: "github",
@@ -266,7 +275,7 @@ export class World {
         credentials: new Set(),
         ...request,
       },
-      { fleet: this.fleet, clock: this.clock },
+      { fleet: this.fleet, clock: this.clock, ...(keyIdOf && { keyIdOf }) },
       never(),
     );
   }
@@ -280,8 +289,8 @@ export class World {
     return rotate(plan, this.place, this.deps, signal);
   }
 
-  async resume(rotation: string): Promise<Outcome> {
-    return resume(rotation, await this.targets(), this.place, this.deps, never());
+  async resume(rotation: string, targets?: readonly Target[]): Promise<Outcome> {
+    return resume(rotation, targets ?? (await this.targets()), this.place, this.deps, never());
   }
 
   async rollback(rotation: string): Promise<Outcome> {
