@@ -208,6 +208,27 @@ describe.each(EXAMPLES)("the hook $file", (example) => {
   });
 });
 
+describe("the hook gitlab-project-token.mjs", () => {
+  const example = EXAMPLES.find(({ file }) => file.startsWith("gitlab")) as Example;
+
+  beforeEach(async () => {
+    service = await example.start();
+  });
+
+  it("ends no token of another secret whose name begins alike", async () => {
+    const issuer = issuerOf(example);
+    await issuer.mint(REQUEST, never());
+    await issuer.mint({ ...REQUEST, secret: "TOKEN_2" }, never());
+
+    await issuer.find(REQUEST, never());
+
+    expect(service.keys.map(({ name, isAccepted }) => [name, isAccepted])).toEqual([
+      [`mcp-run ${REQUEST.rotationId} TOKEN`, false],
+      [`mcp-run ${REQUEST.rotationId} TOKEN_2`, true],
+    ]);
+  });
+});
+
 describe("the hook cloudflare-token.mjs", () => {
   const example = EXAMPLES.find(({ file }) => file.startsWith("cloudflare")) as Example;
 

@@ -160,6 +160,11 @@ describe("a hook that fails", () => {
     ["prints a list", "echo '[]'", "what it printed is not one JSON object"],
     ["prints two answers", "echo '{}'; echo '{}'", "what it printed is not one JSON object"],
     ["prints what is no text", "printf '\\377'", "what it printed is not one JSON object"],
+    [
+      "prints a value that is no text",
+      `printf '{"value":"canary-\\377"}'`,
+      "what it printed is not one JSON object",
+    ],
     ["prints too much", "head -c 300000 /dev/zero", "it printed more than 262144 bytes"],
     ["prints no value", `echo '{"token":"canary-x"}'`, "its answer has no `value`"],
     ["prints an empty value", `echo '{"value":""}'`, "`value` of its answer must not be empty"],
