@@ -1,11 +1,16 @@
 /** `mcp-run status`: every running supervisor of this user, as it sees itself. */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { pause } from "../clock.ts";
 import type { SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
 import { LiveScreen } from "../ui/live-screen.ts";
-import { type SilentSupervisor, statusText } from "../ui/status-table.ts";
+import {
+  type SilentSupervisor,
+  statusText,
+  type UnfinishedRotation,
+  unfinishedText,
+} from "../ui/status-table.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
 
@@ -18,6 +23,7 @@ interface Seen {
   readonly supervisors: readonly SupervisorStatus[];
   /** Of whatever profile. */
   readonly silent: readonly SilentSupervisor[];
+  readonly unfinished: readonly UnfinishedRotation[];
 }
 
 /** Ms that a supervisor may take to answer. */
@@ -89,9 +95,28 @@ async function look(
   const file = profile === undefined ? undefined : resolve(context.cwd, profile);
   const isWanted = (one: SupervisorStatus) =>
     profile === undefined || one.profile === profile || one.file === file;
-  return { supervisors: supervisors.filter(isWanted), silent };
+  const unfinished = (await rotationsOf(context)).filter(
+    (one) => profile === undefined || one.profile === profile,
+  );
+  return { supervisors: supervisors.filter(isWanted), silent, unfinished };
 }
 
-function textOf({ clock }: CommandContext, { supervisors, silent }: Seen): string {
-  return statusText(supervisors, silent, clock.now());
+/** What somebody has begun and nobody has ended. */
+async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
+  const { unfinishedRotations } = await import("../rotation/journal.ts");
+  const found = await unfinishedRotations(join(paths.state, "rotations"), ({ message }) =>
+    printer.emit({ type: "warning", message }),
+  );
+  return found.map(({ plan: { rotation, profile, at, operator, reason } }) => ({
+    rotation,
+    profile,
+    startedAt: at,
+    operator,
+    reason,
+  }));
+}
+
+function textOf({ clock }: CommandContext, { supervisors, silent, unfinished }: Seen): string {
+  const running = statusText(supervisors, silent, clock.now());
+  return unfinished.length === 0 ? running : `${running}\n${unfinishedText(unfinished)}`;
 }

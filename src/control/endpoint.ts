@@ -3,7 +3,7 @@
  * named after the process; on Windows a named pipe each. A socket that a killed process has left is removed by
  * whoever finds it.
  */
-import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import { shellWord } from "../shell-word.ts";
@@ -130,9 +130,20 @@ function timeOf(path: string): number | undefined {
 
 function isThere(pid: number): boolean {
   try {
-    return process.kill(pid, 0);
+    return process.kill(pid, 0) && !isZombie(pid);
   } catch (error) {
     // A process of somebody else has our pid: it may be one of ours in another container.
     return systemErrorCode(error) === "EPERM";
+  }
+}
+
+/** It has ended, and its parent has not taken note of it yet. proc(5); elsewhere nobody knows. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return false;
   }
 }

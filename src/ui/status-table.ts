@@ -10,6 +10,17 @@ export interface SilentSupervisor {
   readonly reason: string;
 }
 
+/** A rotation that has to be gone on with, or is being worked on. */
+export interface UnfinishedRotation {
+  readonly rotation: string;
+  readonly profile: string;
+  /** ISO 8601 */
+  readonly startedAt: string;
+  /** `user@host` */
+  readonly operator: string;
+  readonly reason: string;
+}
+
 const HEAD = [
   "PROFILE",
   "PID",
@@ -50,6 +61,16 @@ export function statusText(
   ];
   const lines = notes.map((note) => `${escapeControl(note, "\\t")}\n`);
   return lines.length > 0 ? `${table}\n${lines.join("")}` : table;
+}
+
+/** A line each, with what can be typed. */
+export function unfinishedText(rotations: readonly UnfinishedRotation[]): string {
+  return rotations
+    .map(({ rotation, profile, startedAt, operator, reason }) => {
+      const line = `${profile}: a rotation by ${operator} since ${startedAt} has not ended (${reason}): mcp-run rotate ${profile} --resume ${rotation}`;
+      return `${escapeControl(line, "\\t")}\n`;
+    })
+    .join("");
 }
 
 /** One for each secret; the supervisor itself stands in the first. */

@@ -156,9 +156,11 @@ describe("mcp-run rotate", () => {
     expect(ran.stdout).toContain(`--resume ${id} would revoke the old key`);
     expect(await key()).not.toBe(OLD);
     expect(rotate("--resume", id, "--yes").status).toBe(75);
+    expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}`);
 
     const undone = rotate("--rollback", id, "--yes");
     expect(undone, undone.stdout).toMatchObject({ status: 0 });
+    expect(mcpRun.run(["status"]).stdout).not.toContain("--resume");
     expect(await key()).toBe(OLD);
   });
 

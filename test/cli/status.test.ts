@@ -101,7 +101,7 @@ function statusJson(...args: string[]): { supervisors: SupervisorStatus[]; silen
 describe("mcp-run status", () => {
   it("says that nothing is running, and is content", () => {
     expect(mcpRun.run(["status"])).toMatchObject({ status: 0, stdout: "Nothing is running.\n", stderr: "" });
-    expect(statusJson()).toEqual({ version: 1, supervisors: [], silent: [] });
+    expect(statusJson()).toEqual({ version: 1, supervisors: [], silent: [], unfinished: [] });
   });
 
   it("shows what a person wants to know of each server, and no value", async () => {
