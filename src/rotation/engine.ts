@@ -11,7 +11,7 @@ import type { Facts, OutcomeWord } from "./journal-line.ts";
 import { candidateOf } from "./mint.ts";
 import { outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
-import { isInterruption, type RotationDeps, Run, type Step } from "./run.ts";
+import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
 import type { StepName } from "./step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps.ts";
 import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./ways-back.ts";
@@ -138,15 +138,25 @@ async function take(run: Run, step: Step, signal: AbortSignal): Promise<void> {
   for (const target of run.targets) {
     const isDone = step.name !== "mint" && progress.isDone(step.name, target.ref);
     if (isDone || step.isNeeded?.(run, target) === false) continue;
-    try {
-      const facts = await run.perform(step, signal, target);
-      if (!TOLERANT.has(step.name)) expectDone(step.name, facts);
-    } catch (error) {
-      if (!TOLERANT.has(step.name) || !isFailure(error) || signal.aborted) throw error;
-      const facts = { isDone: false, reason: run.whyFailed(error) } as const;
-      await run.write({ kind: "fact", step: step.name, target: target.ref, facts });
-    }
+    await takeFor(run, step, target, signal);
   }
+  // A key that had to be minted again unmakes candidates, and with them it is unknown what else they held.
+  if (step.name === "mint" && isAnywhereNeeded(run, step)) await take(run, step, signal);
+}
+
+async function takeFor(run: Run, step: TargetStep, target: Target, signal: AbortSignal): Promise<void> {
+  try {
+    const facts = await run.perform(step, signal, target);
+    if (!TOLERANT.has(step.name)) expectDone(step.name, facts);
+  } catch (error) {
+    if (!TOLERANT.has(step.name) || !isFailure(error) || signal.aborted) throw error;
+    const facts = { isDone: false, reason: run.whyFailed(error) } as const;
+    await run.write({ kind: "fact", step: step.name, target: target.ref, facts });
+  }
+}
+
+function isAnywhereNeeded(run: Run, step: TargetStep): boolean {
+  return run.targets.some((target) => step.isNeeded?.(run, target));
 }
 
 function expectDone(name: StepName, { isDone, reason }: Facts): void {

@@ -82,18 +82,17 @@ async function mintOrFind(run: Run, family: Family, signal: AbortSignal): Promis
   const { leader, members } = family;
   const { issuer, name } = leader;
   const request = run.request(leader);
+  // First: an issuer that shows a value only once ends what it finds, since nobody has it.
+  const promoted = members.find(({ target }) => run.progress.mayBePromoted(target.ref));
+  if (promoted) {
+    throw new McpRunError(
+      "rotation-incomplete",
+      `the new value of ${name} is in use already at ${promoted.target.ref}, and could not be found again`,
+    );
+  }
   const found = await issuer.find(request, signal);
-  if (!found) {
-    const promoted = members.find(({ target }) => run.progress.mayBePromoted(target.ref));
-    if (promoted) {
-      throw new McpRunError(
-        "rotation-incomplete",
-        `the new value of ${name} is in use already at ${promoted.target.ref}, and could not be found again`,
-      );
-    }
-    if (issuer.kind === "hook" && isRepeated(run, family)) {
-      run.note(`${name} was minted again: what was made before is in nobody's hands`);
-    }
+  if (!found && issuer.kind === "hook" && isRepeated(run, family)) {
+    run.note(`${name} was minted again: what was made before is in nobody's hands`);
   }
   take(run, family, found ?? (await issuer.mint(request, signal)));
 }

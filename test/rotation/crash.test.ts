@@ -3,7 +3,8 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { RotationRequest } from "../../src/rotation/plan.ts";
-import { Crash, World } from "./world.ts";
+import { Secret } from "../../src/secrets/secret.ts";
+import { Crash, never, World } from "./world.ts";
 
 /** Some thousand writes to the disk. */
 const PATIENCE_MS = 90_000;
@@ -12,18 +13,25 @@ interface Way {
   readonly name: string;
   readonly request: Partial<RotationRequest>;
   readonly knowsWhatItMade: boolean;
+  /** Somebody changes another field of a document before it is promoted. */
+  readonly isDisturbed?: true;
 }
 
 const WAYS: readonly Way[] = [
   { name: "a hook that finds", request: {}, knowsWhatItMade: true },
   { name: "an issuer that can't find", request: {}, knowsWhatItMade: false },
   { name: "a hook that finds, revoking first", request: { revokeFirst: true }, knowsWhatItMade: true },
+  { name: "a document that somebody else writes to", request: {}, knowsWhatItMade: true, isDisturbed: true },
 ];
 
-describe.each(WAYS)("after a crash, with $name", ({ request, knowsWhatItMade }) => {
+describe.each(WAYS)("after a crash, with $name", ({ request, knowsWhatItMade, isDisturbed }) => {
   const start = () => {
     const world = new World();
     world.issuers.knowsWhatItMade = knowsWhatItMade;
+    world.beforePromotion = async () => {
+      world.beforePromotion = async () => undefined;
+      if (isDisturbed) await writeSibling(world);
+    };
     return world;
   };
 
@@ -187,6 +195,11 @@ function onlyRotation({ place }: World): string {
   const names = readdirSync(place.folder).filter((name) => name.endsWith(".jsonl"));
   expect(names).toHaveLength(1);
   return (names[0] as string).replace(".jsonl", "");
+}
+
+async function writeSibling(world: World): Promise<void> {
+  const value = new Secret('{ "token": "canary-old-token", "user": "robot" }');
+  await (await world.store()).put({ path: "mcp/github" }, value, never());
 }
 
 function mints({ issuers }: World): readonly string[] {

@@ -242,7 +242,13 @@ describe("values that come along with another key", () => {
       verify: token.issuer.verify,
     };
     return [
-      { ...github, parts: [{ ...token, issuer }] },
+      {
+        ...github,
+        parts: [
+          { ...token, issuer },
+          { name: "USER", from: `${GITHUB}#user`, field: ["user"], issuer: world.issuers.issuer() },
+        ],
+      },
       { ...database, parts: [{ name: "DB", from: DATABASE, issuer, comesWith: "TOKEN" }] },
     ];
   };
@@ -253,13 +259,16 @@ describe("values that come along with another key", () => {
     expect(await world.rotate({ targets: await along(world) })).toMatchObject({ is: "done" });
 
     expect((await world.state()).documents.map(({ current }) => current)).toEqual([
-      '{ "token": "canary-new-TOKEN-1", "user": "bot" }',
+      '{ "token": "canary-new-TOKEN-1", "user": "canary-new-USER-1" }',
       "user-of-canary-new-TOKEN-1",
     ]);
     expect(world.issuers.calls.filter((call) => /^(mint|revoke|verify)/.test(call))).toEqual([
       "mint TOKEN",
+      "mint USER",
       "revoke TOKEN",
+      "revoke USER",
       "verify TOKEN",
+      "verify USER",
     ]);
   });
 
