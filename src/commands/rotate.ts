@@ -6,6 +6,7 @@ import { EXIT_CODES, McpRunError } from "../errors.ts";
 import type { Profile } from "../profile/profile.ts";
 import { parseDuration } from "../profile/quantities.ts";
 import type { Issuer, Target } from "../rotation/contract.ts";
+import { earlierKeyId } from "../rotation/earlier-keys.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome, RotationEvent } from "../rotation/happening.ts";
 import type { Ask } from "../rotation/issuers/ask.ts";
@@ -14,7 +15,7 @@ import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
 import { type JournalPlace, readJournal } from "../rotation/journal.ts";
 import { LocalFleet } from "../rotation/local-fleet.ts";
-import { aboutTarget, planRotation } from "../rotation/plan.ts";
+import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
@@ -139,7 +140,9 @@ class Rotating {
       ...(options.revokeFirst && { revokeFirst: true }),
       ...(options.takeOver !== undefined && { takeOver: options.takeOver }),
     };
-    const plan = await planRotation(request, { fleet: this.#fleet, clock }, signal);
+    const { folder } = this.#place;
+    const keyIdOf: PlanDeps["keyIdOf"] = (from, fingerprint) => earlierKeyId(folder, from, fingerprint);
+    const plan = await planRotation(request, { fleet: this.#fleet, clock, keyIdOf }, signal);
     this.#say(planText(plan));
     if (options.dryRun) return 0;
     const isWanted = options.yes || (await this.#parts.ask?.confirm("Do it?", signal));

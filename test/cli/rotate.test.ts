@@ -109,6 +109,9 @@ describe("mcp-run rotate", () => {
     expect(journals()).toHaveLength(1);
     expect(journals().join()).not.toContain("canary-");
     expect(rotate("--resume", idIn(ran.stdout), "--yes")).toMatchObject({ status: 64 });
+    // The issuer's name for what was minted is known to the next one.
+    rotate("--reason", "again", "--yes");
+    expect(journals()[1]).toContain('"keyId":"key-2"');
   });
 
   it("shows what it would do and does nothing with --dry-run", async () => {
