@@ -200,13 +200,13 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
   const secrets = program.command("secrets").description("keep secrets in a store that mcp-run can write to");
   // Half of the tree, and nothing that a start needs: read only when somebody types the word.
   if (argv.includes("secrets"))
-    (await import("./commands/secrets-tree.ts")).addSecretsCommands(secrets, does);
+    (await import("./commands/secrets/tree.ts")).addSecretsCommands(secrets, does);
 
   const rotate = program.command("rotate").description("replace a leaked key now, and prove it");
-  if (argv.includes("rotate")) (await import("./commands/rotate-tree.ts")).addRotateOptions(rotate, does);
+  if (argv.includes("rotate")) (await import("./commands/rotate/tree.ts")).addRotateOptions(rotate, does);
 
   const audit = program.command("audit").description("what has happened to secrets, and whether that is all");
-  if (argv.includes("audit")) (await import("./commands/audit-tree.ts")).addAuditCommands(audit, does);
+  if (argv.includes("audit")) (await import("./commands/audit/tree.ts")).addAuditCommands(audit, does);
 
   program
     .command("init")

@@ -8,12 +8,12 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import type { Resolution } from "../secrets/resolution.ts";
 import { tryResolveSecrets } from "../secrets/resolve.ts";
-import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check-result.ts";
-import { tryStart } from "./check-start.ts";
+import { overdueSecrets } from "./check/overdue.ts";
+import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check/result.ts";
+import { tryStart } from "./check/start.ts";
 import { type CommandContext, interruptible } from "./context.ts";
-import { overdueSecrets } from "./overdue.ts";
 import { profileRequest } from "./profile-request.ts";
-import { providerContext } from "./provider-context.ts";
+import { providerContext } from "./start/provider-context.ts";
 
 export interface CheckOptions {
   readonly offline?: boolean;

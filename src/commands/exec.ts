@@ -1,11 +1,11 @@
 /** `mcp-run exec PROFILE -- CMD`: any program, once, with the profile's secrets. */
 import { execute } from "../launch/execute.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
-import { announceStart } from "./announce.ts";
-import { Auditing } from "./auditing.ts";
+import { Auditing } from "./audit/auditing.ts";
 import type { CommandContext } from "./context.ts";
-import { loadForStart } from "./load-for-start.ts";
-import { SecretsInUse } from "./secrets-in-use.ts";
+import { announceStart } from "./start/announce.ts";
+import { loadForStart } from "./start/load-for-start.ts";
+import { SecretsInUse } from "./start/secrets-in-use.ts";
 
 /** Returns the program's exit code. Throws McpRunError if it could not be started. */
 export async function exec(

@@ -23,18 +23,18 @@ import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import { ProviderPool } from "../secrets/provider-pool.ts";
 import type { SecretSpec } from "../secrets/spec.ts";
 import { readPiped } from "../ui/prompt.ts";
-import { canaryOf } from "./canary-of.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
-import { loadForStart } from "./load-for-start.ts";
-import { providerContext } from "./provider-context.ts";
 import { quotable } from "./quotable.ts";
-import { forgetCopies } from "./rotate-copies.ts";
-import { eventText, outcomeText, planText } from "./rotate-lines.ts";
-import { answerTo, askOn } from "./rotate-questions.ts";
-import { RotationRecord } from "./rotate-record.ts";
-import { writeReport } from "./rotate-report.ts";
-import { chosenSecrets, credentialsOf, targetsOf } from "./rotate-targets.ts";
+import { canaryOf } from "./rotate/canary-of.ts";
+import { forgetCopies } from "./rotate/copies.ts";
+import { eventText, outcomeText, planText } from "./rotate/lines.ts";
+import { answerTo, askOn } from "./rotate/questions.ts";
+import { RotationRecord } from "./rotate/record.ts";
+import { writeReport } from "./rotate/report.ts";
+import { chosenSecrets, credentialsOf, targetsOf } from "./rotate/targets.ts";
+import { loadForStart } from "./start/load-for-start.ts";
+import { providerContext } from "./start/provider-context.ts";
 
 export interface RotateOptions {
   readonly reason?: string;

@@ -9,17 +9,17 @@ import { LineSink } from "../relay/line-sink.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
-import { announceStart } from "./announce.ts";
-import { Auditing } from "./auditing.ts";
+import { Auditing } from "./audit/auditing.ts";
 import type { CommandContext } from "./context.ts";
-import type { OpenControl } from "./control.ts";
-import type { Program } from "./launch-plan.ts";
-import { leakPolicy } from "./leak-policy.ts";
-import { loadForStart } from "./load-for-start.ts";
-import { Refreshing } from "./refreshing.ts";
-import { SecretsInUse, type Start } from "./secrets-in-use.ts";
-import { serverLimits, surroundings } from "./serving.ts";
-import type { Supervised } from "./supervisor-status.ts";
+import type { OpenControl } from "./run/control.ts";
+import { leakPolicy } from "./run/leak-policy.ts";
+import { Refreshing } from "./run/refreshing.ts";
+import type { Supervised } from "./run/supervisor-status.ts";
+import { announceStart } from "./start/announce.ts";
+import type { Program } from "./start/launch-plan.ts";
+import { loadForStart } from "./start/load-for-start.ts";
+import { SecretsInUse, type Start } from "./start/secrets-in-use.ts";
+import { serverLimits, surroundings } from "./start/serving.ts";
 
 /**
  * Returns the exit code; a failure is printed, and told to the client.
@@ -135,7 +135,7 @@ async function serveProfile(
  */
 async function openControl(supervised: Supervised): Promise<OpenControl | undefined> {
   try {
-    const { openControl } = await import("./control.ts");
+    const { openControl } = await import("./run/control.ts");
     return await openControl(supervised);
   } catch (error) {
     const isExpected = error instanceof McpRunError;

@@ -9,7 +9,7 @@ import { writeField } from "../secrets/write-field.ts";
 import { promptHidden, readPiped } from "../ui/prompt.ts";
 import { formatTable } from "../ui/table.ts";
 import type { CommandContext } from "./context.ts";
-import { withPool, withStore, withWholeStore } from "./store-access.ts";
+import { withPool, withStore, withWholeStore } from "./secrets/store-access.ts";
 
 /** Stores with fewer random bytes than this could be guessed. */
 const LEAST_BYTES = 16;

@@ -1,0 +1,8 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { CommandContext } from "../context.ts";
+
+/** Where the audit of this user is, and on which machine. */
+export function auditPlace({ paths }: CommandContext): { readonly folder: string; readonly host: string } {
+  return { folder: join(paths.state, "audit"), host: hostname() };
+}

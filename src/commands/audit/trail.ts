@@ -1,0 +1,121 @@
+/**
+ * What has happened to the secrets of one program, as the audit holds it: without values, and the words of others
+ * scrubbed and cut to a length.
+ */
+import { basename } from "node:path";
+import type { AuditLog } from "../../audit/log.ts";
+import type { AuditEntry, AuditedSecret } from "../../audit/record.ts";
+import type { McpRunError } from "../../errors.ts";
+import type { ChangedSecret } from "../../events.ts";
+import type { NeedleSet } from "../../scrub/needle-set.ts";
+import { scrubText } from "../../scrub/scrub-stream.ts";
+import type { ResolvedSecret } from "../../secrets/resolution.ts";
+import type { CommandContext } from "../context.ts";
+import type { Happening } from "./happening.ts";
+import { auditLog, valueFingerprint } from "./log.ts";
+
+const MOST_TEXT = 1_000;
+/** Of one record. */
+const MOST_SECRETS = 1_000;
+
+export class AuditTrail {
+  readonly #log: AuditLog;
+  readonly #mode: "run" | "exec";
+  readonly #needles: NeedleSet;
+  readonly #fingerprint: ReturnType<typeof valueFingerprint>;
+
+  constructor(context: CommandContext, mode: "run" | "exec", needles: NeedleSet) {
+    const { printer } = context;
+    this.#mode = mode;
+    this.#needles = needles;
+    this.#fingerprint = valueFingerprint(context);
+    this.#log = auditLog(context, ({ message, hint }) =>
+      printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) }),
+    );
+  }
+
+  record(happening: Happening): void {
+    for (const entry of this.#entriesFor(happening)) this.#log.record(entry, happening.at);
+  }
+
+  /** Bounded; never rejects. */
+  close(): Promise<void> {
+    return this.#log.close();
+  }
+
+  #entriesFor({ what, profile, command, secrets }: Happening): readonly AuditEntry[] {
+    switch (what.type) {
+      case "started": {
+        const { generation, pid: serverPid, ms } = what;
+        const named = this.#known(what.secrets, secrets);
+        const program = this.#text(basename(command));
+        const entry = { profile, generation, serverPid, secrets: named, program, ms: Math.round(ms) };
+        return [{ event: "launch", mode: this.#mode, ...entry }];
+      }
+      case "swapped": {
+        const { generation, pid: serverPid, ms, changed } = what;
+        const entry = { profile, generation, serverPid, secrets: this.#known(changed, secrets) };
+        return [{ event: "swap", ...entry, ms: Math.round(ms) }];
+      }
+      case "signalled": {
+        const { generation, pid: serverPid, signal, changed } = what;
+        const named = this.#known(changed, secrets);
+        return [{ event: "signal", profile, generation, serverPid, secrets: named, signal }];
+      }
+      case "not-swapped": {
+        const { generation, pid: serverPid, changed } = what;
+        // The server does not have these values.
+        return [{ event: "not-swapped", profile, generation, serverPid, secrets: this.#known(changed, []) }];
+      }
+      case "restarted":
+        return [{ event: "restart", profile, generation: what.generation, serverPid: what.pid }];
+      case "refresh-failed": {
+        const reason = this.#text(what.reason);
+        const failed: AuditEntry = { event: "refresh-failed", profile, reason, retryMs: what.retryMs };
+        const denied: AuditEntry = { event: "denied", profile, reason, during: "refresh" };
+        return what.code === "access-denied" ? [denied, failed] : [failed];
+      }
+      case "leak": {
+        const { method, isMasked } = what;
+        const named = this.#known(
+          what.secrets.map((name) => ({ name })),
+          secrets,
+        );
+        const where = method === undefined ? {} : { method: this.#text(method) };
+        return [{ event: "leak", profile, secrets: named, ...where, isMasked }];
+      }
+      case "denied":
+        return [{ event: "denied", profile, reason: this.#text(allWordsOf(what.error)), during: "start" }];
+      case "ended":
+        return [{ event: "end", profile, exitCode: what.exitCode }];
+    }
+  }
+
+  /** Names, with what is known of those that the program has. */
+  #known(
+    named: readonly (ChangedSecret & { readonly cachedMs?: number })[],
+    secrets: readonly ResolvedSecret[],
+  ): readonly AuditedSecret[] {
+    const found = new Map(secrets.map((secret) => [secret.name, secret]));
+    return named.slice(0, MOST_SECRETS).map(({ name, cachedMs, ...said }) => {
+      const secret = found.get(name);
+      const from = said.from ?? secret?.from;
+      const known = said.version ?? secret?.version;
+      return {
+        name,
+        ...(from !== undefined && { from }),
+        ...(known !== undefined && { version: this.#text(known) }),
+        ...(secret && this.#fingerprint && { fingerprint: this.#fingerprint(secret.value) }),
+        ...(cachedMs !== undefined && { cachedMs }),
+      };
+    });
+  }
+
+  #text(text: string): string {
+    return scrubText(text, this.#needles).slice(0, MOST_TEXT);
+  }
+}
+
+function allWordsOf({ message, details }: McpRunError): string {
+  return [message, ...details].join("; ");
+}

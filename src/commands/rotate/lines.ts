@@ -1,0 +1,108 @@
+/** A rotation as the person who runs it reads it: the plan, a line for each step, and how it ended. */
+import { escapeControl } from "../../escape.ts";
+import type { Acknowledgement, Member } from "../../rotation/contract.ts";
+import type { Outcome, RotationEvent } from "../../rotation/happening.ts";
+import type { RotationPlan } from "../../rotation/plan.ts";
+
+const STATES = ["acknowledged", "pending", "failed", "cannot-swap", "gone", "unknown"] as const;
+const SHOWN_FINGERPRINT = 12;
+
+/** What it would do, to which secrets, and who runs them. */
+export function planText({ record, members }: RotationPlan): string {
+  const { rotation, reason, operator, targets, options } = record;
+  const lines = [`Rotation ${rotation} by ${operator}: ${reason}`];
+  for (const { ref, version, parts } of targets) {
+    lines.push(`  ${ref}${version === undefined ? " (not there yet)" : `, version ${version}`}`);
+    for (const { name, issuer, fingerprint, comesWith } of parts) {
+      const source = comesWith === undefined ? issuer : `with ${comesWith}`;
+      const now =
+        fingerprint === undefined ? "no value yet" : `now ${fingerprint.slice(0, SHOWN_FINGERPRINT)}`;
+      lines.push(`    ${name}: ${now}, the new one from ${source}`);
+    }
+  }
+  lines.push(
+    options.revokeFirst
+      ? "  The old key is revoked before the new one serves: its servers fail in between."
+      : "  The new key is tried and spread before the old one is revoked.",
+  );
+  lines.push(...membersText(members));
+  return text(lines);
+}
+
+function membersText(members: readonly Member[]): readonly string[] {
+  if (members.length === 0) return ["  Nobody on this machine runs with it now."];
+  const stuck = members.filter(({ canSwap }) => !canSwap);
+  return [
+    `  ${count(members.length, "server")} on this machine ${members.length === 1 ? "runs" : "run"} with it: ${members
+      .map(({ profile, pid }) => `${profile} (pid ${pid})`)
+      .join(", ")}`,
+    ...stuck.map(({ profile, pid }) => `  ${profile} (pid ${pid}) can't change its server while it runs`),
+  ];
+}
+
+/** Undefined for what is no news to a person. */
+export function eventText(event: RotationEvent): string | undefined {
+  switch (event.type) {
+    case "began":
+      return text([event.isResumed ? `Going on with ${event.rotation}` : `Beginning ${event.rotation}`]);
+    case "step-done": {
+      const { version, wasProbed, reason } = event.facts;
+      const more = [
+        ...(version === undefined ? [] : [`version ${version}`]),
+        ...(wasProbed === false ? ["the key itself was not exercised, since there is no probe"] : []),
+        ...(reason === undefined ? [] : [reason]),
+      ];
+      return text([
+        `✔ ${stepText(event)}${more.length > 0 ? `: ${more.join(", ")}` : ""} (${seconds(event.ms)})`,
+      ]);
+    }
+    case "step-failed":
+      return text([`✘ ${stepText(event)}: ${event.reason} (${seconds(event.ms)})`]);
+    case "acknowledgements":
+      return text([`  ${tally(event.acknowledgements)}`]);
+    case "turned":
+      return text([`→ ${event.to}: ${event.reason}`]);
+    case "note":
+      return text([`- ${event.message}`]);
+    case "step-began":
+    case "asked":
+    case "ended":
+      return undefined;
+  }
+}
+
+/** How it ended, what is still valid, and what can be typed now. */
+export function outcomeText({ is, rotation, reason, hint, stillValid, next }: Outcome): string {
+  const lines = [`Rotation ${rotation}: ${is}${reason === undefined ? "" : `, ${reason}`}`];
+  if (hint !== undefined) lines.push(`Try ${hint}.`);
+  for (const { which, secret, target, keyId } of stillValid) {
+    const key = keyId === undefined ? "" : `, key ${keyId}`;
+    lines.push(`${which.toUpperCase()} KEY STILL VALID: ${secret} of ${target}${key}`);
+  }
+  return text([...lines, ...next.map((line) => `  ${line}`)]);
+}
+
+function stepText({ step, target }: { readonly step: string; readonly target?: string }): string {
+  return target === undefined ? step : `${step} ${target}`;
+}
+
+function tally(acknowledgements: readonly Acknowledgement[]): string {
+  const parts = STATES.flatMap((state) => {
+    const number = acknowledgements.filter((one) => one.state === state).length;
+    return number === 0 ? [] : [`${number} ${state}`];
+  });
+  return parts.length === 0 ? "nobody to wait for" : parts.join(", ");
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function count(number: number, thing: string): string {
+  return `${number} ${thing}${number === 1 ? "" : "s"}`;
+}
+
+/** Names and reasons come from elsewhere. */
+function text(lines: readonly string[]): string {
+  return `${lines.map((line) => escapeControl(line, " ")).join("\n")}\n`;
+}

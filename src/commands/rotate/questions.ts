@@ -1,0 +1,69 @@
+/** What a rotation asks the person who runs it. Without a person every answer is the one that ends nothing. */
+import { escapeControl } from "../../escape.ts";
+import type { Acknowledgement } from "../../rotation/contract.ts";
+import { fingerprintUnder, newFingerprintKey } from "../../rotation/fingerprints.ts";
+import type { Answer, Question } from "../../rotation/happening.ts";
+import type { Ask } from "../../rotation/issuers/ask.ts";
+import { promptHidden, promptLine } from "../../ui/prompt.ts";
+import type { CommandContext } from "../context.ts";
+
+/** So much of a fingerprint is enough for a person to compare. */
+const SHOWN_CHARACTERS = 12;
+
+/** Undefined where nobody can be asked: stdin is no terminal. */
+export function askOn({ stdin, stderr }: CommandContext): Ask | undefined {
+  if (!stdin.isTTY) return undefined;
+  const key = newFingerprintKey();
+  const tell = (line: string) => void stderr.write(`${escapeControl(line)}\n`);
+  return {
+    tell,
+    secret: (question, signal) => promptHidden(escapeControl(question), stdin, stderr, signal),
+    confirm: async (question, signal) =>
+      /^y(es)?$/i.test(await promptLine(`${escapeControl(question)} [y/N] `, stdin, stderr, signal)),
+    fingerprint: (value) => fingerprintUnder(key, value).slice(0, SHOWN_CHARACTERS),
+  };
+}
+
+/** @param isSure `--yes`: what was planned is wanted, and nothing more than that */
+export async function answerTo(
+  question: Question,
+  ask: Ask | undefined,
+  isSure: boolean,
+  signal: AbortSignal,
+): Promise<Answer> {
+  if (question.type === "put-back" && isSure) return "go-on";
+  if (!ask || isSure) return "stop";
+  switch (question.type) {
+    case "not-acknowledged":
+      for (const member of question.members) ask.tell(`  ${memberText(member)}`);
+      if (await ask.confirm("These do not have the new value. Wait for them once more?", signal))
+        return "again";
+      return (await ask.confirm("Go on without them? The old key stops working for them", signal))
+        ? "go-on"
+        : "stop";
+    case "revoked-by-hand": {
+      const key = question.keyId === undefined ? "" : ` (${question.keyId})`;
+      const asked = `Is the old ${question.secret}${key} of ${question.target} revoked where it was made?`;
+      return (await ask.confirm(asked, signal)) ? "go-on" : "stop";
+    }
+    case "revoke-without-new":
+      return (await ask.confirm(
+        `There is no new key (${question.reason}). Revoke the old one all the same?`,
+        signal,
+      ))
+        ? "go-on"
+        : "stop";
+    case "put-back":
+      return (await ask.confirm(
+        `Put the old value of ${question.targets.join(", ")} back? If it has leaked, it works again`,
+        signal,
+      ))
+        ? "go-on"
+        : "stop";
+  }
+}
+
+/** `github on host7 (pid 4711): failed, its probe get_me failed` */
+export function memberText({ profile, host, pid, state, reason }: Acknowledgement): string {
+  return `${profile} on ${host} (pid ${pid}): ${state}${reason === undefined ? "" : `, ${reason}`}`;
+}

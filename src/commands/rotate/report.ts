@@ -1,0 +1,44 @@
+/** The incident report of a rotation, as a file. */
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { version } from "../../../package.json";
+import { McpRunError, systemErrorCode } from "../../errors.ts";
+import type { Profile } from "../../profile/profile.ts";
+import type { StoredAt } from "../../rotation/access-log.ts";
+import type { Outcome } from "../../rotation/happening.ts";
+import { incidentOf } from "../../rotation/incident-of.ts";
+import { readJournal } from "../../rotation/journal.ts";
+import { incidentReport } from "../../rotation/report.ts";
+import { parseRef } from "../../secrets/ref.ts";
+import type { CommandContext } from "../context.ts";
+
+/** What can't be written is a warning: the rotation has ended as it has. */
+export async function writeReport(
+  { cwd, printer }: CommandContext,
+  profile: Profile,
+  file: string,
+  journals: string,
+  outcome: Outcome,
+): Promise<void> {
+  const path = resolve(cwd, file);
+  try {
+    const { lines } = await readJournal(journals, outcome.rotation);
+    const report = incidentReport(incidentOf(lines, outcome, version, (ref) => storedAt(profile, ref)));
+    // It says who has which key: not for everybody on this machine.
+    await writeFile(path, report, { mode: 0o600 });
+    printer.emit({ type: "notice", message: `the report is in ${path}` });
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === undefined && !(error instanceof McpRunError)) throw error;
+    const reason = error instanceof McpRunError ? error.message : code;
+    const hint = `\`mcp-run rotate ${profile.name} --resume ${outcome.rotation} --report FILE\`, if it is not done`;
+    printer.emit({ type: "warning", message: `the report could not be written to ${path}: ${reason}`, hint });
+  }
+}
+
+function storedAt({ providers }: Profile, target: string): StoredAt | undefined {
+  const parsed = parseRef(target);
+  if (!parsed.ok) return undefined;
+  const { provider, request } = parsed.ref;
+  return { type: providers.get(provider)?.type ?? provider, path: request.path };
+}

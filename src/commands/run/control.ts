@@ -1,0 +1,85 @@
+/**
+ * The socket of a running supervisor: who it is, a look at its secrets when somebody asks for one, and proof of what
+ * its server has. Loaded when the first server runs.
+ */
+import { createHmac } from "node:crypto";
+import { existsSync } from "node:fs";
+import { hostname } from "node:os";
+import { keyOf, type Request } from "../../control/protocol.ts";
+import { type AnswerBody, type ControlHandlers, ControlServer } from "../../control/server.ts";
+import { McpRunError } from "../../errors.ts";
+import { scrubText } from "../../scrub/scrub-stream.ts";
+import type { CommandContext } from "../context.ts";
+import { controlPlace } from "../control-place.ts";
+import { AskedLooks } from "./asked-looks.ts";
+import { type Supervised, statusOf } from "./supervisor-status.ts";
+
+export interface OpenControl {
+  close(): Promise<void>;
+}
+
+/** Throws McpRunError where there can be no socket. */
+export async function openControl(supervised: Supervised): Promise<OpenControl> {
+  const { context, refreshing, needles } = supervised;
+  refuseMissingHome(context);
+  const { clock } = context;
+  const looks = new AskedLooks(clock, () => refreshing.now());
+  const scrub = (text: string) => scrubText(text, needles);
+  const handlers = handlersFor(supervised, looks, scrub);
+  const place = controlPlace(context);
+  const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
+  return {
+    close: () => {
+      looks.stop();
+      return server.close();
+    },
+  };
+}
+
+function handlersFor(
+  supervised: Supervised,
+  looks: AskedLooks,
+  scrub: (text: string) => string,
+): ControlHandlers {
+  const { inUse, refreshing } = supervised;
+  const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
+  return {
+    status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
+    refresh: ({ refs }) => {
+      const accepted = !refs || inUse.served.some(({ from }) => refs.includes(from));
+      if (accepted) looks.ask();
+      return { accepted, generation: refreshing.server.generation };
+    },
+    acknowledge: (request) => acknowledgement(supervised, request, isLooking()),
+  };
+}
+
+function acknowledgement(
+  { inUse, refreshing }: Supervised,
+  { refs, key }: Request<"acknowledge">,
+  isChanging: boolean,
+): AnswerBody<"acknowledge"> {
+  const fingerprint = (value: string) => createHmac("sha256", keyOf(key)).update(value).digest("hex");
+  return {
+    pid: process.pid,
+    host: hostname(),
+    generation: refreshing.server.generation,
+    isChanging,
+    secrets: inUse.served
+      .filter(({ from }) => refs.includes(from))
+      .map(({ name, from, version, value }) => ({
+        ref: from,
+        name,
+        ...(version !== undefined && { version }),
+        fingerprint: fingerprint(value.reveal()),
+      })),
+  };
+}
+
+/** As everywhere, a home that does not exist is not made. */
+function refuseMissingHome({ env, home }: CommandContext): void {
+  if (env.MCP_RUN_HOME || existsSync(home)) return;
+  throw new McpRunError("access-denied", `Cannot make a socket below ${home}: there is no such folder`, {
+    hint: "MCP_RUN_HOME with a folder that can be written to",
+  });
+}

@@ -1,0 +1,144 @@
+/** From what is said of a program to what is written down of it. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Auditing } from "../../../src/commands/audit/auditing.ts";
+import type { CommandContext } from "../../../src/commands/context.ts";
+import type { SecretsInUse } from "../../../src/commands/start/secrets-in-use.ts";
+import { McpRunError } from "../../../src/errors.ts";
+import type { McpRunEvent } from "../../../src/events.ts";
+import { mcpRunPaths } from "../../../src/paths.ts";
+import { NeedleSet } from "../../../src/scrub/needle-set.ts";
+import { Secret } from "../../../src/secrets/secret.ts";
+import { createPrinter } from "../../../src/ui/printer.ts";
+import { Installation } from "../../helpers/installation.ts";
+import { testContext } from "../../helpers/provider-context.ts";
+
+const VALUE = "canary-value";
+const SERVER = { profile: "p", generation: 2, pid: 4711 };
+const STARTED: McpRunEvent = { type: "started", ...SERVER, secrets: [{ name: "A", from: "x:a" }], ms: 1.4 };
+
+let home: Installation;
+let context: CommandContext;
+
+beforeEach(() => {
+  home = new Installation();
+  const env = { MCP_RUN_HOME: home.home };
+  context = {
+    ...testContext(),
+    env,
+    home: home.home,
+    paths: mcpRunPaths(env, "linux", home.home),
+    printer: createPrinter({ write: () => undefined, level: "error", format: "text" }),
+  } as unknown as CommandContext;
+});
+
+afterEach(() => home.remove());
+
+/** What is written of a program with the secret A that says all this and ends. */
+async function written(...events: readonly McpRunEvent[]): Promise<readonly Record<string, unknown>[]> {
+  const needles = new NeedleSet();
+  needles.add("A", new Secret(VALUE));
+  const auditing = new Auditing(context, "run", "typed", needles);
+  const secrets = [
+    { name: "A", from: "x:a", version: "7", value: new Secret(VALUE), deliver: "env", scrub: true },
+  ];
+  auditing.follow("p", {
+    command: "/opt/servers/one",
+    current: { possession: { secrets } },
+  } as unknown as SecretsInUse);
+  for (const event of events) context.printer.emit(event);
+  auditing.ended(3);
+  await auditing.close();
+  return lines();
+}
+
+function lines(): readonly Record<string, unknown>[] {
+  const folder = join(home.home, "state/audit");
+  return readdirSync(folder)
+    .flatMap((name) => readFileSync(join(folder, name), "utf8").trimEnd().split("\n"))
+    .map((line) => JSON.parse(line))
+    .filter(({ event }) => event !== "open");
+}
+
+describe("what happens to a program", () => {
+  it("is written down with what is known of its secrets", async () => {
+    const fingerprint = expect.stringMatching(/^[0-9a-f]{32}$/);
+    const known = { name: "A", from: "x:a", version: "7", fingerprint };
+
+    const found = await written(
+      STARTED,
+      { type: "not-swapped", ...SERVER, changed: [{ name: "A", from: "x:a", version: "8" }] },
+      { type: "swapped", ...SERVER, changed: [{ name: "GONE" }], ms: 2 },
+      { type: "leak", profile: "p", secrets: ["A"], method: "tools/call", id: "1", isMasked: true },
+      { type: "warning", message: "only for people" },
+    );
+
+    expect(found).toMatchObject([
+      {
+        event: "launch",
+        mode: "run",
+        program: "one",
+        serverPid: 4711,
+        generation: 2,
+        secrets: [known],
+        ms: 1,
+      },
+      { event: "not-swapped" },
+      { event: "swap", secrets: [{ name: "GONE" }] },
+      { event: "leak", secrets: [known], method: "tools/call", isMasked: true },
+      { event: "end", profile: "p", exitCode: 3 },
+    ]);
+    expect(found[1]?.secrets).toEqual([{ name: "A", from: "x:a", version: "8" }]);
+  });
+
+  it("never holds a value, whoever says it, and only so much of what others say", async () => {
+    const found = await written(
+      { ...STARTED, secrets: [{ name: "A", from: "x:a" }] },
+      { type: "swapped", ...SERVER, changed: [{ name: "A", from: "x:a", version: `v-${VALUE}` }], ms: 2 },
+      { type: "refresh-failed", profile: "p", reason: `no ${VALUE} here`, retryMs: 1 },
+      {
+        type: "leak",
+        profile: "p",
+        secrets: ["A"],
+        method: `${VALUE}/${"x".repeat(5_000)}`,
+        isMasked: false,
+      },
+    );
+
+    expect(found.map(({ event }) => event)).toEqual(["launch", "swap", "refresh-failed", "leak", "end"]);
+    expect(found[2]?.reason).toBe("no [mcp-run:A] here");
+    expect(String(found[3]?.method)).toHaveLength(1_000);
+    expect(home.filesWith("canary")).toEqual([]);
+  });
+
+  it("is a denied access too, where a look was refused", async () => {
+    const reason = "Cannot read secret A from x:a: permission denied (403)";
+    const found = await written(STARTED, {
+      type: "refresh-failed",
+      profile: "p",
+      code: "access-denied",
+      reason,
+      retryMs: 1_000,
+    });
+
+    expect(found.slice(1, 3)).toMatchObject([
+      { event: "denied", during: "refresh", reason },
+      { event: "refresh-failed", reason, retryMs: 1_000 },
+    ]);
+  });
+});
+
+describe("a start that fails", () => {
+  it.each([
+    ["access-denied", [{ event: "denied", profile: "typed", during: "start", reason: "Cannot; A; B" }]],
+    ["backend-unavailable", undefined],
+  ] as const)("with %s leaves %j", async (code, expected) => {
+    const auditing = new Auditing(context, "exec", "typed", new NeedleSet());
+    auditing.failed(new McpRunError(code, "Cannot", { details: ["A", "B"] }));
+    await auditing.close();
+
+    if (expected) expect(lines()).toMatchObject(expected);
+    else expect(home.has("state/audit")).toBe(false);
+  });
+});
