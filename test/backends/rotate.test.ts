@@ -41,10 +41,11 @@ const actions = {
     return made();
   },
   revoke: () => {
+    if (keyId === undefined && value === undefined) return {};
     writeFileSync(folder + "/valid", valid().filter((key) => !isMeant(key)).join("\\n") + "\\n");
     return { revoked: true };
   },
-  verify: () => ({ accepted: valid().some(isMeant) }),
+  verify: () => (keyId === undefined && value === undefined ? {} : { accepted: valid().some(isMeant) }),
 };
 const answer = actions[action]();
 if (process.env.KILL === action) process.kill(process.ppid, "SIGKILL");
@@ -120,13 +121,13 @@ class Drill {
   }
 
   /** @param issuer whom its servers believe */
-  profile(name: string, issuer: string): void {
+  profile(name: string, issuer: string, grant = ", grantOldValue: true"): void {
     const hook = join(this.issuer, "hook.mjs");
     const server = join(this.issuer, "server.mjs");
     writeFileSync(hook, HOOK);
     writeFileSync(server, SERVER);
     const { providers, ref } = this.#store;
-    const rotate = `{ hook: [${process.execPath}, ${hook}, ${this.issuer}], grantOldValue: true }`;
+    const rotate = `{ hook: [${process.execPath}, ${hook}, ${this.issuer}]${grant} }`;
     this.home.profile(
       name,
       `version: 1
@@ -388,3 +389,203 @@ describeBackend("a leaked key in AWS Secrets Manager", ["moto"], () => {
     expect(Object.values(stages).flat()).not.toContain("AWSPENDING");
   }, 120_000);
 });
+
+describeBackend("a rotation that goes wrong", ["vault"], () => {
+  it("takes it back when the backend goes away before the promotion, as soon as it is there again", async () => {
+    const { vault, gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    let isThere = false;
+    goAwayAt((method, path) => {
+      const isBeside = path.endsWith("-mcp-run-pending");
+      if (isThere && isBeside && method === "GET") return true;
+      isThere ||= isBeside && method !== "GET";
+      return false;
+    });
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate());
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    expect(await now()).toEqual(DOCUMENT);
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    const again = await drill.resume(idIn(broken));
+    expect(again, again.out).toMatchObject({ status: 69 });
+    expect(again.out).toContain("discarded");
+    expect(drill.valid).toEqual([OLD]);
+    expect((await vault.api("GET", `${PATH}-mcp-run-pending`)).status).toBe(404);
+
+    const { status, out } = await drill.rotate();
+    expect(status, out).toBe(0);
+    await isAllWell(drill, now);
+  });
+
+  it("goes on when the backend has promoted and went away before it said so", async () => {
+    const { gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    goAwayAt((method, path) => method !== "GET" && path.endsWith(PATH));
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate());
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    await until("the write has come through", () =>
+      gateway.passed.some(({ method, path }) => method !== "GET" && path.endsWith(PATH)),
+    );
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    await endsWell(drill, now, idIn(broken));
+  });
+
+  it("goes on when the backend that went away after the promotion is back", async () => {
+    const { gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    let isPromoted = false;
+    goAwayAt((method, path) => {
+      if (isPromoted && method === "GET") return true;
+      isPromoted ||= method === "DELETE" && path.endsWith("-mcp-run-pending");
+      return false;
+    });
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "2s"]));
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    await endsWell(drill, now, idIn(broken));
+  });
+
+  it.each(["find", "mint", "revoke", "verify"])(
+    "goes on when it was killed while its hook was asked to %s, and has made one key",
+    async (action) => {
+      const { drill, now } = await vaultStore();
+      await drill.serve("p", 2);
+
+      const { result: killed, traffic } = await drill.underLoad(() => drill.rotate([], { KILL: action }));
+
+      expect(killed.status).toBeNull();
+      expect(traffic.wrong).toEqual([]);
+      await endsWell(drill, now, idIn(killed));
+    },
+  );
+
+  it.each(["lock", "mint", "candidate", "canary", "promote", "spread", "revoke", "verify"])(
+    "goes on when it was killed after its step %s, and has made one key",
+    async (step) => {
+      const { drill, now } = await vaultStore();
+      await drill.serve("p", 2);
+
+      const { result: killed, traffic } = await drill.underLoad(async () => {
+        const { child, ended } = drill.start(["p", "--reason", "drill"]);
+        let told = "";
+        child.stdout?.on("data", (chunk) => {
+          told += chunk;
+          if (told.includes(`✔ ${step}`)) child.kill("SIGKILL");
+        });
+        return await ended;
+      });
+
+      expect(killed.status).toBeNull();
+      expect(traffic.wrong).toEqual([]);
+      await endsWell(drill, now, idIn(killed));
+    },
+  );
+
+  it("tells a second operator who is at it, and makes no key for the second", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+    writeFileSync(join(drill.issuer, "hold"), "");
+    const first = drill.start(["p", "--reason", "first"]);
+    let told = "";
+    first.child.stdout?.on("data", (chunk) => {
+      told += chunk;
+    });
+    await until("the candidate is there", () => told.includes("✔ candidate"), PATIENCE_MS);
+
+    const second = await drill.rotate();
+    rmSync(join(drill.issuer, "hold"));
+    const ended = await first.ended;
+
+    expect(second.out).toContain(idIn(ended));
+    expect(second.out).toMatch(/\w+@\S+/);
+    expect(second.out).toContain("it is being rotated by");
+    expect(second.status, second.out).not.toBe(0);
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(drill.asked()).toEqual(["find", "mint", "revoke", "verify"]);
+    await isAllWell(drill, now);
+  });
+
+  it("lets one of two operators win who begin together", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+
+    const { result: both, traffic } = await drill.underLoad(() =>
+      Promise.all([drill.rotate(["--secret", "KEY"]), drill.rotate()]),
+    );
+
+    const report = both.map(({ status, out }) => `${status}\n${out}`).join("\n");
+    const [winner, loser] = both.toSorted((a, b) => (a.status ?? 0) - (b.status ?? 0));
+    expect(winner?.status, report).toBe(0);
+    expect([64, 69], report).toContain(loser?.status);
+    expect(traffic.wrong).toEqual([]);
+    await isAllWell(drill, now);
+  });
+
+  it("leaves the old key alone as long as three of twenty servers can't take the new one", async () => {
+    const { drill, now } = await vaultStore();
+    const others = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+    closings.push(() => rmSync(others, { recursive: true, force: true }));
+    writeFileSync(join(others, "valid"), `${OLD}\n`);
+    drill.profile("q", others);
+    await drill.serve("p", SUPERVISORS - 3);
+    await drill.serve("q", 3);
+
+    const { result: stuck, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "20s"]));
+
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(stuck.out).toContain("17 acknowledged, 3 failed");
+    expect(stuck.out).toContain("OLD KEY STILL VALID");
+    expect(traffic.wrong).toEqual([]);
+    expect(drill.valid).toContain(OLD);
+
+    writeFileSync(join(others, "valid"), `${drill.valid.join("\n")}\n`);
+    const again = await drill.underLoad(() => drill.resume(idIn(stuck)));
+    expect(again.result, again.result.out).toMatchObject({ status: 0 });
+    expect(again.traffic.wrong).toEqual([]);
+    await isAllWell(drill, now);
+  }, 120_000);
+
+  it("ends the key of an earlier rotation by its name, where the hook may not see its value", async () => {
+    const { drill, now } = await vaultStore();
+    const first = await drill.rotate();
+    expect(first.status, first.out).toBe(0);
+    drill.profile("p", drill.issuer, "");
+
+    const second = await drill.rotate();
+
+    expect(second, second.out).toMatchObject({ status: 0 });
+    await isAllWell(drill, now);
+  });
+});
+
+/** Going on with it ends as it would have ended. */
+async function endsWell(drill: Drill, now: () => Promise<typeof DOCUMENT>, id: string): Promise<void> {
+  const { result, traffic } = await drill.underLoad(() => drill.resume(id));
+  expect(result, result.out).toMatchObject({ status: 0 });
+  expect(traffic.wrong).toEqual([]);
+  expect(result.out).not.toContain("canary-");
+  expect(drill.asked(id).filter((action) => action === "mint")).toHaveLength(1);
+  await isAllWell(drill, now);
+}
+
+/** The issuer has one key, it is the one in the store, and every server has it. */
+async function isAllWell(drill: Drill, now: () => Promise<typeof DOCUMENT>): Promise<void> {
+  const { key, sibling } = await now();
+  expect(drill.valid).toEqual([key]);
+  expect(key).not.toBe(OLD);
+  expect(sibling).toBe(SIBLING);
+  for (const told of await drill.told()) expect(told.key).toBe(hash(key));
+  expect(drill.placesWithValues()).toEqual([]);
+  expect(drill.home.run(["audit", "verify"])).toMatchObject({ status: 0 });
+}
