@@ -1,0 +1,203 @@
+/** A rotation that is broken at each of its steps, while the clients of its servers go on asking, and gone on with. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { describeBackend } from "../helpers/backends.ts";
+import {
+  closings,
+  DOCUMENT,
+  endsWell,
+  idIn,
+  isAllWell,
+  motoStore,
+  OLD,
+  PATH,
+  PATIENCE_MS,
+  vaultStore,
+} from "../helpers/drill.ts";
+import { until } from "../helpers/processes.ts";
+
+const SUPERVISORS = 20;
+
+describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
+  it("takes it back when the backend goes away before the promotion, as soon as it is there again", async () => {
+    const { vault, gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    let isThere = false;
+    goAwayAt((method, path) => {
+      const isBeside = path.endsWith("-mcp-run-pending");
+      if (isThere && isBeside && method === "GET") return true;
+      isThere ||= isBeside && method !== "GET";
+      return false;
+    });
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate());
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    expect(await now()).toEqual(DOCUMENT);
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    const again = await drill.resume(idIn(broken));
+    expect(again, again.out).toMatchObject({ status: 69 });
+    expect(again.out).toContain("discarded");
+    expect(drill.valid).toEqual([OLD]);
+    expect((await vault.api("GET", `${PATH}-mcp-run-pending`)).status).toBe(404);
+
+    const { status, out } = await drill.rotate();
+    expect(status, out).toBe(0);
+    await isAllWell(drill, now);
+  });
+
+  it("goes on when the backend has promoted and went away before it said so", async () => {
+    const { gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    goAwayAt((method, path) => method !== "GET" && path.endsWith(PATH));
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate());
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    await until("the write has come through", () =>
+      gateway.passed.some(({ method, path }) => method !== "GET" && path.endsWith(PATH)),
+    );
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    await endsWell(drill, now, idIn(broken));
+  });
+
+  it("goes on when the backend that went away after the promotion is back", async () => {
+    const { gateway, drill, now, goAwayAt } = await vaultStore();
+    await drill.serve("p", 3);
+    let isPromoted = false;
+    goAwayAt((method, path) => {
+      if (isPromoted && method === "GET") return true;
+      isPromoted ||= method === "DELETE" && path.endsWith("-mcp-run-pending");
+      return false;
+    });
+
+    const { result: broken, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "2s"]));
+
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(traffic.wrong).toEqual([]);
+    expect(drill.valid).toContain(OLD);
+    await gateway.open();
+    await endsWell(drill, now, idIn(broken));
+  });
+
+  it.each(["find", "mint", "revoke", "verify"])(
+    "goes on when it was killed while its hook was asked to %s, and has made one key",
+    async (action) => {
+      const { drill, now } = await vaultStore();
+      await drill.serve("p", 2);
+
+      const { result: killed, traffic } = await drill.underLoad(() => drill.rotate([], { KILL: action }));
+
+      expect(killed.status).toBeNull();
+      expect(traffic.wrong).toEqual([]);
+      await endsWell(drill, now, idIn(killed));
+    },
+  );
+
+  it.each(["lock", "mint", "candidate", "canary", "promote", "spread", "revoke", "verify"])(
+    "goes on when it was killed after its step %s, and has made one key",
+    async (step) => {
+      const { drill, now } = await vaultStore();
+      await drill.serve("p", 2);
+
+      const { result: killed, traffic } = await drill.underLoad(async () => {
+        const { child, ended } = drill.start(["p", "--reason", "drill"]);
+        let told = "";
+        child.stdout?.on("data", (chunk) => {
+          told += chunk;
+          if (told.includes(`✔ ${step}`)) child.kill("SIGKILL");
+        });
+        return await ended;
+      });
+
+      expect(killed.status).toBeNull();
+      expect(traffic.wrong).toEqual([]);
+      await endsWell(drill, now, idIn(killed));
+    },
+  );
+
+  it("tells a second operator who is at it, and makes no key for the second", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+    writeFileSync(join(drill.issuer, "hold"), "");
+    const first = drill.start(["p", "--reason", "first"]);
+    let told = "";
+    first.child.stdout?.on("data", (chunk) => {
+      told += chunk;
+    });
+    await until("the candidate is there", () => told.includes("✔ candidate"), PATIENCE_MS);
+
+    const second = await drill.rotate();
+    rmSync(join(drill.issuer, "hold"));
+    const ended = await first.ended;
+
+    expect(second.out).toContain(idIn(ended));
+    expect(second.out).toMatch(/\w+@\S+/);
+    expect(second.out).toContain("it is being rotated by");
+    expect(second.status, second.out).not.toBe(0);
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(drill.asked()).toEqual(["find", "mint", "revoke", "verify"]);
+    await isAllWell(drill, now);
+  });
+
+  it.each([
+    ["Vault", vaultStore],
+    ["AWS", motoStore],
+  ])("lets one of two operators win who begin together, in %s", async (_, store) => {
+    const { drill, now } = await store();
+    await drill.serve("p", 2);
+
+    const { result: both, traffic } = await drill.underLoad(() =>
+      Promise.all([drill.rotate(["--secret", "KEY"]), drill.rotate()]),
+    );
+
+    const report = both.map(({ status, out }) => `${status}\n${out}`).join("\n");
+    const [winner, loser] = both.toSorted((a, b) => (a.status ?? 0) - (b.status ?? 0));
+    expect(winner?.status, report).toBe(0);
+    expect([64, 69], report).toContain(loser?.status);
+    expect(traffic.wrong).toEqual([]);
+    await isAllWell(drill, now);
+  });
+
+  it("leaves the old key alone as long as three of twenty servers can't take the new one", async () => {
+    const { drill, now } = await vaultStore();
+    const others = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+    closings.push(() => rmSync(others, { recursive: true, force: true }));
+    writeFileSync(join(others, "valid"), `${OLD}\n`);
+    drill.profile("q", others);
+    await drill.serve("p", SUPERVISORS - 3);
+    await drill.serve("q", 3);
+
+    const { result: stuck, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "20s"]));
+
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(stuck.out).toContain("17 acknowledged, 3 failed");
+    expect(stuck.out).toContain("OLD KEY STILL VALID");
+    expect(traffic.wrong).toEqual([]);
+    expect(drill.valid).toContain(OLD);
+
+    writeFileSync(join(others, "valid"), `${drill.valid.join("\n")}\n`);
+    const again = await drill.underLoad(() => drill.resume(idIn(stuck)));
+    expect(again.result, again.result.out).toMatchObject({ status: 0 });
+    expect(again.traffic.wrong).toEqual([]);
+    await isAllWell(drill, now);
+  }, 120_000);
+
+  it("ends the key of an earlier rotation by its name, where the hook may not see its value", async () => {
+    const { drill, now } = await vaultStore();
+    const first = await drill.rotate();
+    expect(first.status, first.out).toBe(0);
+    drill.profile("p", drill.issuer, "");
+
+    const second = await drill.rotate();
+
+    expect(second, second.out).toMatchObject({ status: 0 });
+    await isAllWell(drill, now);
+  });
+});
