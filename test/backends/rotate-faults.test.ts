@@ -1,6 +1,6 @@
 /** A rotation that is broken at each of its steps, while the clients of its servers go on asking, and gone on with. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
@@ -8,6 +8,7 @@ import {
   closings,
   DOCUMENT,
   endsWell,
+  hash,
   idIn,
   isAllWell,
   motoStore,
@@ -16,7 +17,7 @@ import {
   PATIENCE_MS,
   vaultStore,
 } from "../helpers/drill.ts";
-import { until } from "../helpers/processes.ts";
+import { killAll, until } from "../helpers/processes.ts";
 
 const SUPERVISORS = 20;
 
@@ -106,21 +107,67 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
       const { drill, now } = await vaultStore();
       await drill.serve("p", 2);
 
-      const { result: killed, traffic } = await drill.underLoad(async () => {
-        const { child, ended } = drill.start(["p", "--reason", "drill"]);
-        let told = "";
-        child.stdout?.on("data", (chunk) => {
-          told += chunk;
-          if (told.includes(`✔ ${step}`)) child.kill("SIGKILL");
-        });
-        return await ended;
-      });
+      const { result: killed, traffic } = await drill.underLoad(() =>
+        drill.endAfter(`✔ ${step}`, (child) => child.kill("SIGKILL")),
+      );
 
       expect(killed.status).toBeNull();
       expect(traffic.wrong).toEqual([]);
       await endsWell(drill, now, idIn(killed));
     },
   );
+
+  it("takes everything back at Ctrl-C before the promotion", async () => {
+    const { vault, drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+    writeFileSync(join(drill.issuer, "hold"), "");
+
+    const { result: stopped, traffic } = await drill.underLoad(() =>
+      drill.endAfter("✔ candidate", (child) => child.kill("SIGINT")),
+    );
+
+    expect(stopped.out).toContain("discarded");
+    expect(stopped, stopped.out).toMatchObject({ status: 69 });
+    expect(traffic.wrong).toEqual([]);
+    expect(await now()).toEqual(DOCUMENT);
+    expect(drill.valid).toEqual([OLD]);
+    expect((await vault.api("GET", `${PATH}-mcp-run-pending`)).status).toBe(404);
+  });
+
+  it("stands still at Ctrl-C after the promotion, and goes on", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+
+    const { result: stopped, traffic } = await drill.underLoad(() =>
+      drill.endAfter("✔ promote", (child) => child.kill("SIGINT")),
+    );
+
+    expect(stopped, stopped.out).toMatchObject({ status: 75 });
+    expect(stopped.out).toContain("OLD KEY STILL VALID");
+    expect(traffic.wrong).toEqual([]);
+    expect(drill.valid).toContain(OLD);
+    await endsWell(drill, now, idIn(stopped));
+  });
+
+  it("leaves the old key alone as long as a supervisor says nothing, and does not wait for one that has died", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 3);
+    await drill.told();
+    const [silent, dying] = drill.sessions.splice(1, 2);
+    process.kill(silent?.pid ?? 0, "SIGSTOP");
+    closings.push(() => killAll([silent, dying].map((session) => session?.pid ?? 0)));
+
+    const stuck = await drill.rotate(["--ack-timeout", "3s"]);
+
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(drill.valid).toContain(OLD);
+    process.kill(silent?.pid ?? 0, "SIGCONT");
+    process.kill(dying?.pid ?? 0, "SIGKILL");
+    const ended = await drill.resume(idIn(stuck));
+    drill.sessions.push(...(silent ? [silent] : []));
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    await isAllWell(drill, now);
+  });
 
   it("tells a second operator who is at it, and makes no key for the second", async () => {
     const { drill, now } = await vaultStore();
@@ -188,6 +235,36 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     expect(again.traffic.wrong).toEqual([]);
     await isAllWell(drill, now);
   }, 120_000);
+
+  it.each([
+    ["Vault", vaultStore],
+    ["AWS", motoStore],
+  ])("can be undone as long as the old key is not revoked, in %s", async (_, store) => {
+    const { drill, now } = await store();
+    const others = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+    closings.push(() => rmSync(others, { recursive: true, force: true }));
+    writeFileSync(join(others, "valid"), `${OLD}\n`);
+    drill.profile("q", others);
+    await drill.serve("p", 2);
+    await drill.serve("q", 1);
+    const stuck = await drill.rotate(["--ack-timeout", "15s"]);
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+
+    const { result: undone, traffic } = await drill.underLoad(
+      () => drill.start(["p", "--rollback", idIn(stuck)]).ended,
+    );
+
+    expect(undone, undone.out).toMatchObject({ status: 0 });
+    expect(undone.out).toContain("rolled-back");
+    expect(traffic.wrong).toEqual([]);
+    expect(await now()).toEqual(DOCUMENT);
+    expect(drill.valid).toEqual([OLD]);
+    for (const { key } of await drill.told()) expect(key).toBe(hash(OLD));
+    expect(drill.placesWithValues()).toEqual([]);
+    const { status, out } = await drill.rotate(["--missing-ok", hostname()]);
+    expect(status, out).toBe(0);
+    expect((await now()).key).not.toBe(OLD);
+  });
 
   it("ends the key of an earlier rotation by its name, where the hook may not see its value", async () => {
     const { drill, now } = await vaultStore();

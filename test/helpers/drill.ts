@@ -211,6 +211,20 @@ secrets:
     return this.start(["p", "--reason", "leaked in build log", ...args], env).ended;
   }
 
+  /** A rotation that something is done to as soon as it has said this. */
+  endAfter(text: string, act: (child: ChildProcess) => void): Promise<Ended> {
+    const { child, ended } = this.start(["p", "--reason", "drill"]);
+    let told = "";
+    let isDone = false;
+    child.stdout?.on("data", (chunk) => {
+      told += chunk;
+      if (isDone || !told.includes(text)) return;
+      isDone = true;
+      act(child);
+    });
+    return ended;
+  }
+
   resume(id: string): Promise<Ended> {
     return this.start(["p", "--resume", id]).ended;
   }
