@@ -266,6 +266,20 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     expect((await now()).key).not.toBe(OLD);
   });
 
+  it("ends the old key before the new one serves with --revoke-first, and loses no answer", async () => {
+    const { drill, now } = await vaultStore();
+    await drill.serve("p", 2);
+
+    const { result, traffic } = await drill.underLoad(() => drill.rotate(["--revoke-first"]));
+
+    expect(result, result.out).toMatchObject({ status: 0 });
+    expect(result.out.indexOf("✔ verify")).toBeLessThan(result.out.indexOf("✔ canary"));
+    // What the servers themselves say with a dead key, and nothing else.
+    expect(traffic.wrong.length).toBeGreaterThan(0);
+    expect(traffic.wrong.filter((fault) => !fault.endsWith(": 401"))).toEqual([]);
+    await isAllWell(drill, now);
+  });
+
   it("ends the key of an earlier rotation by its name, where the hook may not see its value", async () => {
     const { drill, now } = await vaultStore();
     const first = await drill.rotate();
