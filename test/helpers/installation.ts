@@ -96,10 +96,20 @@ export class Installation {
     return readdirSync(this.home, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name))
-      .filter((file) => readFileSync(file).includes(text));
+      .filter((file) => contentOf(file).includes(text));
   }
 
   remove(): void {
     rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+/** Nothing of a draft that has got its name between the listing and now: files that stay are looked at as well. */
+function contentOf(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT" && file.endsWith(".tmp")) return Buffer.alloc(0);
+    throw error;
   }
 }
