@@ -14,6 +14,7 @@ const GROUND_FLOOR = [
   "escape",
   "shell-word",
   "file-lock",
+  "private-folder",
 ];
 
 /** Rooms by height; a room imports only from lower ones, from the ground floor, and from itself. */

@@ -3,10 +3,10 @@
  * day, the host, the process and when it opened the file.
  */
 import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { open, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
-import { shellWord } from "../shell-word.ts";
+import { makePrivateFolder } from "../private-folder.ts";
 
 const NAME = /^(\d{4}-\d\d-\d\d)-.+-\d+-[0-9a-z]+\.jsonl$/;
 const MOST_HOST = 64;
@@ -43,34 +43,7 @@ export async function auditFiles(folder: string): Promise<readonly string[]> {
 export async function makeAuditFolder(folder: string, uid: number | undefined): Promise<void> {
   const fail = (state: string, hint: string) =>
     new McpRunError("access-denied", `Cannot write the audit to ${folder}: ${state}`, { hint });
-  await makeFolders(folder);
-  const found = await lstat(folder);
-  if (found.isSymbolicLink()) throw fail("it is a symbolic link", `rm ${shellWord(folder)}`);
-  if (!found.isDirectory()) throw fail("it is not a directory", `rm ${shellWord(folder)}`);
-  if (uid === undefined) return;
-  if (found.uid !== uid) throw fail("it belongs to another user", `sudo rm -r ${shellWord(folder)}`);
-  if ((found.mode & 0o077) !== 0) throw fail("it is open to others", `chmod 700 ${shellWord(folder)}`);
-}
-
-/** Not by mkdir's own `recursive`: where a system takes no folder at all, as in /proc, that never ends. */
-async function makeFolders(folder: string): Promise<void> {
-  const above = dirname(folder);
-  const code = await makeFolder(folder);
-  if (code !== "ENOENT" || above === folder) return;
-  await makeFolders(above);
-  await makeFolder(folder);
-}
-
-/** Gives ENOENT where the folder above is missing, and EEXIST where something is there already. */
-async function makeFolder(folder: string): Promise<string | undefined> {
-  try {
-    await mkdir(folder, { mode: 0o700 });
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code !== "EEXIST" && code !== "ENOENT") throw error;
-    return code;
-  }
-  return undefined;
+  await makePrivateFolder(folder, uid, fail);
 }
 
 export interface Line {

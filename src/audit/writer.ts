@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.ts";
+import { syncFolder } from "../private-folder.ts";
 import { NOTHING_BEFORE, sealed } from "./chain.ts";
 import { auditFileName, dayOf } from "./files.ts";
 import type { AuditWriter, ChainEnd } from "./record.ts";
@@ -122,17 +123,6 @@ async function createFile(
     } catch (error) {
       if (systemErrorCode(error) !== "EEXIST" || twin.length > 16) throw error;
     }
-  }
-}
-
-/** A file is there after a loss of power only if its folder says so; Windows has no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  if (constants.O_DIRECTORY === undefined) return;
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -1,6 +1,5 @@
 /** `mcp-run rotate PROFILE`: replaces a key now, in its store and in every server that runs with it. */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { untilAborted } from "../clock.ts";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -13,7 +12,7 @@ import type { Ask } from "../rotation/issuers/ask.ts";
 import { generateIssuer } from "../rotation/issuers/generate.ts";
 import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
-import { type JournalPlace, readJournal } from "../rotation/journal.ts";
+import { type JournalPlace, journalFolder, readJournal } from "../rotation/journal.ts";
 import { LocalFleet } from "../rotation/local-fleet.ts";
 import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
@@ -241,7 +240,7 @@ class Rotating {
     const { paths, uid, clock, printer } = this.#context;
     const onUnwritten = (line: string) =>
       printer.emit({ type: "warning", message: `not in the journal: ${line}` });
-    return { folder: join(paths.state, "rotations"), uid, clock, onUnwritten };
+    return { folder: journalFolder(paths.state), uid, clock, onUnwritten };
   }
 
   get #deps(): RotationDeps {

@@ -1,5 +1,5 @@
 /** `mcp-run status`: every running supervisor of this user, as it sees itself. */
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { pause } from "../clock.ts";
 import type { SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
@@ -103,8 +103,8 @@ async function look(
 
 /** What somebody has begun and nobody has ended. */
 async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
-  const { unfinishedRotations } = await import("../rotation/journal.ts");
-  const found = await unfinishedRotations(join(paths.state, "rotations"), ({ message }) =>
+  const { journalFolder, unfinishedRotations } = await import("../rotation/journal.ts");
+  const found = await unfinishedRotations(journalFolder(paths.state), ({ message }) =>
     printer.emit({ type: "warning", message }),
   );
   return found.map(({ plan: { rotation, profile, at, operator, reason } }) => ({

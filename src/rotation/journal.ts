@@ -9,8 +9,8 @@ import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError, systemErrorCode } from "../errors.ts";
 import { withFileLock } from "../file-lock.ts";
+import { makePrivateFolder, syncFolder } from "../private-folder.ts";
 import { type JournalLine, type PlanLine, parseLine } from "./journal-line.ts";
-import { makePrivateFolder } from "./private-folder.ts";
 
 const ID = /^\d{8}-\d{6}-[0-9a-z]{6}$/;
 /** One of a process that was killed is free after five. */
@@ -34,6 +34,11 @@ export function newRotationId(now: number): string {
   const [date, time] = new Date(now).toISOString().replaceAll(/[-:]/g, "").split(/[T.]/);
   const random = Array.from(randomBytes(6), (byte) => (byte % 36).toString(36)).join("");
   return `${date}-${time}-${random}`;
+}
+
+/** Where the journals of this user are. */
+export function journalFolder(stateFolder: string): string {
+  return join(stateFolder, "rotations");
 }
 
 export function isRotationId(text: string): boolean {
@@ -76,7 +81,7 @@ export class Journal {
     signal: AbortSignal,
     work: (journal: Journal) => Promise<T>,
   ): Promise<T> {
-    makePrivateFolder(place.folder, place.uid);
+    await makeJournalFolder(place);
     return locked(place, plan.rotation, signal, async () => {
       const path = pathOf(place.folder, plan.rotation);
       const line: PlanLine = { v: 1, kind: "plan", at: new Date(place.clock.now()).toISOString(), ...plan };
@@ -107,7 +112,7 @@ export class Journal {
     refuseOtherNames(rotation);
     // Without a journal there is nothing to lock either.
     await readJournal(place.folder, rotation);
-    makePrivateFolder(place.folder, place.uid);
+    await makeJournalFolder(place);
     return locked(place, rotation, signal, async () => {
       const { lines, size } = await readJournal(place.folder, rotation);
       const path = pathOf(place.folder, rotation);
@@ -261,6 +266,19 @@ async function opened(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
+/** Throws McpRunError `access-denied`. */
+async function makeJournalFolder({ folder, uid }: JournalPlace): Promise<void> {
+  const fail = (state: string, hint: string) =>
+    new McpRunError("access-denied", `Cannot keep journals in ${folder}: ${state}`, { hint });
+  try {
+    await makePrivateFolder(folder, uid, fail);
+  } catch (error) {
+    const code = error instanceof McpRunError ? undefined : systemErrorCode(error);
+    if (code === undefined) throw error;
+    throw fail(code, "a home directory that can be written to");
+  }
+}
+
 async function locked<T>(
   { folder, clock }: JournalPlace,
   rotation: string,
@@ -283,17 +301,6 @@ async function locked<T>(
       `Cannot go on with rotation ${rotation}: another mcp-run is at it`,
       { hint: "waiting for that one" },
     );
-  }
-}
-
-/** A file is there after a loss of power only if its folder says so; Windows has no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  if (constants.O_DIRECTORY === undefined) return;
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
