@@ -17,6 +17,8 @@ const count = z.number().check(z.nonnegative());
 /** ISO 8601 */
 const time = z.string().check(z.maxLength(40));
 const refs = z.array(text.check(z.minLength(1))).check(z.maxLength(MOST_REFS));
+/** Where the documents of `refs` lie, one for each in the same order; null where it is not known. */
+const places = z.array(z.nullable(text)).check(z.maxLength(MOST_REFS));
 const rotation = z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/));
 /** 32 bytes in base64url. */
 const key = z.string().check(z.regex(/^[\w-]{43}$/));
@@ -24,15 +26,17 @@ const v = z.literal(PROTOCOL_VERSION);
 
 const requests = {
   status: z.strictObject({ v, type: z.literal("status") }),
-  /** `refs`: only if one of these is in use; without it always. */
+  /** `refs`: only if one of these is in use; without it always. `renew`: their leases are about to be revoked. */
   refresh: z.strictObject({
     v,
     type: z.literal("refresh"),
     refs: z.optional(refs),
+    places: z.optional(places),
     rotation: z.optional(rotation),
+    renew: z.optional(z.literal(true)),
   }),
   /** `key`: for the fingerprints of the answer. */
-  acknowledge: z.strictObject({ v, type: z.literal("acknowledge"), refs, key }),
+  acknowledge: z.strictObject({ v, type: z.literal("acknowledge"), refs, places: z.optional(places), key }),
   canary: z.strictObject({ v, type: z.literal("canary"), rotation, refs }),
 };
 
@@ -43,6 +47,8 @@ const secretStatus = z.object({
   /** The word before the colon. */
   provider: text,
   version: z.optional(text),
+  /** Where its document lies, in the backend's own words. */
+  place: z.optional(text),
   createdAt: z.optional(time),
   expiresAt: z.optional(time),
   /** How old the profile lets it become, in ms. */
@@ -101,7 +107,10 @@ const answers = {
     generation: count,
     /** A look is under way, or about to begin: ask again. */
     isChanging: z.boolean(),
-    /** HMAC-SHA256 in hex, under the key of the request, of the value that the server that serves has. */
+    /**
+     * `ref`: in the words of the request. `fingerprint`: HMAC-SHA256 in hex, under the key of the request, of the
+     * value that the server that serves has.
+     */
     secrets: z.array(z.object({ ref: text, name: text, version: z.optional(text), fingerprint: text })),
   }),
   canary: z.object({

@@ -3,6 +3,7 @@
  * issuers, supervisors or people: it is given them as the interfaces below. Values pass through as Secret only; what
  * is written down are names, refs, versions and fingerprints.
  */
+import type { SecretName } from "../secrets/identity.ts";
 import type { Candidate, CandidateMark, FetchedSecret } from "../secrets/provider.ts";
 import type { Secret } from "../secrets/secret.ts";
 
@@ -106,19 +107,24 @@ export interface CanaryOutcome {
 /** Tells every supervisor that uses these refs to look now, and hears what they have. */
 export interface Fleet {
   /** Who uses them now. */
-  list(refs: readonly string[], signal: AbortSignal): Promise<readonly Member[]>;
+  list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]>;
   /**
    * Tells them, and waits until each has what is wanted, has failed, or `timeoutMs` is over.
    *
-   * @param wanted the fingerprint of the new value, by ref of a part (`from`), under `key`
+   * @param key that of the fingerprints
    */
   spread(
-    wanted: ReadonlyMap<string, string>,
+    wanted: readonly Wanted[],
     key: Buffer,
     timeoutMs: number,
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ): Promise<readonly Acknowledgement[]>;
+}
+
+/** What a server has to have; without a fingerprint any value other than it had before, such as one of a new lease. */
+export interface Wanted extends SecretName {
+  readonly fingerprint?: string;
 }
 
 export interface Member {

@@ -11,16 +11,16 @@ import { hostname } from "node:os";
 import type { Outcome, Question } from "../control/client.ts";
 import type { Endpoint } from "../control/endpoint.ts";
 import type { Answer, RequestType, SupervisorStatus } from "../control/protocol.ts";
-import type { Acknowledgement, Member } from "./contract.ts";
+import type { SecretName } from "../secrets/identity.ts";
+import type { Acknowledgement, Member, Wanted } from "./contract.ts";
 
 export type Ask = <Type extends RequestType>(
   endpoint: Endpoint,
   question: Question<Type>,
 ) => Promise<Outcome<Type>>;
 
-export interface Wanted {
-  /** By ref. */
-  readonly fingerprints: ReadonlyMap<string, string>;
+export interface Goal {
+  readonly wanted: readonly Wanted[];
   readonly key: Buffer;
 }
 
@@ -29,18 +29,20 @@ const LOOKS_BEFORE_REMINDER = 5;
 
 export class Follower {
   readonly endpoint: Endpoint;
-  readonly #wanted: Wanted;
+  readonly #goal: Goal;
   readonly #ask: Ask;
   readonly #removeIfStale: (endpoint: Endpoint) => boolean;
   #told: Acknowledgement | undefined;
   /** What it said of itself before it can have looked. */
   #before: SupervisorStatus | undefined;
+  /** Fingerprints of what it had then, by ref; asked for only where anything else than that is wanted. */
+  #hadBefore: ReadonlyMap<string, string> | undefined;
   #isOver = false;
   #looks = 0;
 
-  constructor(endpoint: Endpoint, wanted: Wanted, ask: Ask, removeIfStale: (endpoint: Endpoint) => boolean) {
+  constructor(endpoint: Endpoint, goal: Goal, ask: Ask, removeIfStale: (endpoint: Endpoint) => boolean) {
     this.endpoint = endpoint;
-    this.#wanted = wanted;
+    this.#goal = goal;
     this.#ask = ask;
     this.#removeIfStale = removeIfStale;
   }
@@ -73,10 +75,15 @@ export class Follower {
   }
 
   async #introduce(): Promise<void> {
-    const refs = [...this.#wanted.fingerprints.keys()];
+    if (this.#isAnyOther && !this.#hadBefore) {
+      const said = await this.#ask(this.endpoint, this.#whatItHas);
+      if (said.type === "absent") return this.#isGone();
+      if (said.type !== "answered") return this.#isUnclear(said);
+      this.#hadBefore = new Map(said.answer.secrets.map(({ ref, fingerprint }) => [ref, fingerprint]));
+    }
     const [status, refresh] = await Promise.all([
       this.#ask(this.endpoint, { type: "status" }),
-      this.#ask(this.endpoint, { type: "refresh", refs }),
+      this.#ask(this.endpoint, this.#pleaseLook),
     ]);
     if (refresh.type === "absent") this.#isGone();
     else if (refresh.type !== "answered") this.#isUnclear(refresh);
@@ -104,13 +111,7 @@ export class Follower {
   }
 
   async #lookAgain(before: SupervisorStatus): Promise<void> {
-    const { fingerprints, key } = this.#wanted;
-    const refs = [...fingerprints.keys()];
-    const said = await this.#ask(this.endpoint, {
-      type: "acknowledge",
-      refs,
-      key: key.toString("base64url"),
-    });
+    const said = await this.#ask(this.endpoint, this.#whatItHas);
     if (said.type === "absent") return this.#isGone();
     if (said.type !== "answered") return this.#isUnclear(said);
     if (this.#hasWhatIsWanted(said.answer)) return this.#acknowledges(said.answer.generation);
@@ -133,10 +134,28 @@ export class Follower {
   }
 
   #hasWhatIsWanted({ secrets }: Answer<"acknowledge">): boolean {
-    const { fingerprints } = this.#wanted;
-    return (
-      secrets.length > 0 && secrets.every(({ ref, fingerprint }) => fingerprint === fingerprints.get(ref))
-    );
+    return secrets.length > 0 && secrets.every((secret) => this.#isWhatIsWanted(secret));
+  }
+
+  #isWhatIsWanted({ ref, fingerprint }: Answer<"acknowledge">["secrets"][number]): boolean {
+    const wanted = this.#goal.wanted.find(({ from }) => from === ref);
+    return wanted?.fingerprint === undefined
+      ? fingerprint !== this.#hadBefore?.get(ref)
+      : fingerprint === wanted.fingerprint;
+  }
+
+  get #whatItHas(): Question<"acknowledge"> {
+    const { wanted, key } = this.#goal;
+    return { type: "acknowledge", ...questionOf(wanted), key: key.toString("base64url") };
+  }
+
+  get #pleaseLook(): Question<"refresh"> {
+    return { type: "refresh", ...questionOf(this.#goal.wanted), ...(this.#isAnyOther && { renew: true }) };
+  }
+
+  /** Of one of them every value will do but the one that it has had. */
+  get #isAnyOther(): boolean {
+    return this.#goal.wanted.some(({ fingerprint }) => fingerprint === undefined);
   }
 
   /** It does not have what is wanted: is that still to come? */
@@ -155,7 +174,7 @@ export class Follower {
     if (failure && !hasLooked) return this.#become("failed", failure.reason);
     this.#waits(hasLooked ? "it has looked, and found the old value" : "it has not looked yet");
     if (++this.#looks % LOOKS_BEFORE_REMINDER > 0) return;
-    await this.#ask(this.endpoint, { type: "refresh", refs: [...this.#wanted.fingerprints.keys()] });
+    await this.#ask(this.endpoint, this.#pleaseLook);
   }
 
   /** One that has failed is not taken back: it tries again by itself, and may fail again. */
@@ -170,6 +189,11 @@ export class Follower {
 
 export function memberOf({ host, pid, profile, generation, refresh }: SupervisorStatus): Member {
   return { host, pid, profile, generation, canSwap: refresh.mode !== "never" };
+}
+
+/** As a request names secrets. */
+export function questionOf(secrets: readonly SecretName[]): { refs: string[]; places: (string | null)[] } {
+  return { refs: secrets.map(({ from }) => from), places: secrets.map(({ place }) => place ?? null) };
 }
 
 /** Somebody who does not say who he is. */

@@ -28,6 +28,8 @@ const plannedTarget = z.strictObject({
   ref: text,
   /** The current version when the plan was made; absent if there was none. */
   version: z.optional(text),
+  /** See FetchedSecret; absent where the store does not say it, and where there is nothing yet. */
+  place: z.optional(text),
   parts: z.array(plannedPart),
 });
 

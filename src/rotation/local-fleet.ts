@@ -7,10 +7,11 @@ import { setMaxListeners } from "node:events";
 import { type Clock, pause } from "../clock.ts";
 import { type Outcome, type Question, tryToAsk } from "../control/client.ts";
 import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "../control/endpoint.ts";
-import type { RequestType, SupervisorStatus } from "../control/protocol.ts";
+import type { RequestType, SecretStatus, SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
-import type { Acknowledgement, Fleet, Member } from "./contract.ts";
-import { Follower, memberOf, strangerAt } from "./follower.ts";
+import { isSameSecret, type SecretName } from "../secrets/identity.ts";
+import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
+import { Follower, type Goal, memberOf, questionOf, strangerAt } from "./follower.ts";
 import { Turns } from "./turns.ts";
 
 /** Ms for one answer. */
@@ -40,14 +41,14 @@ export class LocalFleet implements Fleet {
    * One that does not answer is among them, with `?` for its profile: it may have them.
    * Throws McpRunError where others can enter the folder of the sockets, and the signal's reason.
    */
-  async list(refs: readonly string[], signal: AbortSignal): Promise<readonly Member[]> {
+  async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
     const { place, clock } = this.#options;
     const options = { timeoutMs: ANSWER_MS, clock, signal };
     const heard = await askAll(place, { type: "status" }, options);
     const members = heard.map(async ({ endpoint, outcome }) => {
       if (outcome.type !== "answered") return strangerAt(endpoint);
       const { status } = outcome.answer;
-      return (await this.#uses(status, refs, endpoint, signal)) ? memberOf(status) : undefined;
+      return (await this.#uses(status, secrets, endpoint, signal)) ? memberOf(status) : undefined;
     });
     return (await Promise.all(members)).filter((member) => member !== undefined);
   }
@@ -55,35 +56,37 @@ export class LocalFleet implements Fleet {
   /** What does not fit into a status is asked for. */
   async #uses(
     { secrets, secretsLeftOut = 0 }: SupervisorStatus,
-    refs: readonly string[],
+    wanted: readonly SecretName[],
     endpoint: Endpoint,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (secrets.some(({ ref }) => refs.includes(ref))) return true;
+    const isWanted = ({ ref: from, place }: SecretStatus) =>
+      wanted.some((one) => isSameSecret(one, { from, place }));
+    if (secrets.some(isWanted)) return true;
     if (secretsLeftOut === 0) return false;
     const { clock } = this.#options;
     const key = randomBytes(32).toString("base64url");
     const options = { timeoutMs: ANSWER_MS, clock, signal };
-    const said = await tryToAsk(endpoint, { type: "acknowledge", refs: [...refs], key }, options);
+    const said = await tryToAsk(endpoint, { type: "acknowledge", ...questionOf(wanted), key }, options);
     return said.type !== "answered" || said.answer.secrets.length > 0;
   }
 
   /** See Fleet; throws as `list` does. */
   async spread(
-    wanted: ReadonlyMap<string, string>,
+    wanted: readonly Wanted[],
     key: Buffer,
     timeoutMs: number,
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ): Promise<readonly Acknowledgement[]> {
-    const spreading = new Spreading(this.#options, { fingerprints: wanted, key }, signal, onProgress);
+    const spreading = new Spreading(this.#options, { wanted, key }, signal, onProgress);
     return spreading.run(timeoutMs);
   }
 }
 
 class Spreading {
   readonly #options: LocalFleetOptions;
-  readonly #wanted: { readonly fingerprints: ReadonlyMap<string, string>; readonly key: Buffer };
+  readonly #goal: Goal;
   readonly #onProgress: (acknowledgements: readonly Acknowledgement[]) => void;
   readonly #turns = new Turns(MOST_AT_ONCE);
   /** By the path of the socket, in the order in which they were found. */
@@ -94,12 +97,12 @@ class Spreading {
 
   constructor(
     options: LocalFleetOptions,
-    wanted: { readonly fingerprints: ReadonlyMap<string, string>; readonly key: Buffer },
+    goal: Goal,
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ) {
     this.#options = options;
-    this.#wanted = wanted;
+    this.#goal = goal;
     this.#stop = AbortSignal.any([signal, this.#enough.signal]);
     // Every question listens to it, and node would take so many for a leak.
     setMaxListeners(0, this.#stop);
@@ -132,7 +135,7 @@ class Spreading {
     const { place, clock } = this.#options;
     const found = listEndpoints(place).filter(({ path }) => !this.#followers.has(path));
     for (const endpoint of found) {
-      const follower = new Follower(endpoint, this.#wanted, this.#ask, (stale) =>
+      const follower = new Follower(endpoint, this.#goal, this.#ask, (stale) =>
         removeIfStale(stale, clock.now()),
       );
       this.#followers.set(endpoint.path, follower);

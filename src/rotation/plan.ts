@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
+import type { SecretName } from "../secrets/identity.ts";
 import { heldByAnother } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Fleet, Member, Target } from "./contract.ts";
@@ -52,7 +53,6 @@ export async function planRotation(
   const planned = await Promise.all(
     targets.map((target) => planTarget(target, key, keyIdOf, takeOver, signal)),
   );
-  const refs = targets.flatMap(({ parts }) => parts.map(({ from }) => from));
   return {
     record: {
       rotation: newRotationId(clock.now()),
@@ -64,7 +64,7 @@ export async function planRotation(
       options: { ...(revokeFirst && { revokeFirst }), ...(takeOver !== undefined && { takeOver }) },
     },
     targets,
-    members: await fleet.list(refs, signal),
+    members: await fleet.list(planned.flatMap(secretNames), signal),
   };
 }
 
@@ -100,11 +100,21 @@ async function planTarget(
         ...(keyId !== undefined && { keyId }),
       };
     });
-    const version = present?.version;
-    return { ref, ...(version !== undefined && { version }), parts: await Promise.all(parts) };
+    const { version, place } = present ?? {};
+    return {
+      ref,
+      ...(version !== undefined && { version }),
+      ...(place !== undefined && { place }),
+      parts: await Promise.all(parts),
+    };
   } catch (error) {
     throw aboutTarget(target.ref, error);
   }
+}
+
+/** What servers have of it. */
+export function secretNames({ place, parts }: PlannedTarget): readonly SecretName[] {
+  return parts.map(({ from }) => ({ from, place }));
 }
 
 /** «Cannot rotate REF: …» for what a provider says; everything else as it is. */

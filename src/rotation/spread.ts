@@ -1,17 +1,12 @@
 /** Telling everybody, and waiting until nobody needs what was there before; where somebody does, a person decides. */
-import type { Acknowledgement } from "./contract.ts";
-import type { Facts } from "./journal-line.ts";
+import type { Acknowledgement, Wanted } from "./contract.ts";
+import type { Facts, PlannedPart } from "./journal-line.ts";
 import type { Run } from "./run.ts";
 
 /** There, and without the new value. */
 const BLOCKING: ReadonlySet<Acknowledgement["state"]> = new Set(["pending", "failed", "cannot-swap"]);
 
-/** @param wanted fingerprints, by ref of a part */
-export async function spread(
-  run: Run,
-  wanted: ReadonlyMap<string, string>,
-  signal: AbortSignal,
-): Promise<Facts> {
+export async function spread(run: Run, wanted: readonly Wanted[], signal: AbortSignal): Promise<Facts> {
   const { fleet, ackTimeoutMs, missingOk, emit } = run.deps;
   const key = Buffer.from(run.plan.key, "base64url");
   for (;;) {
@@ -35,4 +30,17 @@ export async function spread(
 
 function written({ host, pid, profile, generation, canSwap, state, reason }: Acknowledgement) {
   return { host, pid, profile, generation, canSwap, state, ...(reason !== undefined && { reason }) };
+}
+
+/** What servers have to have of each part, where there is a value that they can have. */
+export function wantedOf(
+  { plan }: Run,
+  fingerprintOf: (part: PlannedPart) => string | undefined,
+): readonly Wanted[] {
+  return plan.targets.flatMap(({ place, parts }) =>
+    parts.flatMap((part) => {
+      const fingerprint = fingerprintOf(part);
+      return fingerprint === undefined ? [] : [{ from: part.from, place, fingerprint }];
+    }),
+  );
 }

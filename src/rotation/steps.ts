@@ -9,7 +9,7 @@ import { endingSteps } from "./ending.ts";
 import type { Facts } from "./journal-line.ts";
 import { candidateOf, mintStep } from "./mint.ts";
 import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
-import { spread } from "./spread.ts";
+import { spread, wantedOf } from "./spread.ts";
 import { documentWith, partValue } from "./target.ts";
 
 /** Refuses what another rotation holds; the candidate itself is the lock. */
@@ -107,12 +107,11 @@ const promote: TargetStep = {
 const tell: OverallStep = {
   name: "spread",
   async forAll(run, signal) {
-    const wanted = new Map<string, string>();
-    for (const { name, from } of run.targets.flatMap(({ parts }) => parts)) {
-      const fingerprint = run.progress.mintedFor(name).at(-1)?.fingerprint;
-      if (fingerprint !== undefined) wanted.set(from, fingerprint);
-    }
-    return spread(run, wanted, signal);
+    return spread(
+      run,
+      wantedOf(run, ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint),
+      signal,
+    );
   },
 };
 

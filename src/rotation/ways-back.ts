@@ -8,7 +8,7 @@ import { asFacts, settledPart } from "./ending.ts";
 import type { PartFacts } from "./journal-line.ts";
 import { candidateOf } from "./mint.ts";
 import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
-import { spread } from "./spread.ts";
+import { spread, wantedOf } from "./spread.ts";
 import { partValue } from "./target.ts";
 
 const revokeNew: TargetStep = {
@@ -140,12 +140,11 @@ const restore: TargetStep = {
 const spreadBack: OverallStep = {
   name: "spread-back",
   async forAll(run, signal) {
-    const wanted = new Map<string, string>();
-    for (const { name, from } of run.targets.flatMap(({ parts }) => parts)) {
-      const { fingerprint } = run.planned(name);
-      if (fingerprint !== undefined) wanted.set(from, fingerprint);
-    }
-    return spread(run, wanted, signal);
+    return spread(
+      run,
+      wantedOf(run, ({ fingerprint }) => fingerprint),
+      signal,
+    );
   },
 };
 

@@ -14,6 +14,11 @@ export interface FetchedSecret {
   readonly value: Secret;
   /** The backend's own name for this version of the value. */
   readonly version?: string;
+  /**
+   * Where the document lies, in the backend's own words (an ARN, an address with the path): the same for everybody
+   * who asks for it, however their profiles call the backend. Never a credential; at most 1,024 characters.
+   */
+  readonly place?: string;
   readonly createdAt?: Date;
   readonly expiresAt?: Date;
   /** A value that lives only as long as its lease; every ref to the same document has the same lease object. */

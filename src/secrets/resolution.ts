@@ -40,6 +40,8 @@ export interface ResolvedSecret {
   /** Where it came from, for people: the ref as written, or `template`. */
   readonly from: string;
   readonly version?: string;
+  /** See FetchedSecret: of the document, whatever field of it this is. */
+  readonly place?: string;
   readonly createdAt?: Date;
   readonly expiresAt?: Date;
   /** It ends with this lease. */
@@ -85,7 +87,7 @@ export function resolvedFrom(
   spec: Pick<SecretSpec, "name" | "deliver" | "scrub">,
   value: Secret,
   from: string,
-  { version, createdAt, expiresAt, lease, cachedSince }: Partial<Document> = {},
+  { version, place, createdAt, expiresAt, lease, cachedSince }: Partial<Document> = {},
 ): ResolvedSecret {
   return {
     name: spec.name,
@@ -94,6 +96,7 @@ export function resolvedFrom(
     deliver: spec.deliver,
     scrub: spec.scrub,
     ...(version !== undefined && { version }),
+    ...(place !== undefined && { place }),
     ...(createdAt && { createdAt }),
     ...(expiresAt && { expiresAt }),
     ...(lease && { lease }),

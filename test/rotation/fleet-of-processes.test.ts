@@ -15,7 +15,7 @@ const KEY = Buffer.alloc(32, 7);
 const PATIENCE_MS = 60_000;
 const signal = new AbortController().signal;
 const fingerprint = (value: string) => createHmac("sha256", KEY).update(value).digest("hex");
-const wanted = (value: string) => new Map([[REF, fingerprint(value)]]);
+const wanted = (value: string) => [{ from: REF, fingerprint: fingerprint(value) }];
 
 /** Starts in milliseconds; `check` passes if KEY does not begin with what the profile says. */
 const SERVER = `
@@ -111,7 +111,7 @@ describe("twenty servers with one secret", () => {
   it("all get its new value, in a new generation of their own", { timeout: 2 * PATIENCE_MS }, async () => {
     const pids = await start(...Array.from({ length: 20 }, () => "p"));
     const fleet = localFleet();
-    const members = await fleet.list([REF], signal);
+    const members = await fleet.list([{ from: REF }], signal);
     mcpRun.set(REF, "canary-new-value");
 
     const told = await fleet.spread(wanted("canary-new-value"), KEY, PATIENCE_MS, signal, () => undefined);

@@ -13,7 +13,7 @@ const REF = "vault:mcp/github#token";
 const KEY = Buffer.alloc(32, 7);
 const signal = new AbortController().signal;
 const fingerprint = (value: string, key = KEY) => createHmac("sha256", key).update(value).digest("hex");
-const WANTED = new Map([[REF, fingerprint("canary-new")]]);
+const WANTED = [{ from: REF, fingerprint: fingerprint("canary-new") }];
 
 let room: ControlRoom;
 let fleet: LocalFleet;
@@ -94,6 +94,19 @@ function spread(timeoutMs = 10_000, onProgress: (all: readonly Acknowledgement[]
 }
 
 describe("who uses a secret", () => {
+  it("is known by the place of the secret, whatever a profile calls its backend", async () => {
+    const at = (place: string, ref = REF) => new Someone({ secrets: [{ ...secretOf(ref), place }] });
+    await enter(11, at("https://vault.example/mcp", "prod-vault:mcp/github#token"));
+    await enter(12, at("https://other.example/mcp"));
+    await enter(13, at("https://vault.example/mcp", "prod-vault:mcp/github#user"));
+    await enter(14, new Someone());
+
+    const members = await fleet.list([{ from: REF, place: "https://vault.example/mcp" }], signal);
+
+    // The last one does not say where his lies, so his word is taken for it.
+    expect(members.map(({ pid }) => pid)).toEqual([11, 14]);
+  });
+
   it("is everybody with that ref, of whichever profile, and who can't swap is marked", async () => {
     await enter(11, new Someone());
     await enter(12, new Someone({ profile: "q", host: "there", generation: 4 }));
@@ -102,7 +115,7 @@ describe("who uses a secret", () => {
     never.refresh = { mode: "never", isLooking: false };
     await enter(14, never);
 
-    expect(await fleet.list([REF, "vault:more"], signal)).toEqual([
+    expect(await fleet.list([{ from: REF }, { from: "vault:more" }], signal)).toEqual([
       { host: "here", pid: 11, profile: "p", generation: 1, canSwap: true },
       { host: "there", pid: 12, profile: "q", generation: 4, canSwap: true },
       { host: "here", pid: 14, profile: "p", generation: 1, canSwap: false },
@@ -116,13 +129,13 @@ describe("who uses a secret", () => {
     await enter(21, hasIt);
     await enter(22, hasNot);
 
-    expect((await fleet.list([REF], signal)).map(({ pid }) => pid)).toEqual([21]);
+    expect((await fleet.list([{ from: REF }], signal)).map(({ pid }) => pid)).toEqual([21]);
     expect([hasIt.acknowledgements, hasNot.acknowledgements]).toEqual([1, 1]);
   });
 
   it("may be one that does not say", async () => {
     await room.serve(31, {});
-    expect(await fleet.list([REF], signal)).toMatchObject([{ pid: 31, profile: "?" }]);
+    expect(await fleet.list([{ from: REF }], signal)).toMatchObject([{ pid: 31, profile: "?" }]);
   });
 });
 
@@ -247,6 +260,19 @@ describe("spreading a new value", () => {
 
     expect(await spread()).toMatchObject([{ state: "acknowledged" }]);
     expect(someone.refreshes).toBe(2);
+  });
+
+  it("takes any other value than before where none is named, such as that of a new lease", async () => {
+    const someone = new Someone();
+    someone.onRefresh = () => {
+      someone.value = "canary-of-another-lease";
+    };
+    await enter(11, someone);
+
+    const told = await fleet.spread([{ from: REF }], KEY, 10_000, signal, () => undefined);
+
+    expect(told).toMatchObject([{ state: "acknowledged" }]);
+    expect(someone.refreshes).toBe(1);
   });
 
   it("names one that has ended meanwhile", async () => {

@@ -49,7 +49,8 @@ async function obey(): Promise<void> {
     async spread(wanted, key, _timeoutMs, signal) {
       const present = await target.store.read(signal);
       const has = present && fingerprintUnder(key.toString("base64url"), present.value);
-      const state = has === wanted.get("local:key") ? "acknowledged" : "failed";
+      const state =
+        has === wanted.find(({ from }) => from === "local:key")?.fingerprint ? "acknowledged" : "failed";
       return [{ host: "here", pid: 1, profile: "p", generation: 1, canSwap: true, state }];
     },
   };
@@ -73,7 +74,7 @@ async function obey(): Promise<void> {
   const place = {
     folder: join(home, "rotations"),
     uid: process.getuid?.(),
-    clock: systemClock,
+    clock: { ...systemClock, after: refuseToWait },
     onUnwritten: (line: string) => say({ unwritten: JSON.parse(line) }),
   };
   const { signal } = new AbortController();
@@ -118,6 +119,11 @@ function issuerIn(file: string): Issuer {
     verify: async (_request, { value }) =>
       read().valid.includes(value?.reveal() ?? "") ? "accepted" : "refused",
   };
+}
+
+/** Nobody else is at the journal: one that was killed must hold nobody up. */
+function refuseToWait(): never {
+  throw new Error("it waits for the lock of a journal");
 }
 
 function say(what: object): void {

@@ -241,13 +241,13 @@ export class World {
   get fleet(): Fleet {
     const member = { host: "laptop", profile: "github", generation: 2, canSwap: true };
     return {
-      list: async (refs) => refs.map((_ref, index) => ({ ...member, pid: 100 + index })),
+      list: async (secrets) => secrets.map((_secret, index) => ({ ...member, pid: 100 + index })),
       spread: async (wanted, key, _timeoutMs, _signal, onProgress) => {
         this.touch("spread");
         if (this.fleetFailure) throw this.fleetFailure;
         const acknowledgements: Acknowledgement[] = [];
-        for (const [ref, fingerprint] of wanted) {
-          const has = await this.served(ref);
+        for (const { from, fingerprint } of wanted) {
+          const has = await this.served(from);
           const isThere =
             has !== undefined && fingerprintUnder(key.toString("base64url"), has) === fingerprint;
           const state = this.lagging ?? (isThere ? "acknowledged" : "pending");

@@ -9,6 +9,7 @@ import { keyOf, type Request } from "../../control/protocol.ts";
 import { type AnswerBody, type ControlHandlers, ControlServer } from "../../control/server.ts";
 import { McpRunError } from "../../errors.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
+import { isSameSecret, type SecretName } from "../../secrets/identity.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import { AskedLooks } from "./asked-looks.ts";
@@ -45,8 +46,8 @@ function handlersFor(
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
     status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
-    refresh: ({ refs }) => {
-      const accepted = !refs || inUse.served.some(({ from }) => refs.includes(from));
+    refresh: ({ refs, places }) => {
+      const accepted = !refs || inUse.served.some((secret) => wordFor(secret, refs, places) !== undefined);
       if (accepted) looks.ask();
       return { accepted, generation: refreshing.server.generation };
     },
@@ -56,7 +57,7 @@ function handlersFor(
 
 function acknowledgement(
   { inUse, refreshing }: Supervised,
-  { refs, key }: Request<"acknowledge">,
+  { refs, places, key }: Request<"acknowledge">,
   isChanging: boolean,
 ): AnswerBody<"acknowledge"> {
   const fingerprint = (value: string) => createHmac("sha256", keyOf(key)).update(value).digest("hex");
@@ -65,15 +66,24 @@ function acknowledgement(
     host: hostname(),
     generation: refreshing.server.generation,
     isChanging,
-    secrets: inUse.served
-      .filter(({ from }) => refs.includes(from))
-      .map(({ name, from, version, value }) => ({
-        ref: from,
-        name,
-        ...(version !== undefined && { version }),
-        fingerprint: fingerprint(value.reveal()),
-      })),
+    secrets: inUse.served.flatMap((secret) => {
+      const ref = wordFor(secret, refs, places);
+      const { name, version, value } = secret;
+      if (ref === undefined) return [];
+      return [
+        { ref, name, ...(version !== undefined && { version }), fingerprint: fingerprint(value.reveal()) },
+      ];
+    }),
   };
+}
+
+/** What the asker calls this secret; undefined if it is none of those that are asked for. */
+function wordFor(
+  secret: SecretName,
+  refs: readonly string[],
+  places: readonly (string | null)[] = [],
+): string | undefined {
+  return refs.find((from, index) => isSameSecret(secret, { from, place: places[index] ?? undefined }));
 }
 
 /** As everywhere, a home that does not exist is not made. */

@@ -85,13 +85,14 @@ function clientStatus({ name, version }: ClientName, scrub: (text: string) => st
 }
 
 function secretStatus(secret: ResolvedSecret, fetchedAt: number, { secrets }: Profile): SecretStatus {
-  const { name, from, version, createdAt, expiresAt, cachedSince } = secret;
+  const { name, from, version, place, createdAt, expiresAt, cachedSince } = secret;
   const maxAgeMs = secrets.find((spec) => spec.name === name)?.maxAgeMs;
   return {
     name,
     ref: from,
     provider: from.split(":", 1)[0] ?? from,
     ...(version !== undefined && { version }),
+    ...(place !== undefined && { place }),
     ...(createdAt && { createdAt: createdAt.toISOString() }),
     ...(expiresAt && { expiresAt: expiresAt.toISOString() }),
     ...(maxAgeMs !== undefined && { maxAgeMs }),
