@@ -33,15 +33,16 @@ export interface FileLock {
  * `patienceMs`, what `refused` makes, the signal's reason, or what `work` throws.
  */
 export async function withFileLock<T>(lock: FileLock, work: () => Promise<T>): Promise<T> {
-  const release = await acquire(lock);
+  const release = await takeFileLock(lock);
   try {
     return await work();
   } finally {
-    await release().catch(() => undefined); // Lost or unremovable: it goes stale by itself.
+    await release();
   }
 }
 
-async function acquire(lock: FileLock): Promise<() => Promise<void>> {
+/** Likewise, for whoever holds it over more than one function; what it resolves with gives it back, and never rejects. */
+export async function takeFileLock(lock: FileLock): Promise<() => Promise<void>> {
   const { default: lockfile } = await import("proper-lockfile");
   const { path, makesFolder, patienceMs, clock, signal } = lock;
   const until = clock.monotonic() + patienceMs;
@@ -49,13 +50,14 @@ async function acquire(lock: FileLock): Promise<() => Promise<void>> {
     signal.throwIfAborted();
     try {
       if (makesFolder) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      return await lockfile.lock(path, {
+      const release = await lockfile.lock(path, {
         lockfilePath: path,
         realpath: false,
         stale: STALE_MS,
         update: TOUCH_MS,
         onCompromised: ignoreLoss,
       });
+      return () => release().catch(() => undefined); // Lost or unremovable: it goes stale by itself.
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === undefined) throw error;

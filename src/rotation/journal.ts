@@ -7,14 +7,12 @@ import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { McpRunError, ProviderError, systemErrorCode } from "../errors.ts";
-import { withFileLock } from "../file-lock.ts";
+import { McpRunError, systemErrorCode } from "../errors.ts";
 import { makePrivateFolder, syncFolder } from "../private-folder.ts";
 import { type JournalLine, type PlanLine, parseLine } from "./journal-line.ts";
+import { withJournalLock } from "./journal-lock.ts";
 
 const ID = /^\d{8}-\d{6}-[0-9a-z]{6}$/;
-/** One of a process that was killed is free after five. */
-const LOCK_PATIENCE_MS = 6_000;
 const NEWLINE = 10;
 
 export interface JournalPlace {
@@ -82,7 +80,7 @@ export class Journal {
     work: (journal: Journal) => Promise<T>,
   ): Promise<T> {
     await makeJournalFolder(place);
-    return locked(place, plan.rotation, signal, async () => {
+    return withJournalLock(place, plan.rotation, signal, async () => {
       const path = pathOf(place.folder, plan.rotation);
       const line: PlanLine = { v: 1, kind: "plan", at: new Date(place.clock.now()).toISOString(), ...plan };
       const handle = await opened(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY);
@@ -113,7 +111,7 @@ export class Journal {
     // Without a journal there is nothing to lock either.
     await readJournal(place.folder, rotation);
     await makeJournalFolder(place);
-    return locked(place, rotation, signal, async () => {
+    return withJournalLock(place, rotation, signal, async () => {
       const { lines, size } = await readJournal(place.folder, rotation);
       const path = pathOf(place.folder, rotation);
       const handle = await opened(path, constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0));
@@ -276,31 +274,6 @@ async function makeJournalFolder({ folder, uid }: JournalPlace): Promise<void> {
     const code = error instanceof McpRunError ? undefined : systemErrorCode(error);
     if (code === undefined) throw error;
     throw fail(code, "a home directory that can be written to");
-  }
-}
-
-async function locked<T>(
-  { folder, clock }: JournalPlace,
-  rotation: string,
-  signal: AbortSignal,
-  work: () => Promise<T>,
-): Promise<T> {
-  const path = join(folder, `${rotation}.lock`);
-  let isOurs = false;
-  const refused = (error: unknown) =>
-    new ProviderError("denied", `Cannot make ${path}: ${systemErrorCode(error) ?? "unknown reason"}`);
-  try {
-    return await withFileLock({ path, patienceMs: LOCK_PATIENCE_MS, clock, signal, refused }, () => {
-      isOurs = true;
-      return work();
-    });
-  } catch (error) {
-    if (isOurs || !(error instanceof ProviderError) || error.failure !== "unavailable") throw error;
-    throw new McpRunError(
-      "rotation-incomplete",
-      `Cannot go on with rotation ${rotation}: another mcp-run is at it`,
-      { hint: "waiting for that one" },
-    );
   }
 }
 

@@ -104,7 +104,7 @@ const UNTOUCHED = { current: "canary-old", candidate: undefined, valid: ["canary
 
 describe.skipIf(process.platform === "win32")("a rotation in a process of its own", () => {
   it(
-    "goes on from wherever it was killed",
+    "goes on from wherever it was killed, without waiting for the lock of the one that was",
     async () => {
       const uncut = await home();
       const said = await run({ home: uncut, reason: "leaked" });
@@ -118,7 +118,6 @@ describe.skipIf(process.platform === "win32")("a rotation in a process of its ow
       const events = said.filter(({ event }) => event !== undefined);
       expect(events.length).toBe(20);
 
-      // Each waits five seconds for the lock of the one that was killed.
       await Promise.all(
         events.slice(0, -1).map(async ({ event, step }, index) => {
           const folder = await home();
