@@ -11,11 +11,11 @@ import {
 import { untilAborted } from "../../src/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Emit } from "../../src/events.ts";
-import type { FetchedSecret } from "../../src/secrets/provider.ts";
+import { type FetchedSecret, placeAt } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { AwsError, isAws } from "./aws-error.ts";
 import { batchFailure } from "./failure.ts";
-import { type AwsRef, isNameOf, regionOf, versionOf } from "./ref.ts";
+import { type AwsRef, isNameOf, isSecretArn, regionOf, versionOf } from "./ref.ts";
 import type { Session } from "./session.ts";
 
 export type Answer = FetchedSecret | ProviderError;
@@ -36,6 +36,7 @@ const BATCH_REFUSALS = [
 
 /** A value as the service gives it, alone or in a batch. */
 interface Value {
+  readonly ARN?: string | undefined;
   readonly SecretString?: string | undefined;
   readonly SecretBinary?: Uint8Array | undefined;
   readonly VersionId?: string | undefined;
@@ -168,6 +169,7 @@ function secretOf(value: Value, { binary }: AwsRef): Answer {
   return {
     value: new Secret(text),
     ...(value.VersionId !== undefined && { version: value.VersionId }),
+    ...(value.ARN !== undefined && isSecretArn(value.ARN) && placeAt(value.ARN)),
     ...(value.CreatedDate && { createdAt: value.CreatedDate }),
   };
 }

@@ -45,6 +45,11 @@ export function isArn(path: string): boolean {
   return path.startsWith("arn:");
 }
 
+/** True for the whole ARN of a secret, such as an answer has. */
+export function isSecretArn(text: string): boolean {
+  return ARN.test(text);
+}
+
 /** True if `path` names this secret: by its name, its ARN, or its ARN without the six random characters. */
 export function isNameOf(
   path: string,

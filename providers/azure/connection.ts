@@ -27,6 +27,8 @@ export class VaultConnection {
   readonly client: SecretClient;
   /** As `az` knows the vault. */
   readonly vault: string;
+  /** Of its address, in its one form. */
+  readonly origin: string;
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #login: Login;
@@ -41,6 +43,7 @@ export class VaultConnection {
     const { host, origin } = new URL(settings.vault);
     this.#host = host;
     this.vault = vaultName(settings.vault);
+    this.origin = origin;
     this.#transport = new Transport({
       ...network,
       maxSockets: CONCURRENCY,

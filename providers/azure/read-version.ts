@@ -1,6 +1,6 @@
 /** Reads one ref, or says why not: missing, deleted, disabled, expired, refused. */
 import { ProviderError } from "../../src/errors.ts";
-import type { FetchedSecret } from "../../src/secrets/provider.ts";
+import { type FetchedSecret, placeAt } from "../../src/secrets/provider.ts";
 import { AzureError } from "./azure-error.ts";
 import type { AzureRef } from "./settings.ts";
 import { said, usable } from "./stored-version.ts";
@@ -20,7 +20,8 @@ export async function readVersion(
   signal: AbortSignal,
 ): Promise<FetchedSecret | ProviderError> {
   try {
-    return usable(await client.get(path, version, signal), rule.now(), rule.ignoreDates);
+    const found = usable(await client.get(path, version, signal), rule.now(), rule.ignoreDates);
+    return found instanceof ProviderError ? found : { ...found, ...placeAt(client.placeOf(path)) };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof ProviderError)) throw error;

@@ -36,6 +36,11 @@ export class VaultClient {
     return this.#connection.vault;
   }
 
+  /** The id of a secret, without a version. Names of objects are the same in any case: Key Vault, «Objects, identifiers». */
+  placeOf(name: string): string {
+    return `${this.#connection.origin}/secrets/${name.toLowerCase()}`;
+  }
+
   /** @param version undefined for the latest */
   get(name: string, version: string | undefined, signal: AbortSignal): Promise<ValuedVersion> {
     const { client } = this.#connection;

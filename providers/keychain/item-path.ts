@@ -22,3 +22,13 @@ export function itemPath(
   const escaped = service.replaceAll("/", "\\/");
   return account === loginName ? escaped : `${escaped}/${account}`;
 }
+
+/** Where an item lies: in the keychain of one machine. */
+export function itemPlace(
+  host: string,
+  { service, account }: { readonly service: string; readonly account: string },
+): string {
+  // Half of a surrogate pair can't be encoded; as UTF-8 it is another character.
+  const encoded = (part: string) => encodeURIComponent(Buffer.from(part).toString());
+  return `keychain://${[host.toLowerCase(), service, account].map(encoded).join("/")}`;
+}

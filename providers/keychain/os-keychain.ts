@@ -2,21 +2,23 @@
  * The keychain as the rest of mcp-run sees it. It compares and sets as far as a keychain can: among the mcp-runs of
  * one user, under a lock that no other program knows.
  */
+import { hostname } from "node:os";
 import { ProviderError } from "../../src/errors.ts";
-import type {
-  Candidate,
-  CandidateMark,
-  FetchedSecret,
-  Keychain,
-  ProviderContext,
-  RotatableStore,
-  StoredEntry,
+import {
+  type Candidate,
+  type CandidateMark,
+  type FetchedSecret,
+  type Keychain,
+  type ProviderContext,
+  placeAt,
+  type RotatableStore,
+  type StoredEntry,
 } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { askHelper, UNLOCK_MS } from "./ask-helper.ts";
 import { readByAttributes } from "./by-attributes.ts";
 import { helperEnvironment, needsSessionBus } from "./environment.ts";
-import { itemPath, parseItemPath } from "./item-path.ts";
+import { itemPath, itemPlace, parseItemPath } from "./item-path.ts";
 import { KeychainItems, textOf } from "./items.ts";
 import type { HelperItem, ItemAnswer } from "./protocol.ts";
 import { itemOf, NOTES, readMark, readPromotion, type Slot, VERSION_KEY } from "./side-items.ts";
@@ -295,11 +297,12 @@ export class OsKeychain implements Keychain, RotatableStore<KeychainRef> {
     }
     const nameOf = (value: string) =>
       key === undefined ? undefined : versionName(key, this.#nameOf(ref), value);
+    const place = this.#isForeign(ref) ? {} : placeAt(itemPlace(hostname(), this.#item(ref)));
     const wanted = ref.version ?? nameOf(answer.value);
-    if (wanted === undefined) return { value: new Secret(answer.value) };
+    if (wanted === undefined) return { value: new Secret(answer.value), ...place };
     for (const value of [answer.value, previous]) {
       if (value !== undefined && nameOf(value) === wanted)
-        return { value: new Secret(value), version: wanted };
+        return { value: new Secret(value), version: wanted, ...place };
     }
     return new ProviderError("missing", `the keychain no longer has version ${wanted} of it`, {
       hint: "the ref without version: a keychain keeps the current value, and after a rotation the one before",

@@ -1,6 +1,8 @@
 /** Where one store's files are: the ciphertext apart from the keys, everything named after the provider. */
 import { createHash } from "node:crypto";
+import { realpath } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
 import { ProviderError } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
 
@@ -46,6 +48,12 @@ export function placesOf(settings: LocalSettings, context: ProviderContext): Pla
         : absolute(settings.recipients, context),
     isStorePrivate: !relative(paths.data, store).startsWith(".."),
   };
+}
+
+/** The same for everybody, also for whoever gets there through a link. */
+export async function fileUrlOf(store: string): Promise<string> {
+  const file = await realpath(store).catch(() => store); // Of no file there is nothing to be told.
+  return pathToFileURL(file).href;
 }
 
 function absolute(path: string, { env, platform }: ProviderContext): string {

@@ -3,15 +3,16 @@
  * loaded when it is called for.
  */
 import { ProviderError } from "../../src/errors.ts";
-import type {
-  Candidate,
-  CandidateMark,
-  FetchedSecret,
-  ProviderContext,
-  Recipient,
-  RecipientStore,
-  RotatableStore,
-  StoredEntry,
+import {
+  type Candidate,
+  type CandidateMark,
+  type FetchedSecret,
+  type ProviderContext,
+  placeAt,
+  type Recipient,
+  type RecipientStore,
+  type RotatableStore,
+  type StoredEntry,
 } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { StoreArchive } from "./archive.ts";
@@ -28,7 +29,7 @@ import {
 } from "./document.ts";
 import { IdentityKey } from "./identity-key.ts";
 import { PassphraseKey } from "./passphrase-key.ts";
-import { type LocalSettings, placesOf } from "./places.ts";
+import { fileUrlOf, type LocalSettings, placesOf } from "./places.ts";
 import type { Step } from "./rotation.ts";
 import type { StoreKey } from "./store-key.ts";
 
@@ -61,7 +62,8 @@ export class LocalStore implements RotatableStore<LocalRef>, RecipientStore {
   ): Promise<ReadonlyMap<LocalRef, FetchedSecret | ProviderError>> {
     const opened = await this.#archive.read(signal);
     const answer = new Map<LocalRef, FetchedSecret | ProviderError>();
-    for (const ref of refs) answer.set(ref, await this.#pick(ref, opened?.document));
+    const fileUrl = await fileUrlOf(this.#file);
+    for (const ref of refs) answer.set(ref, await this.#pick(ref, opened?.document, fileUrl));
     return answer;
   }
 
@@ -217,7 +219,11 @@ export class LocalStore implements RotatableStore<LocalRef>, RecipientStore {
     });
   }
 
-  async #pick(ref: LocalRef, document: StoreDocument | undefined): Promise<FetchedSecret | ProviderError> {
+  async #pick(
+    ref: LocalRef,
+    document: StoreDocument | undefined,
+    fileUrl: string,
+  ): Promise<FetchedSecret | ProviderError> {
     const entry = document && entryOf(document, ref.path);
     if (!entry) return this.#missing(ref.path, document);
     const id = ref.version ?? entry.current;
@@ -228,7 +234,7 @@ export class LocalStore implements RotatableStore<LocalRef>, RecipientStore {
         hint: `one of the versions that are kept: ${kept}`,
       });
     }
-    return fetched(version);
+    return { ...fetched(version), ...placeAt(`${fileUrl}#${ref.path}`) };
   }
 
   async #missing(name: string, document: StoreDocument | undefined): Promise<ProviderError> {

@@ -3,9 +3,9 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { ProviderError, systemErrorCode } from "../../src/errors.ts";
-import type { ProviderContext } from "../../src/secrets/provider.ts";
+import { type FetchedSecret, type ProviderContext, placeAt } from "../../src/secrets/provider.ts";
 import { addressProblem } from "./address-problem.ts";
-import { mountProblem } from "./path.ts";
+import { apiPath, mountProblem } from "./path.ts";
 import { absolutePath } from "./places.ts";
 import type { VaultSettings } from "./settings.ts";
 
@@ -39,6 +39,15 @@ export async function readAddress(settings: VaultSettings, context: ProviderCont
     namespace,
     ca: file === undefined ? undefined : await readCertificate(absolutePath(file, context)),
   };
+}
+
+/**
+ * Where what is read at this path lies, the same for everybody who asks for it: as `apiPath` has it, below the address
+ * in its one form, and below the namespace, which the API takes as the beginning of a path too.
+ */
+export function placeIn({ url, namespace }: Address, path: string): Pick<FetchedSecret, "place"> {
+  const address = new URL(url).href.replace(/\/+$/, "");
+  return placeAt(`${address}/v1/${namespace === undefined ? "" : `${apiPath(namespace)}/`}${path}`);
 }
 
 /** OpenBao's name of a variable wins, as it does for `bao`; an empty one is as good as none. */

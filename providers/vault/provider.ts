@@ -9,7 +9,7 @@ import type {
   StoredEntry,
 } from "../../src/secrets/provider.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
-import type { Address } from "./address.ts";
+import { type Address, placeIn } from "./address.ts";
 import { VaultClient } from "./client.ts";
 import type { Credential } from "./credential.ts";
 import { currentVersion, peekVersion } from "./current-version.ts";
@@ -38,6 +38,7 @@ const CLOSE_MS = 1_500;
 type OnlyIf = { readonly version: string | undefined };
 
 export class VaultProvider implements RotatableStore<VaultRef> {
+  readonly #address: Address;
   readonly #client: VaultClient;
   readonly #session: Session;
   readonly #mounts: Mounts;
@@ -53,6 +54,7 @@ export class VaultProvider implements RotatableStore<VaultRef> {
     listedMount: string | undefined,
     context: ProviderContext,
   ) {
+    this.#address = address;
     this.#client = new VaultClient(address, context.clock);
     this.#session = new Session(this.#client, credential, context);
     this.#mounts = new Mounts(this.#session);
@@ -182,6 +184,7 @@ export class VaultProvider implements RotatableStore<VaultRef> {
       session: this.#session,
       mounts: this.#mounts,
       leases: this.#leases,
+      placeOf: (path: string) => placeIn(this.#address, path),
       now: () => this.#context.clock.now(),
     };
   }

@@ -17,6 +17,8 @@ export interface Reader {
   readonly session: Session;
   readonly mounts: Mounts;
   readonly leases: Leases;
+  /** Where what is read at a path of the API lies; see FetchedSecret. */
+  readonly placeOf: (path: string) => Pick<FetchedSecret, "place">;
   /** Ms since the epoch. */
   readonly now: () => number;
 }
@@ -47,7 +49,7 @@ export async function readDocument(
 }
 
 async function fromKv2(
-  { session, now }: Reader,
+  { session, placeOf, now }: Reader,
   place: Place,
   { version }: VaultRef,
   signal: AbortSignal,
@@ -58,6 +60,7 @@ async function fromKv2(
     return {
       value: documentOf(data),
       version: String(number),
+      ...placeOf(apiPath(place.mount.path, "data", place.rest)),
       ...(createdAt && { createdAt }),
       ...(expiresAt && { expiresAt }),
     };
@@ -85,18 +88,16 @@ async function fromKv2(
 }
 
 async function fromKv1(
-  { session }: Reader,
+  { session, placeOf }: Reader,
   { mount, rest }: Place,
   { version }: VaultRef,
   signal: AbortSignal,
 ): Promise<FetchedSecret> {
   if (version !== undefined) throw withoutVersions(mount.path);
-  const answer = await session.send(
-    { does: "read", path: apiPath(mount.path, rest), isRepeatable: true },
-    signal,
-  );
+  const path = apiPath(mount.path, rest);
+  const answer = await session.send({ does: "read", path, isRepeatable: true }, signal);
   if (answer.status === 200 && isRecord(answer.json?.data)) {
-    return { value: documentOf(answer.json.data) };
+    return { value: documentOf(answer.json.data), ...placeOf(path) };
   }
   if (answer.status === 200) throw strangeAnswer(answer, session.url);
   if (!isNothing(answer)) {
@@ -109,7 +110,7 @@ async function fromKv1(
 
 /** Each read may make a new account somewhere, so it is never sent twice by itself. */
 async function fromEngine(
-  { session, leases }: Reader,
+  { session, leases, placeOf }: Reader,
   { mount, rest }: Place,
   { version }: VaultRef,
   signal: AbortSignal,
@@ -119,10 +120,11 @@ async function fromEngine(
       hint: "the ref without version:",
     });
   }
-  const { answer, token } = await session.sendAs({ does: "read", path: apiPath(mount.path, rest) }, signal);
+  const path = apiPath(mount.path, rest);
+  const { answer, token } = await session.sendAs({ does: "read", path }, signal);
   if (answer.status === 200 && isRecord(answer.json?.data)) {
     const lease = leases.take(answer, token);
-    return { value: documentOf(answer.json.data), ...(lease && { lease }) };
+    return { value: documentOf(answer.json.data), ...placeOf(path), ...(lease && { lease }) };
   }
   if (answer.status === 204 || (answer.status === 200 && answer.json)) {
     throw new ProviderError("invalid", `${mount.path}${rest} answers without a value (${answer.status})`, {

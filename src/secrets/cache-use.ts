@@ -181,12 +181,13 @@ function isUnavailable(answer: Answer): boolean {
 function keptOf(answer: Answer, base: Omit<KeptDocument, "document">): KeptDocument | undefined {
   if (answer instanceof ProviderError) return answer.failure === "missing" ? base : undefined;
   if (answer.lease || answer.isEphemeral) return undefined;
-  const { value, version, createdAt, expiresAt } = answer;
+  const { value, version, place, createdAt, expiresAt } = answer;
   return {
     ...base,
     document: {
       value,
       ...(version !== undefined && { version }),
+      ...(place !== undefined && { place }),
       ...(createdAt && { createdAt }),
       ...(expiresAt && { expiresAt }),
     },

@@ -23,7 +23,7 @@ export interface KeptDocument {
   /** Ms since the epoch: when the backend gave it. */
   readonly fetchedAt: number;
   /** Undefined: the backend did not have it, and the profile can do without. */
-  readonly document?: Pick<FetchedSecret, "value" | "version" | "createdAt" | "expiresAt">;
+  readonly document?: Pick<FetchedSecret, "value" | "version" | "place" | "createdAt" | "expiresAt">;
 }
 
 export function keyOf({ type, settings }: BackendIdentity, request: RefRequest): string {
@@ -73,12 +73,13 @@ function keptFrom(value: unknown): KeptDocument | undefined {
   const common = { key, fetchedAt, environment: environment as KeptDocument["environment"] };
   if (document === undefined) return common;
   if (!isRecord(document) || typeof document.value !== "string") return undefined;
-  const { version, createdAt, expiresAt } = document;
+  const { version, place, createdAt, expiresAt } = document;
   return {
     ...common,
     document: {
       value: new Secret(document.value),
       ...(typeof version === "string" && { version }),
+      ...(typeof place === "string" && { place }),
       ...(typeof createdAt === "string" && { createdAt: new Date(createdAt) }),
       ...(typeof expiresAt === "string" && { expiresAt: new Date(expiresAt) }),
     },

@@ -29,6 +29,8 @@ export interface FetchedSecret {
 
 /** The backend's promise to keep a value alive; whoever fetched it renews it and, in the end, revokes it. */
 export interface Lease {
+  /** The backend's name for it, which is no secret; undefined where it has none. */
+  readonly id?: string;
   readonly term: LeaseTerm;
   /** Asks for more time and answers what there is now, which may be less than before. Throws ProviderError. */
   renew(signal: AbortSignal): Promise<LeaseTerm>;
@@ -126,6 +128,38 @@ export interface RotatableStore<Ref> extends SecretStore<Ref> {
   ): Promise<{ readonly version: string }>;
   /** Nobody gets this version any more, by whatever name; never the current one. False if it was already so. */
   retire(ref: Ref, version: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** A backend that replaces some of its keys by itself. Every method throws ProviderError. */
+export interface SelfRotating<Ref> extends Provider<Ref> {
+  /** How it does that for this one; `invalid`, with a mend, where it does not. Changes nothing. */
+  ownRotation(ref: Ref, signal: AbortSignal): Promise<OwnRotation>;
+}
+
+export type OwnRotation = LiveRotation | LeasedKeys;
+
+/** The live key is replaced in its place: from one moment to the next everybody who asks gets the new one. */
+export interface LiveRotation {
+  readonly mode: "aws-rotation" | "vault-static-role";
+  /** What is current now, always with its version. */
+  read(signal: AbortSignal): Promise<FetchedSecret>;
+  /**
+   * Has the current version replaced if it is still `planned`, once for each rotation: whoever asks again after a
+   * crash gets what has come of it. Resolves when the new one is current. Anything but `unavailable` says that
+   * nothing was changed.
+   */
+  rotate(rotationId: string, planned: string, signal: AbortSignal): Promise<{ readonly version: string }>;
+  /** Nobody gets this version any more; false if it was already so. */
+  retire?(version: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Everybody who asks gets a key of their own, which lives as long as its lease. */
+export interface LeasedKeys {
+  readonly mode: "vault-lease";
+  /** The ids of all leases that are alive, whoever has them. */
+  list(signal: AbortSignal): Promise<readonly string[]>;
+  /** Ends one; resolves when that is done. One that has ended already is no failure. */
+  revoke(id: string, signal: AbortSignal): Promise<void>;
 }
 
 /** Whose candidate it is. Names only: it is kept beside the secret, where others may read it. */
@@ -257,12 +291,23 @@ export function isRotatableStore<Ref>(provider: Provider<Ref>): provider is Rota
   return isSecretStore(provider) && "putCandidate" in provider;
 }
 
+export function isSelfRotating<Ref>(provider: Provider<Ref>): provider is SelfRotating<Ref> {
+  return "ownRotation" in provider;
+}
+
 export function isKeychain(provider: Provider<object>): provider is Keychain & Provider<object> {
   return isSecretStore(provider) && "isUsable" in provider;
 }
 
 export function isRecipientStore<T extends object>(provider: T): provider is T & RecipientStore {
   return "rekey" in provider && "addRecipient" in provider;
+}
+
+const LONGEST_PLACE = 1024;
+
+/** The place of a fetched secret; none where the text is too long or holds what can't stand in a line. */
+export function placeAt(text: string): Pick<FetchedSecret, "place"> {
+  return text.length <= LONGEST_PLACE && !/\p{Cc}/u.test(text) ? { place: text } : {};
 }
 
 /** The refusal of whoever wants a candidate that is another rotation's. */

@@ -5,6 +5,7 @@ import type { AwsSettings } from "../../providers/aws/settings.ts";
 import type { RotatableStore } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { FAKE_REGION } from "../helpers/fake-secrets-manager.ts";
 import { Installation } from "../helpers/installation.ts";
 import { MotoServer } from "../helpers/moto-server.ts";
 import { openAws, refTo } from "../providers/aws/harness.ts";
@@ -33,10 +34,14 @@ function allowing(actions: readonly string[]) {
   };
 }
 
+const placeOf = (name: string) =>
+  new RegExp(`arn:aws:secretsmanager:${FAKE_REGION}:123456789012:secret:${name}-\\w{6}`);
+
 function harnessOn(moto: () => MotoServer): StoreHarness<AwsRef> {
   return {
     emptyIs: "missing",
     maxValueBytes: 65_536,
+    placeOf,
     async open(entries): Promise<OpenHarness<AwsRef>> {
       await moto().reset();
       for (const [Name, SecretString] of Object.entries(entries)) {

@@ -38,6 +38,7 @@ describeBackend("Azure Key Vault, by lowkey-vault", ["lowkey-vault", "java"], ()
     maxValueBytes: 25 * 1024,
     looksInsteadOfLocking: true,
     rounds: 5,
+    placeOf: (name) => `${server.url}/secrets/${name}`,
     async open(entries) {
       await server.empty();
       for (const [name, value] of Object.entries(entries)) {

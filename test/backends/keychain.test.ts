@@ -108,6 +108,7 @@ describeBackend("the OS keychain", PROGRAMS, () => {
         };
       },
       pathOf: (name) => `round-${round}-${name}`,
+      placeOf: (name) => new RegExp(`keychain://[^/]+/round-${round}-${name}/[^/]+`),
     });
   });
 

@@ -37,6 +37,7 @@ describeBackend("Vault", ["vault"], () => {
     documentOf,
     unknownVersion: "999",
     pathOf: (name) => `${mount}/mcp/${name}`,
+    placeOf: (name) => `${server.url}/v1/${mount}/data/mcp/${name}`,
     open: (entries) => openOn(2, entries),
     another: async () => (await openWithToken(server.url, ROOT_TOKEN, { mount })).provider,
     stored: () => everythingIn(mount),
@@ -46,6 +47,7 @@ describeBackend("Vault", ["vault"], () => {
   describeProviderContract<VaultRef>("vault, KV version 1", {
     emptyIs: "kept",
     documentOf,
+    placeOf: (name) => `${server.url}/v1/${mount}/mcp/${name}`,
     async open(entries) {
       const opened = await openOn(1, entries);
       return { ...opened, provider: withoutChangeCheck(opened.provider) };

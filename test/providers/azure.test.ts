@@ -8,6 +8,7 @@ describeRotationContract("azure-key-vault, on a fake vault", {
   emptyIs: "kept",
   maxValueBytes: 25 * 1024,
   looksInsteadOfLocking: true,
+  placeOf: (name) => new RegExp(`https://127\\.0\\.0\\.1:\\d+/secrets/${name}`),
   async open(entries) {
     const room = await AzureRoom.start();
     for (const [name, value] of Object.entries(entries)) room.vault.add(name, { value });

@@ -22,6 +22,8 @@ export interface ProviderHarness<Ref extends object> {
   hang?(): Promise<OpenHarness<Ref>>;
   /** What comes back of a plain entry, and what `put` is given for it: a KV store has `{"value":"…"}`. Default: itself. */
   documentOf?(value: string): string;
+  /** Where the entry of that name lies, or a pattern of it; without it the backend does not say that. */
+  placeOf?(name: string): string | RegExp;
   /** Bytes of UTF-8 of the largest value that the backend takes, where that is less than 64 KiB. */
   readonly maxValueBytes?: number;
 }
@@ -147,6 +149,22 @@ export function describeProviderContract<Ref extends object>(
 
       expect(await provider.peekVersion?.(ref("there"), never())).toBe((answer as FetchedSecret).version);
       expect(await provider.peekVersion?.(ref("absent"), never())).toBeUndefined();
+    });
+
+    it("says where a secret lies, the same for every ref to it, or never", async () => {
+      const { provider, ref } = await start({ one: "canary-one", two: "canary-two" });
+      const asked = [ref("one"), ref("one"), ref("two")];
+
+      const answer = await provider.fetch(asked, never());
+
+      const [place, again, other] = asked.map((one) => placeIn(answer.get(one)));
+      if (harness.placeOf) {
+        expect(place).toMatch(wholly(harness.placeOf("one")));
+        expect(other).toMatch(wholly(harness.placeOf("two")));
+        expect(place).not.toBe(other);
+      } else expect([place, other]).toEqual([undefined, undefined]);
+      expect(again).toBe(place);
+      expect(place ?? "").not.toMatch(/canary|\p{Cc}/u);
     });
 
     it("answers 200 refs at once", async () => {
@@ -363,6 +381,18 @@ export function describeStoreContract<Ref extends object>(name: string, harness:
       expect(await read(store, ref("key"))).toMatchObject({ failure: "missing" });
     });
   });
+}
+
+/** Where an answer says that it lies; throws where there is no value. */
+export function placeIn(answer: FetchedSecret | ProviderError | undefined): string | undefined {
+  if (!answer || answer instanceof ProviderError) throw new Error(revealed(answer));
+  return answer.place;
+}
+
+function wholly(pattern: string | RegExp): RegExp {
+  const source =
+    typeof pattern === "string" ? pattern.replace(/[$()*+.?[\\\]^{|}]/g, "\\$&") : pattern.source;
+  return new RegExp(`^(?:${source})$`);
 }
 
 /** What the store answers for one ref. */

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../../providers/keychain/answer.ts";
@@ -68,6 +68,7 @@ describeRotationContract("keychain, with its native library in memory", {
   },
   another: () => keychainKind.open({}, context(keyring)),
   pathOf: (name) => `service-${name}`,
+  placeOf: (name) => `keychain://${hostname().toLowerCase()}/service-${name}/tester`,
   stored: async () => JSON.stringify([...keyring.items]),
   async hang() {
     return {

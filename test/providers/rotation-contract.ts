@@ -12,6 +12,7 @@ import {
   expectConflict,
   never,
   type OpenHarness,
+  placeIn,
   printed,
   read,
   revealed,
@@ -88,6 +89,18 @@ export function describeRotationContract<Ref extends object>(
   });
 
   describe(`the contract of a candidate: ${name}`, () => {
+    it("leaves the secret where it lies, for everybody and in each version", async () => {
+      const { store, other, key, old } = await start();
+      const place = placeIn(await read(store, key));
+
+      await store.putCandidate(key, secret("canary-new"), MINE, never());
+      await store.promote(key, MINE.rotationId, old, never());
+
+      expect(placeIn(await read(store, key))).toBe(place);
+      expect(placeIn(await read(store, versioned(key, old)))).toBe(place);
+      expect(placeIn(await read(other, key))).toBe(place);
+    });
+
     it("has none before one was put", async () => {
       const { store, ref, key } = await start();
 

@@ -27,6 +27,7 @@ describeRotationContract<VaultRef>("vault", {
   documentOf,
   unknownVersion: "999",
   pathOf: (name) => `secret/mcp/${name}`,
+  placeOf: (name) => `${last().url}/v1/secret/data/mcp/${name}`,
   async open(entries) {
     const server = await FakeVault.start();
     for (const [name, value] of Object.entries(entries)) server.kv2.put(`mcp/${name}`, { value });

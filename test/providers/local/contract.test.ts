@@ -1,6 +1,8 @@
+import { realpathSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { StoreArchive } from "../../../providers/local/archive.ts";
 import { emptyDocument, newVersion, withVersion } from "../../../providers/local/document.ts";
 import { IdentityKey } from "../../../providers/local/identity-key.ts";
@@ -16,6 +18,7 @@ import { describeRotationContract } from "../rotation-contract.ts";
 let context = testContext();
 
 const writers = {
+  placeOf: (name: string) => `${pathToFileURL(realpathSync(placesOf({}, context).store)).href}#${name}`,
   another: () => localKind.open({}, context) as Promise<LocalStore>,
   stored: async () => {
     const places = placesOf({}, context);
