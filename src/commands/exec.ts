@@ -3,6 +3,7 @@ import { execute } from "../launch/execute.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { Auditing } from "./audit/auditing.ts";
 import type { CommandContext } from "./context.ts";
+import { seenWhenItLasts } from "./run/seen-exec.ts";
 import { announceStart } from "./start/announce.ts";
 import { loadForStart } from "./start/load-for-start.ts";
 import { SecretsInUse } from "./start/secrets-in-use.ts";
@@ -42,6 +43,7 @@ async function execWith(
   const launch = { context, profile, override: { command, args }, purpose: "program" } as const;
   const inUse = new SecretsInUse(launch, needles);
   auditing.follow(profile.name, inUse);
+  let stopBeingSeen: (() => Promise<void>) | undefined;
   const executing = execute({
     prepare: async (signal) => {
       await inUse.fetch(signal);
@@ -49,7 +51,10 @@ async function execWith(
       inUse.runs(start);
       return start.plan;
     },
-    onStarted: (pid) => announceStart(context, profile.name, inUse, pid, startedAt),
+    onStarted: (pid) => {
+      announceStart(context, profile.name, inUse, pid, startedAt);
+      stopBeingSeen = seenWhenItLasts({ context, profile, inUse, needles, pid });
+    },
     get stdout() {
       return context.stdout;
     },
@@ -62,7 +67,7 @@ async function execWith(
     emit: printer.emit,
     onSignal: context.onSignal,
   });
-  const executed = await executing.finally(() => inUse.release());
+  const executed = await executing.finally(() => Promise.all([stopBeingSeen?.(), inUse.release()]));
   if (!executed.flushed) context.abandonOutput();
   return executed.exitCode;
 }

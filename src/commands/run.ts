@@ -1,5 +1,5 @@
 /** `mcp-run PROFILE`: the command of an MCP client. */
-import { exitCodeFor, InterruptedError, McpRunError, systemErrorCode } from "../errors.ts";
+import { exitCodeFor, InterruptedError } from "../errors.ts";
 import type { Served, ServeOptions } from "../launch/serving.ts";
 import { serve } from "../launch/supervisor.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -11,10 +11,11 @@ import { scrubText } from "../scrub/scrub-stream.ts";
 import { describeError } from "../ui/printer.ts";
 import { Auditing } from "./audit/auditing.ts";
 import type { CommandContext } from "./context.ts";
+import { beSeen } from "./run/be-seen.ts";
 import type { OpenControl } from "./run/control.ts";
 import { leakPolicy } from "./run/leak-policy.ts";
 import { Refreshing } from "./run/refreshing.ts";
-import type { Supervised } from "./run/supervisor-status.ts";
+import { type ServiceNotice, serviceNotice } from "./run/service-notice.ts";
 import { announceStart } from "./start/announce.ts";
 import type { Program } from "./start/launch-plan.ts";
 import { loadForStart } from "./start/load-for-start.ts";
@@ -88,6 +89,7 @@ async function serveProfile(
   const tally = { restarts: 0, leaks: 0 };
   const since = clock.now();
   let watched: Promise<OpenControl | undefined> | undefined;
+  let notice: ServiceNotice | undefined;
   let latest: Start | undefined;
   try {
     return await serve({
@@ -104,11 +106,17 @@ async function serveProfile(
         refreshing.runs(pid, 1);
         void refreshing.begin(control);
         const supervised = { context, profile, inUse, refreshing, needles, tally, control };
-        watched = openControl({ ...supervised, startedAt: since });
-        return () => void refreshing.stop();
+        watched = beSeen({ ...supervised, startedAt: since });
+        notice = serviceNotice(supervised);
+        notice.runs();
+        return () => {
+          void refreshing.stop();
+          notice?.stopping();
+        };
       },
       onReplaced: (pid, generation, reason) => {
         refreshing.runs(pid, generation);
+        notice?.runs();
         if (reason === "replaced") return;
         tally.restarts++;
         if (latest) inUse.runs(latest);
@@ -126,24 +134,7 @@ async function serveProfile(
   } finally {
     await refreshing.stop();
     await (await watched)?.close();
-  }
-}
-
-/**
- * Only now that a server runs: no start waits for what others may want to know of it. Never rejects: a server that
- * can't be seen by others is served all the same.
- */
-async function openControl(supervised: Supervised): Promise<OpenControl | undefined> {
-  try {
-    const { openControl } = await import("./run/control.ts");
-    return await openControl(supervised);
-  } catch (error) {
-    const isExpected = error instanceof McpRunError;
-    const reason = isExpected ? error.message : (systemErrorCode(error) ?? "a bug in mcp-run");
-    const message = `mcp-run status will not show this server: ${reason}`;
-    const hint = isExpected ? error.hint : undefined;
-    supervised.context.printer.emit({ type: "warning", message, ...(hint && { hint }) });
-    return undefined;
+    await notice?.close();
   }
 }
 

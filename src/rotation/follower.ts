@@ -115,7 +115,7 @@ export class Follower {
     if (said.type === "absent") return this.#isGone();
     if (said.type !== "answered") return this.#isUnclear(said);
     if (this.#hasWhatIsWanted(said.answer)) return this.#acknowledges(said.answer.generation);
-    if (said.answer.isChanging && before.refresh.mode !== "never") return this.#waits("it is still looking");
+    if (said.answer.isChanging && canSwap(before)) return this.#waits("it is still looking");
     const status = await this.#ask(this.endpoint, { type: "status" });
     if (status.type === "answered") await this.#judge(before, status.answer.status);
   }
@@ -160,6 +160,7 @@ export class Follower {
 
   /** It does not have what is wanted: is that still to come? */
   async #judge(before: SupervisorStatus, { refresh, era }: SupervisorStatus): Promise<void> {
+    if (refresh.mode === "exec") return this.#become("cannot-swap", "it runs under exec");
     const isIntroduced = era !== "undecided";
     if (refresh.isLooking && (isIntroduced || refresh.mode !== "never"))
       return this.#waits(isIntroduced ? "it is still looking" : "it waits for its client's handshake");
@@ -187,8 +188,13 @@ export class Follower {
   }
 }
 
-export function memberOf({ host, pid, profile, generation, refresh }: SupervisorStatus): Member {
-  return { host, pid, profile, generation, canSwap: refresh.mode !== "never" };
+export function memberOf(status: SupervisorStatus): Member {
+  const { host, pid, profile, generation } = status;
+  return { host, pid, profile, generation, canSwap: canSwap(status) };
+}
+
+function canSwap({ refresh: { mode } }: SupervisorStatus): boolean {
+  return mode !== "never" && mode !== "exec";
 }
 
 /** As a request names secrets. */

@@ -226,6 +226,19 @@ describe("spreading a new value", () => {
     ]);
   });
 
+  it("waits for no program under exec: it has what it was started with, be that old or new", async () => {
+    const [old, fresh] = [new Someone(), new Someone()];
+    for (const someone of [old, fresh]) someone.refresh = { mode: "exec", isLooking: false };
+    fresh.value = "canary-new";
+    await enter(11, old);
+    await enter(12, fresh);
+
+    expect(await spread()).toMatchObject([
+      { pid: 11, canSwap: false, state: "cannot-swap", reason: "it runs under exec" },
+      { pid: 12, canSwap: false, state: "acknowledged" },
+    ]);
+  });
+
   it("knows one under `never` that has the new value all the same", async () => {
     const never = quick();
     never.refresh = { mode: "never", isLooking: false };

@@ -22,8 +22,13 @@ export interface Supervised {
   readonly context: CommandContext;
   readonly profile: Profile;
   readonly inUse: SecretsInUse;
-  readonly refreshing: Refreshing;
-  readonly control: Pick<ServerControl, "client" | "state">;
+  readonly refreshing: Pick<Refreshing, "server" | "outlook" | "now">;
+  readonly control: {
+    client(): Partial<ReturnType<ServerControl["client"]>>;
+    state(): string;
+  };
+  /** How another server would take over, where that is not for the profile to say. */
+  readonly mode?: "exec";
   readonly needles: NeedleSet;
   readonly tally: Tally;
   /** Wall-clock ms. */
@@ -40,7 +45,7 @@ export interface Tally {
 
 /** @param scrub for what others have worded */
 export function statusOf(
-  { context, profile, inUse, refreshing, control, needles, tally, startedAt }: Supervised,
+  { context, profile, inUse, refreshing, control, needles, tally, startedAt, mode }: Supervised,
   isLooking: boolean,
   scrub: (text: string) => string,
 ): SupervisorStatus {
@@ -59,7 +64,7 @@ export function statusOf(
     uptimeMs: Math.max(0, Math.round(context.clock.now() - startedAt)),
     state: state === "serving" && !isThere(server.pid) ? "backing-off" : state,
     ...(client && { client: clientStatus(client, scrub) }),
-    era,
+    ...(era && { era }),
     generation: server.generation,
     serverPid: server.pid,
     restarts: tally.restarts,
@@ -67,7 +72,7 @@ export function statusOf(
       inUse.served.map((secret) => secretStatus(secret, inUse.fetchTimes.of(secret), profile)),
     ),
     refresh: {
-      mode: profile.refresh.restart,
+      mode: mode ?? profile.refresh.restart,
       isLooking,
       ...(nextAt !== undefined && { nextAt: iso(nextAt) }),
       ...(lastLookAt !== undefined && { lastLookAt: iso(lastLookAt) }),
