@@ -8,7 +8,7 @@
  */
 import { posix, win32 } from "node:path";
 import type { Secret } from "../secrets/secret.ts";
-import { isCredentialName } from "./withheld-names.ts";
+import { isCredentialName, SUPERVISION_NAMES } from "./withheld-names.ts";
 
 export type AmbientEnvironment = Readonly<Record<string, string | undefined>>;
 export type Environment = Readonly<Record<string, string>>;
@@ -64,6 +64,7 @@ export function serverEnvironment(options: ServerEnvironmentOptions): Environmen
     inherit(child, new Set(wanted), options);
     // A shell function in a variable is code; the SDK leaves it out too.
     for (const [name, value] of child.entries()) if (value.startsWith("()")) child.delete(name);
+    for (const name of SUPERVISION_NAMES) child.delete(name);
     child.set("PATH", pathWith(options.nodeFolder, child.get("PATH"), platform));
   }
   return withOwnValues(child, options);

@@ -9,7 +9,7 @@ import { isCredentialName } from "./withheld-names.ts";
 /** Any one of these shows that a shell, a desktop, a container or an init system handed on its whole environment. */
 const MARKS_OF_A_WHOLE_ENVIRONMENT = [
   ..."PWD OLDPWD SHLVL _ HOSTNAME TMPDIR LS_COLORS SSH_AUTH_SOCK".split(" "),
-  ..."DISPLAY WAYLAND_DISPLAY XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS INVOCATION_ID XPC_SERVICE_NAME".split(
+  ..."DISPLAY WAYLAND_DISPLAY XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS INVOCATION_ID NOTIFY_SOCKET XPC_SERVICE_NAME".split(
     " ",
   ),
   ..."COMSPEC PATHEXT ALLUSERSPROFILE".split(" "),

@@ -32,6 +32,9 @@ const WITHHELD_NAMES: ReadonlySet<string> = new Set([
   "MSI_SECRET",
 ]);
 
+/** By these a service speaks to systemd: a server that had them could say that we are well. `env` can pass them on. */
+export const SUPERVISION_NAMES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] as const;
+
 /** On Windows whatever its case. */
 export function isCredentialName(name: string, platform: NodeJS.Platform): boolean {
   const known = platform === "win32" ? name.toUpperCase() : name;
