@@ -2,6 +2,7 @@
 import type { ProviderEntry } from "../secrets/spec.ts";
 import { checkNames } from "./check-names.ts";
 import type { Compilation } from "./compilation.ts";
+import { compileAudit } from "./compile-audit.ts";
 import { compileProbe } from "./compile-probe.ts";
 import { compileRefresh } from "./compile-refresh.ts";
 import { compileSecrets } from "./compile-secrets.ts";
@@ -49,6 +50,7 @@ export async function compileProfile(
   const probe = compileProbe(compilation);
   const { secrets, secretsFrom, uses } = compileSecrets(compilation);
   const refresh = await compileRefresh(secrets, compilation);
+  const audit = compileAudit(secretsFrom, compilation);
   const secretsInArgs = body.secretsInArgs ?? [];
   checkNames({ ...server, secrets, secretsFrom, secretsInArgs }, compilation);
   const also = request.checkAllProviders ? entries.keys() : [];
@@ -63,6 +65,8 @@ export async function compileProfile(
     secretsInArgs,
     refresh,
     ...(probe && { probe }),
+    ...(body.environment !== undefined && { environment: body.environment }),
+    audit,
     variablesUsed: [...compilation.variablesUsed],
     providers,
   };

@@ -2,7 +2,9 @@
 import * as z from "zod/mini";
 import type { ProviderKind } from "../secrets/provider.ts";
 import {
+  auditSchema,
   bodySchema,
+  exportSchema,
   fileSchema,
   generateSchema,
   longSecretSchema,
@@ -14,6 +16,8 @@ import {
   secretsFromSchema,
 } from "./schema.ts";
 import {
+  AUDIT_DESCRIPTIONS,
+  EXPORT_DESCRIPTIONS,
   FILE_DESCRIPTIONS,
   GENERATE_DESCRIPTIONS,
   PROBE_DESCRIPTIONS,
@@ -49,8 +53,9 @@ export function profileJsonSchema(kinds: readonly ProviderKind[]): object {
   profile.probe = {
     ...profile.probe,
     properties: propertiesOf(probeSchema, PROBE_DESCRIPTIONS),
-    oneOf: [{ required: ["tool"] }, { required: ["method"] }],
+    oneOf: [{ required: ["tool"] }, { required: ["method"] }, { required: ["program"] }],
   };
+  profile.audit = { ...profile.audit, properties: auditing() };
   profile.secrets = {
     ...profile.secrets,
     additionalProperties: { anyOf: [{ type: "string" }, reference("secret")] },
@@ -101,6 +106,17 @@ export function profileJsonSchema(kinds: readonly ProviderKind[]): object {
       provider: { anyOf: kinds.map(providerEntry) },
     },
   };
+}
+
+function auditing(): Properties {
+  const properties = propertiesOf(auditSchema, AUDIT_DESCRIPTIONS);
+  const exported = {
+    type: "object",
+    properties: propertiesOf(exportSchema, EXPORT_DESCRIPTIONS),
+    required: ["otlp"],
+    additionalProperties: false,
+  };
+  return { ...properties, export: { ...properties.export, anyOf: [{ const: "off" }, exported] } };
 }
 
 function rotation(): JsonSchema {

@@ -5,7 +5,7 @@
 import { looksLikeRef } from "../secrets/ref.ts";
 import { type Compilation, plaintextFinding } from "./compilation.ts";
 import { findCredential } from "./credential-literals.ts";
-import { namesOnlyCredentials } from "./credential-names.ts";
+import { carriesCredential, namesOnlyCredentials } from "./credential-names.ts";
 import type { DocumentPath } from "./findings.ts";
 import { literalPart } from "./variables.ts";
 
@@ -57,6 +57,18 @@ export function checkProbeText(text: string, path: DocumentPath, context: Contex
   const literal = literalPart(text);
   if (!checkForm(literal, `\`${name}\``, path, advice, context))
     checkNamed(literal, variableName(name), `\`${name}\``, path, advice, context);
+}
+
+/** A header of our own requests; `literal` is what is left of it without the secrets in it. */
+export function checkHeader(name: string, literal: string, path: DocumentPath, context: Context): void {
+  const advice =
+    "a line for it under `secrets:`, with `deliver: none` so that the server does not get it, and `{{NAME}}` here";
+  if (checkForm(literal, `\`${name}\``, path, advice, context)) return;
+  const carries =
+    /^(?:proxy-)?authorization$|^cookie$|team$|-dsn$/i.test(name) || carriesCredential(variableName(name));
+  const words = literal.replace(/^\s*(?:Bearer|Basic|Token|ApiKey|Api-Token)\b/i, "").trim();
+  if (carries && words !== "")
+    plaintextFinding(context, { path }, `\`${name}\` is plain text in a header for credentials`, advice);
 }
 
 /** A setting of a provider: ids and hosts look random there, so only known forms count. */

@@ -34,6 +34,9 @@ export interface Profile {
   readonly onCrash: "restart" | "exit";
   /** What becomes of a secret that the server tells the client. */
   readonly stdout: "off" | "warn" | "redact";
+  /** What it is for, if it says so. */
+  readonly environment?: "development" | "test" | "staging" | "production";
+  readonly audit: AuditPlan;
   /** Names that stand in a `${…}` of this profile or of the providers that it uses. */
   readonly variablesUsed: readonly string[];
   /** Every entry under `providers:` of the file, by name; those that this profile uses are validated. */
@@ -50,6 +53,28 @@ export interface RefreshPlan {
   readonly drainMs: number;
   /** Sent instead of a restart where all that changed is delivered by file. */
   readonly signal?: RefreshSignal;
+}
+
+export interface AuditPlan {
+  /** `metadata`: a record of each tool call. */
+  readonly calls: "off" | "metadata";
+  /** Days for which its files are kept. */
+  readonly keptDays: number;
+  readonly export?: ExportPlan;
+}
+
+export interface ExportPlan {
+  /** Without a slash at its end: `/v1/logs` and `/v1/metrics` are below it. */
+  readonly otlp: string;
+  /** `{{NAME}}` still in them, for secrets of the profile. */
+  readonly headers: readonly HeaderTemplate[];
+}
+
+export interface HeaderTemplate {
+  readonly name: string;
+  readonly template: string;
+  /** The secrets in it. */
+  readonly needs: readonly string[];
 }
 
 export type RefreshSignal = "SIGHUP" | "SIGUSR1" | "SIGUSR2";

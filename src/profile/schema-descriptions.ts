@@ -6,8 +6,20 @@ export const FILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
     "Backends that need settings, by the word that refs use. keychain, local, env and file work without an entry.",
   defaults: "Merged under each profile: mappings key by key, anything else is replaced by the profile.",
   profiles: "The profiles by name. A profile can't have the name of a command.",
-  fleet: "Not yet supported.",
+  fleet:
+    "The NATS servers over which supervisors of other machines hear of new values, so that rotate and status cover them.",
   audit: "Not yet supported.",
+};
+
+export const FLEET_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  servers: "One address or several: tls://HOST:4222. Without TLS (nats://) only this machine is reached.",
+  credentials:
+    "The ref of this host's credentials: the content of a creds file, an nkey seed, user:password, or a token.",
+  operator: "The ref of the credentials of who types rotate, status and fleet here; credentials without it.",
+  inventory:
+    "The hosts that there should be, as a list, or a file with one a line, so that one that is silent is named.",
+  host: "The name of this machine on the bus; the system's own by default.",
+  ca: "A PEM file: the authority that signs the servers' certificates; the system's own by default.",
 };
 
 export const PROFILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
@@ -32,9 +44,23 @@ export const PROFILE_DESCRIPTIONS: Readonly<Record<string, string>> = {
   refresh:
     "When the secrets are looked at again, besides before a lease or a value ends, and what a change leads to.",
   probe:
-    "A request that a new server must answer well before it serves, so that a new key is known to work: a tool, or a method.",
+    "Proves a new server before it serves, so that a new key is known to work: a tool, a method, or a program.",
   rotate: "Not yet supported.",
-  audit: "Not yet supported.",
+  environment: "What the profile is for. The audit of development is kept for 30 days by default.",
+  audit: "What the audit holds beside what it always does, how long it is kept, and where else it is sent.",
+};
+
+export const AUDIT_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  calls:
+    "A record of each tool call: metadata is its tool, time, outcome and client, never parameters or results. off by default.",
+  retention:
+    "For how long files that are begun from now on are kept, 1d to 3650d; 90d by default, 30d for development.",
+  export: "Where records and figures are sent by OpenTelemetry; off overrides defaults.",
+};
+
+export const EXPORT_DESCRIPTIONS: Readonly<Record<string, string>> = {
+  otlp: "The base address of an OTLP/HTTP receiver, without /v1/logs: https, or http on this machine.",
+  headers: "Headers of each request. {{NAME}} inserts a secret of the profile.",
 };
 
 export const REFRESH_DESCRIPTIONS: Readonly<Record<string, string>> = {
@@ -53,6 +79,11 @@ export const PROBE_DESCRIPTIONS: Readonly<Record<string, string>> = {
   arguments: "Its arguments; none by default.",
   method: "Another request, instead of a tool.",
   params: "Its params; none by default.",
+  program:
+    "A program with the server's environment, as a list of words, instead of a request; no shell is involved. Exit code 0 means that the secrets work.",
+  timeout: "How long the program may take, 1s to 60s; 30s by default.",
+  negative:
+    "After a rotation has revoked a key, a server with the old one must fail the probe: true, or a list of the secrets that the probe needs.",
 };
 
 export const SCRUB_DESCRIPTIONS: Readonly<Record<string, string>> = {
@@ -71,7 +102,7 @@ export const SECRET_DESCRIPTIONS: Readonly<Record<string, string>> = {
     "As a variable (env), as a private file whose path is in NAME_FILE (file), or only for templates (none).",
   scrub: "False leaves the value readable in the server's output: user names, ports, regions.",
   maxAge: "How old a version of the value may be, 1m to 3650d; check and status say when it is older.",
-  rotate: "Where a new value comes from when the secret is rotated: generate, hook or console.",
+  rotate: "Where a new value comes from when the secret is rotated: generate, hook, console or backend.",
   kind: "Set to encryption-key: what is encrypted with it must be encrypted anew, so that only a hook can rotate it.",
 };
 
@@ -79,7 +110,7 @@ export const ROTATE_DESCRIPTIONS: Readonly<Record<string, string>> = {
   generate: "A random value of at least 128 bits, for keys of your own.",
   hook: "A program that talks to the issuer, as a list of words; no shell is involved. docs/hooks.md has its protocol.",
   console: "The address of the page on which a person makes a new key, who is then asked for it.",
-  backend: "Not yet supported.",
+  backend: "True: the backend replaces it by itself: a rotation of AWS, a static role or a lease of Vault.",
   with: "Other secrets that change with this one. One without a rotate of its own comes from this one's hook or person.",
   grantOldValue: "True: the hook is told the old value where that is to be revoked or verified.",
   timeout: "How long the hook may take, 1s to 10m; 60s by default.",

@@ -35,7 +35,7 @@ export const rotateSchema = z.strictObject({
   generate: z.optional(generateSchema),
   hook: z.optional(z.array(scalar).check(z.minLength(1))),
   console: z.optional(nonEmpty),
-  backend: later,
+  backend: z.optional(z.literal(true)),
   with: z.optional(z.array(envName).check(z.minLength(1))),
   grantOldValue: z.optional(flag),
   timeout: z.optional(duration),
@@ -73,12 +73,28 @@ export const refreshSchema = z.strictObject({
   signal: z.optional(z.enum(["SIGHUP", "SIGUSR1", "SIGUSR2"])),
 });
 
-/** A tool with its arguments, or another request with its params. */
+/** A tool with its arguments, another request with its params, or a program. */
 export const probeSchema = z.strictObject({
   tool: z.optional(nonEmpty),
   arguments: z.optional(z.record(text, z.unknown())),
   method: z.optional(nonEmpty),
   params: z.optional(z.record(text, z.unknown())),
+  program: z.optional(z.array(scalar).check(z.minLength(1))),
+  timeout: z.optional(duration),
+  negative: z.optional(z.union([flag, z.array(envName).check(z.minLength(1))])),
+});
+
+/** Where records and figures are sent besides. */
+export const exportSchema = z.strictObject({
+  otlp: nonEmpty,
+  headers: z.optional(z.record(nonEmpty, text)),
+});
+
+/** What is written down besides what always is, for how long, and who else gets it. */
+export const auditSchema = z.strictObject({
+  calls: z.optional(z.enum(["off", "metadata"])),
+  retention: z.optional(duration),
+  export: z.optional(z.union([z.literal("off"), exportSchema])),
 });
 
 export const scrubSchema = z.strictObject({ stdout: z.optional(z.enum(["off", "warn", "redact"])) });
@@ -101,8 +117,9 @@ const bodyShape = {
   cache: z.optional(z.union([z.literal("off"), z.strictObject({ maxAge: duration })])),
   refresh: z.optional(refreshSchema),
   probe: z.optional(probeSchema),
+  environment: z.optional(z.enum(["development", "test", "staging", "production"])),
   rotate: later,
-  audit: later,
+  audit: z.optional(auditSchema),
 };
 
 /** One profile, and what `defaults` may hold. */
@@ -111,26 +128,36 @@ export const bodySchema = z.strictObject(bodyShape);
 export const providerEntrySchema = z.looseObject({ type: nonEmpty });
 const providersSchema = z.record(z.string().check(z.regex(PROVIDER_NAME)), providerEntrySchema);
 
+/** The bus over which the supervisors of several machines hear of new values. */
+export const fleetSchema = z.strictObject({
+  servers: z.union([nonEmpty, z.array(nonEmpty).check(z.minLength(1))]),
+  credentials: nonEmpty,
+  operator: z.optional(nonEmpty),
+  inventory: z.optional(z.union([nonEmpty, z.array(nonEmpty)])),
+  host: z.optional(nonEmpty),
+  ca: z.optional(nonEmpty),
+});
+
 /** A file with `profiles:`; each profile is looked at on its own. */
 export const fileSchema = z.strictObject({
   version: z.literal(1),
   providers: z.optional(providersSchema),
   defaults: z.optional(z.unknown()),
   profiles: z.record(text, z.unknown()),
-  fleet: later,
-  audit: later,
+  fleet: z.optional(fleetSchema),
 });
 
 /** A file that is one profile, without its body's keys. */
 export const oneProfileFileSchema = z.strictObject({
   version: z.optional(z.literal(1)),
   providers: z.optional(providersSchema),
-  fleet: later,
+  fleet: z.optional(fleetSchema),
 });
 
 /** Provider types that a later version will have. */
 export const LATER_PROVIDER_TYPES: readonly string[] = ["oauth"];
 
+export type FleetEntry = z.output<typeof fleetSchema>;
 export type ProfileBody = z.output<typeof bodySchema>;
 export type RotateEntry = z.output<typeof rotateSchema>;
 export type LongSecret = z.output<typeof longSecretSchema>;

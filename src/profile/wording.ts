@@ -16,13 +16,14 @@ export function formatMessage(
 export function isQuantity(place: DocumentPath): boolean {
   const key = String(place.at(-1));
   if (key === "timeout") return place.at(-2) === "rotate";
-  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge", "every", "drain"].includes(key);
+  return ["stopGrace", "fetchTimeout", "maxLine", "maxAge", "every", "drain", "retention"].includes(key);
 }
 
 const EXAMPLES: Readonly<Record<string, string>> = {
   maxAge: "`24h` or `7d`",
   every: "`15m` or `1h`",
   drain: "`10m` or `90s`",
+  retention: "`30d` or `365d`",
 };
 
 export function quantityMessage(name: string, place: DocumentPath): { message: string; hint: string } {

@@ -60,11 +60,11 @@ mcp-run.yaml:10:32: unknown key \`optionl\`, did you mean \`optional\`?
     expect(text).toBe(`mcp-run.yaml:3:22: unknown key \`a\\u009b31m\\u202e\\e[1m\`
     3 |   p: { command: npx, "a\\u009b31m\\u202e\\e[1m": 1,  "x": 1 }
       |                      ^^^^^^^^^^^^^^^^^^^^^^^
-  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\`, \`refresh\`, \`probe\`
+  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\`, \`refresh\`, \`probe\`, \`environment\`, \`audit\`
 mcp-run.yaml:3:41: unknown key \`x\`
     3 |   p: { command: npx, "a\\u009b31m\\u202e\\e[1m": 1,  "x": 1 }
       |                                                   ^^^
-  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\`, \`refresh\`, \`probe\``);
+  Try one of \`description\`, \`command\`, \`args\`, \`cwd\`, \`env\`, \`inheritEnv\`, \`secrets\`, \`secretsFrom\`, \`secretsInArgs\`, \`stopGrace\`, \`fetchTimeout\`, \`maxLine\`, \`scrub\`, \`onCrash\`, \`cache\`, \`refresh\`, \`probe\`, \`environment\`, \`audit\``);
   });
 
   it("shows of a long line what is around the caret", async () => {
@@ -144,7 +144,6 @@ describe("the top of a file", () => {
     ["version: 1\nprofiles: {p: }", "2:12: the profile `p` must be a mapping, not empty"],
     ["version: 1\nprofiles: {p: npx}", "2:15: the profile `p` must be a mapping, not text"],
     ["version: 1\nfleet: {}\nprofiles: {p: {command: npx}}", "2:1: `fleet` is not yet supported"],
-    ["version: 1\naudit: {}\nprofiles: {p: {command: npx}}", "2:1: `audit` is not yet supported"],
     [
       "version: 1\nprovider: {}\nprofiles: {p: {command: npx}}",
       "2:1: unknown key `provider`, did you mean `providers`?",
@@ -233,7 +232,6 @@ describe("the keys of a profile", () => {
 
   it.each([
     ["rotate: {}", "2:1: `rotate`"],
-    ["audit: { calls: metadata }", "2:1: `audit`"],
     ["secrets: { A: { from: local:a, rotate: { backend: true } } }", "2:42: `backend`"],
   ])("that later versions will have are refused as such: %s", async (line, expected) => {
     expect(await messagesOf(`command: npx\n${line}`)).toEqual([

@@ -146,6 +146,7 @@ profiles:
       probe: { tool: "get_me", arguments: { deep: [1, { user: true }] } },
       onCrash: "exit",
       stdout: "off",
+      audit: { calls: "off", keptDays: 90 },
       variablesUsed: ["API_HOST", "STAGE"],
       providers: [
         [

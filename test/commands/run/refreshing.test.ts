@@ -101,6 +101,7 @@ async function running(given: Given = {}) {
     refresh: { restart: "overlap", drainMs: 1, ...given.refresh },
     onCrash: "restart",
     stdout: "warn",
+    audit: { calls: "off", keptDays: 90 },
     variablesUsed: [],
     providers: new Map(),
   };
