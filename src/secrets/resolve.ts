@@ -115,6 +115,7 @@ function* spread(
   answer: Document | ProviderError,
 ): Generator<ResolvedSecret | SecretFailure> {
   const from = spec.ref.text;
+  const step = spec.ref.field ? "." : "#";
   const source = answer instanceof ProviderError ? answer : fieldOf(answer.value, spec.ref);
   const fields = source instanceof ProviderError ? source : allFields(source);
   if (fields instanceof ProviderError) {
@@ -136,7 +137,7 @@ function* spread(
         }),
       };
     } else if (!(value instanceof ProviderError)) {
-      yield resolvedFrom({ name, deliver: "env", scrub: true }, value, `${from}#${key}`, answer as Document);
+      yield resolvedFrom({ name, deliver: "env", scrub: true }, value, from + step + key, answer as Document);
     } else if (!(mayBeAbsent && value.failure === "missing")) {
       yield { name, from, error: value };
     }

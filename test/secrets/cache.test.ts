@@ -191,6 +191,22 @@ describe("a backend out of reach", () => {
     expect(age).toBeGreaterThanOrEqual(3 * HOUR);
   });
 
+  it("is stood in for in the same place, so that who rotates the secret finds it", async () => {
+    const machine = new Machine();
+    const place = "https://vault.example.com/v1/secret/data/a";
+    machine.contents.a = { value: new Secret("canary-a"), version: "1", place };
+    await machine.start();
+    machine.trouble = refused;
+
+    const { resolution } = await machine.start();
+
+    expect(resolution.secrets.map((one) => [one.name, one.place])).toEqual([
+      ["A", place],
+      ["B", undefined],
+    ]);
+    expect(resolution.secrets.every(({ cachedSince }) => cachedSince)).toBe(true);
+  });
+
   it("may be so for one document alone: the others are fresh", async () => {
     const machine = new Machine();
     await machine.start();

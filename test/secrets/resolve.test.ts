@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../src/errors.ts";
+import { isSameSecret } from "../../src/secrets/identity.ts";
 import { resolveSecrets, tryResolveSecrets } from "../../src/secrets/resolve.ts";
+import { Secret } from "../../src/secrets/secret.ts";
 import { scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { failure, ref, request, secret, template, valuesOf } from "./requests.ts";
@@ -187,6 +189,41 @@ describe("resolveSecrets", () => {
 
     expect(error.message).toContain("no provider of this name is set up");
     expect(error.exitCode).toBe(78);
+  });
+});
+
+describe("where a secret lies", () => {
+  const place = "https://vault.example.com/v1/secret/data/app";
+  const backend = () =>
+    scriptedBackend({
+      name: "vault",
+      respond: () => ({ value: new Secret('{"A":"canary-a","b":{"C":"canary-c"}}'), version: "1", place }),
+    });
+
+  it("is said of each that comes from a document, and of none that is made of others", async () => {
+    const { secrets } = await resolveSecrets(
+      request([backend()], {
+        secrets: [secret("A", "vault:app#A"), template("T", "x{{A}}x")],
+        secretsFrom: [{ ref: ref("vault:app"), prefix: "ALL_", only: ["A"], optional: false }],
+      }),
+    );
+
+    expect(secrets.map((one) => [one.name, one.place])).toEqual([
+      ["A", place],
+      ["ALL_A", place],
+      ["T", undefined],
+    ]);
+  });
+
+  it("is known with the field, also of a field within a field of secretsFrom", async () => {
+    const { secrets } = await resolveSecrets(
+      request([backend()], {
+        secretsFrom: [{ ref: ref("vault:app#b"), prefix: "", optional: false }],
+      }),
+    );
+
+    expect(secrets.map(({ from }) => from)).toEqual(["vault:app#b.C"]);
+    expect(isSameSecret(secrets[0]!, { from: "prod-vault:app#b.C", place })).toBe(true);
   });
 });
 

@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { identityOf, isSameSecret } from "../../src/secrets/identity.ts";
+
+const AT = "https://vault.example.com/v1/secret/data/mcp/github";
+const ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mcp/github-AbCdEf";
+
+describe("two secrets", () => {
+  it("are one where they lie in one place, whatever the profiles call the backend", () => {
+    const one = { from: "vault:mcp/github#token", place: AT };
+
+    expect(isSameSecret(one, { from: "prod-vault:mcp/github#token", place: AT })).toBe(true);
+    expect(identityOf(one)).toBe(identityOf({ from: "prod-vault:mcp/github#token", place: AT }));
+    expect(isSameSecret(one, { ...one, place: `${AT}-other` })).toBe(false);
+  });
+
+  it("are two where they are different fields of one document, or one of them is all of it", () => {
+    const one = { from: "vault:mcp/github#token", place: AT };
+
+    expect(isSameSecret(one, { from: "vault:mcp/github#user", place: AT })).toBe(false);
+    expect(isSameSecret(one, { from: "vault:mcp/github#token.a", place: AT })).toBe(false);
+    expect(isSameSecret(one, { from: "vault:mcp/github", place: AT })).toBe(false);
+    expect(
+      isSameSecret({ from: "vault:a#b\\.c", place: AT }, { from: "vault:a#b.c", place: AT }),
+      "a dot in a name is not a step",
+    ).toBe(false);
+  });
+
+  it("are told apart by their refs where one of them does not say where it lies", () => {
+    const ref = "local:key";
+
+    expect(isSameSecret({ from: ref }, { from: ref })).toBe(true);
+    expect(isSameSecret({ from: ref, place: "file:///a#key" }, { from: ref })).toBe(true);
+    expect(isSameSecret({ from: ref, place: "file:///a#key" }, { from: "team:key" })).toBe(false);
+    expect(identityOf({ from: ref })).toBe(ref);
+  });
+
+  it("are one where AWS replicates it to another region, and two in two accounts", () => {
+    const from = "aws:mcp/github";
+    const replica = ARN.replace("eu-west-1", "us-gov-east-1");
+
+    expect(isSameSecret({ from, place: ARN }, { from, place: replica })).toBe(true);
+    expect(identityOf({ from, place: ARN })).toBe(identityOf({ from, place: replica }));
+    expect(isSameSecret({ from, place: ARN }, { from, place: ARN.replace("AbCdEf", "AbCdEg") })).toBe(false);
+    expect(isSameSecret({ from, place: ARN }, { from, place: ARN.replace("1234", "4321") })).toBe(false);
+  });
+});
