@@ -49,7 +49,7 @@ export class Generation {
   readonly stderr: Readable;
   /** Resolves when the server and all that came of it have gone; SIGKILL stands for what can't be killed. */
   readonly ended: Promise<ExitStatus>;
-  readonly #options: GenerationOptions;
+  readonly options: GenerationOptions;
   readonly #container: Container | undefined;
   readonly #tree: ProcessTree;
   readonly #stopping: Stopping;
@@ -63,7 +63,7 @@ export class Generation {
     this.stdin = stdin;
     this.stdout = stdout;
     this.stderr = stderr;
-    this.#options = options;
+    this.options = options;
     this.#container = container;
     this.#tree = new ProcessTree(pid, { ownGroup: true, platform: options.platform });
     this.#stopping = new Stopping(options.clock, options.times, {
@@ -110,8 +110,8 @@ export class Generation {
     this.#tree.look();
     this.#tree.signalGroup("SIGTERM");
     // Windows has no TERM; the end of stdin is the polite way there.
-    if (this.#options.platform === "win32") this.stdin.end();
-    this.#container?.stop(this.#options.times.graceMs);
+    if (this.options.platform === "win32") this.stdin.end();
+    this.#container?.stop(this.options.times.graceMs);
   }
 
   #kill(): void {
@@ -134,15 +134,15 @@ export class Generation {
 
   #waitForSurvivors(): void {
     if (this.#stopping.state.id === "gone") return;
-    if (this.#tree.hasSurvivors()) this.#options.clock.after(LOOK_EVERY_MS, () => this.#waitForSurvivors());
+    if (this.#tree.hasSurvivors()) this.options.clock.after(LOOK_EVERY_MS, () => this.#waitForSurvivors());
     else this.#sweep();
   }
 
   async #clearUp(): Promise<ExitStatus> {
     const status = this.#status ?? { type: "signalled", signal: "SIGKILL" };
-    this.#options.watchdog.forget(this.pid);
+    this.options.watchdog.forget(this.pid);
     await this.#container?.finish(status);
-    await this.#options.plan.release?.();
+    await this.options.plan.release?.();
     return status;
   }
 }

@@ -11,9 +11,10 @@ import { type Clock, type Timer, untilAborted } from "../clock.ts";
 import { changedLists, type ListKind, listChanged } from "../relay/lists.ts";
 import { at, messageOf } from "../relay/message.ts";
 import { NoAnswerError, type OwnRequestOptions, type ServerLine } from "../relay/own-request.ts";
-import { type Probe, probeServer } from "../relay/probe.ts";
+import { isProgramProbe, type Probe, type ProgramProbe, probeServer } from "../relay/probe.ts";
 import { Replay, ReplayError } from "../relay/replay.ts";
 import type { Session } from "../relay/session.ts";
+import type { NeedleSource } from "../scrub/scrubber.ts";
 import type { Running } from "./running.ts";
 import { ReplaceError } from "./serving.ts";
 import type { Switchboard } from "./switchboard.ts";
@@ -30,6 +31,8 @@ export interface SuccessionOptions {
   readonly board: Switchboard;
   readonly clock: Clock;
   readonly probe?: Probe | undefined;
+  /** Hidden in what the program of a probe says. */
+  readonly needles: NeedleSource;
   /** Aborted: no server is to take over any more. */
   readonly stopped: AbortSignal;
 }
@@ -57,7 +60,7 @@ export class Succession {
     const prepare = async () => {
       await replay.catchUp();
       // A client that has not chosen its way yet comes first.
-      if (probe && session.recall.isIntroduced) await this.#prove(probe, next.line);
+      if (probe && (isProgramProbe(probe) || session.recall.isIntroduced)) await this.#prove(probe, next);
       const changed = current ? await changedLists(current.line, next.line, this.#ownRequests(LIST_MS)) : [];
       return changed;
     };
@@ -78,13 +81,13 @@ export class Succession {
   }
 
   /** Proves that a server works. Rejects with ReplaceError. */
-  async prove({ line }: Running): Promise<void> {
+  async prove(running: Running): Promise<void> {
     const { probe, stopped } = this.#options;
     if (!probe) return;
     try {
-      await untilAborted(stopped, this.#prove(probe, line));
+      await untilAborted(stopped, this.#prove(probe, running));
     } catch (error) {
-      throw this.#asReplaceError(error, line);
+      throw this.#asReplaceError(error, running.line);
     }
   }
 
@@ -153,9 +156,18 @@ export class Succession {
     if (!stopped.aborted && !line.gone.aborted) board.tellClient(session.abandon(number, reason));
   }
 
-  async #prove(probe: Probe, line: ServerLine): Promise<void> {
-    const wrong = await probeServer(probe, line, this.#ownRequests(ANSWER_MS));
+  async #prove(probe: Probe, running: Running): Promise<void> {
+    const wrong = isProgramProbe(probe)
+      ? await this.#proveByProgram(probe, running)
+      : await probeServer(probe, running.line, this.#ownRequests(ANSWER_MS));
     if (wrong) throw new ReplayError(wrong);
+  }
+
+  /** Loaded when a profile has such a probe. */
+  async #proveByProgram(probe: ProgramProbe, { generation, line }: Running): Promise<string | undefined> {
+    const { stopped, needles } = this.#options;
+    const { probeByProgram } = await import("./probe-program.ts");
+    return probeByProgram(probe, generation.options, needles, AbortSignal.any([stopped, line.gone]));
   }
 
   /** A bug stays what it is. */

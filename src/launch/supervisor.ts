@@ -95,7 +95,7 @@ class Supervisor implements Helm {
     });
     this.#session = session;
     this.#board = board;
-    const succession = new Succession({ session, board, clock, probe, stopped: this.stopped });
+    const succession = new Succession({ session, board, clock, probe, needles, stopped: this.stopped });
     this.#succession = succession;
     this.#heldWatch = new HeldWatch(clock, session, (lines) => board.tellClient(lines));
     this.#changes = new Changes({

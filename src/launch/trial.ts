@@ -6,11 +6,14 @@ import { PassThrough } from "node:stream";
 import { McpRunError } from "../errors.ts";
 import { type Greeting, shakeHands } from "../relay/handshake.ts";
 import { LineSink } from "../relay/line-sink.ts";
-import type { Probe } from "../relay/probe.ts";
+import { isProgramProbe, type Probe, type ProgramProbe, probeName } from "../relay/probe.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import type { ServeOptions } from "./serving.ts";
+import type { LaunchPlan } from "./spawn.ts";
+import { STOP_TIMES } from "./stopping.ts";
 import { serve } from "./supervisor.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** Characters of stderr that are kept, and lines of it that are told. */
 const MOST_CHATTER = 4096;
@@ -32,7 +35,7 @@ export interface TrialOptions
   /** What to hide in everything that is told of it. */
   readonly needles: NeedleSet;
   readonly probe: Probe | undefined;
-  /** Ms for the handshake, the start included, and again for the probe. */
+  /** Ms for the handshake, the start included, and again for a probe that is a request. */
   readonly patienceMs: number;
   /** What we call ourselves. */
   readonly clientVersion: string;
@@ -48,20 +51,32 @@ export interface Trial {
 
 /** Rejects as `serve` does: with McpRunError if it could not be prepared or started. */
 export async function tryServer(options: TrialOptions): Promise<Trial> {
-  const { needles, probe, patienceMs, clientVersion, ...serving } = options;
+  const { needles, probe, patienceMs, clientVersion, prepare, ...serving } = options;
   const [toServer, fromServer, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
   let chatter = "";
   stderr.setEncoding("utf8").on("data", (chunk: string) => {
     chatter = (chatter + chunk).slice(-MOST_CHATTER);
   });
   const stdout = new LineSink(fromServer);
-  const served = serve({ ...serving, needles, stdin: toServer, stdout, stderr }).finally(() =>
+  let plan: LaunchPlan | undefined;
+  const prepareOnce: ServeOptions["prepare"] = async (signal, reason) => {
+    plan = await prepare(signal, reason);
+    return plan;
+  };
+  const streams = { stdin: toServer, stdout, stderr };
+  const served = serve({ ...serving, needles, prepare: prepareOnce, ...streams }).finally(() =>
     fromServer.end(),
   );
   // Listened to from the start: it may fail before the handshake does.
   const ending = Promise.allSettled([served]);
   const { clock } = options;
-  const greeting = shakeHands(toServer, fromServer, { clock, timeoutMs: patienceMs, clientVersion, probe });
+  const program = probe && isProgramProbe(probe) ? probe : undefined;
+  const request = probe && !isProgramProbe(probe) ? probe : undefined;
+  const hands = { clock, timeoutMs: patienceMs, clientVersion, probe: request };
+  const greeting = shakeHands(toServer, fromServer, hands).then(async (hello) => {
+    if (!program || !plan) return hello;
+    return { ...hello, probe: { name: probeName(program), wrong: await wrongBy(program, plan, options) } };
+  });
   const [greeted] = await Promise.allSettled([greeting]);
   toServer.end();
   const [ended] = await ending;
@@ -76,6 +91,28 @@ export async function tryServer(options: TrialOptions): Promise<Trial> {
     exitCode: ended.value.exitCode,
     lastLines: chatter === "" ? [] : chatter.trimEnd().split("\n").slice(-LAST_LINES),
   };
+}
+
+/** As probeByProgram says it; the program is ended at the first signal. */
+async function wrongBy(
+  probe: ProgramProbe,
+  plan: LaunchPlan,
+  { clock, platform, uid, runFolder, needles, onSignal }: TrialOptions,
+): Promise<string | undefined> {
+  const { probeByProgram } = await import("./probe-program.ts");
+  const watchdog = startWatchdog({ platform });
+  const stop = new AbortController();
+  const stopListening = onSignal(() => stop.abort());
+  try {
+    const server = { plan, times: STOP_TIMES, platform, uid, clock, watchdog, runFolder };
+    return await probeByProgram(probe, server, needles, stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    return `its probe ${probeName(probe)} was interrupted`;
+  } finally {
+    stopListening();
+    watchdog.dismiss();
+  }
 }
 
 type Hide = (text: string) => string;

@@ -1,13 +1,13 @@
 /** Where a new value of a secret comes from, and how old a version of it may be. */
-import { posix, win32 } from "node:path";
 import type { HookSpec, RotateSpec, SecretSpec } from "../secrets/spec.ts";
 import { checkWith } from "./check-with.ts";
-import { type Compilation, checkRange, expanded, textOf } from "./compilation.ts";
+import { type Compilation, checkRange, expanded } from "./compilation.ts";
 import { compileGenerate } from "./compile-generate.ts";
+import { compileProgram } from "./compile-program.ts";
 import type { DocumentPath } from "./findings.ts";
-import { checkArguments, checkSetting } from "./literals.ts";
+import { checkSetting } from "./literals.ts";
 import { parseDuration } from "./quantities.ts";
-import type { LongSecret, RotateEntry, Scalar } from "./schema.ts";
+import type { LongSecret, RotateEntry } from "./schema.ts";
 import { withoutVariables } from "./variables.ts";
 
 const LEAST_AGE_MS = 60_000;
@@ -15,10 +15,7 @@ const MOST_AGE_MS = 3_650 * 86_400_000;
 const LEAST_TIMEOUT_MS = 1_000;
 const MOST_TIMEOUT_MS = 10 * 60_000;
 
-const SOURCES = ["generate", "hook", "console"] as const;
-/** A bare name is looked up in PATH; a relative path would be taken from who knows which folder. */
-const PROGRAM = /^(?:[^/\\]+|(?:~[/\\]|[/\\]|[A-Za-z]:[/\\]).*)$/s;
-
+const SOURCES = ["generate", "hook", "console", "backend"] as const;
 /** @param origin what the value comes from now; only a ref leads to a place that can be written */
 export function compileRotation(
   name: string,
@@ -60,9 +57,13 @@ function compileRotate(
   const { findings } = compilation;
   const [source, second] = SOURCES.filter((key) => entry[key] !== undefined);
   if (source === undefined) {
-    findings.error({ path, part: "key" }, "`rotate` needs one of `generate`, `hook` and `console`", {
-      hint: "`rotate: { console: URL }`, the page on which a new key is made",
-    });
+    findings.error(
+      { path, part: "key" },
+      "`rotate` needs one of `generate`, `hook`, `console` and `backend`",
+      {
+        hint: "`rotate: { console: URL }`, the page on which a new key is made",
+      },
+    );
     return undefined;
   }
   if (second !== undefined) {
@@ -85,6 +86,7 @@ function compileRotate(
         },
       );
   }
+  if (source === "backend") return ownRotation(entry, path, compilation);
   checkWith(name, entry, [...path, "with"], compilation);
   const compiled =
     source === "generate"
@@ -95,34 +97,34 @@ function compileRotate(
   return compiled && { source: compiled, with: entry.with ?? [] };
 }
 
+function ownRotation(
+  entry: RotateEntry,
+  path: DocumentPath,
+  { findings }: Compilation,
+): RotateSpec | undefined {
+  if (entry.with === undefined) return { source: { type: "backend" }, with: [] };
+  findings.error(
+    { path: [...path, "with"], part: "key" },
+    "`with` has no meaning beside `backend`: what lies in the same document changes with it, and nothing else",
+    { hint: "leaving it out" },
+  );
+  return undefined;
+}
+
 function hook(entry: RotateEntry, path: DocumentPath, compilation: Compilation): HookSpec | undefined {
-  const { findings, request } = compilation;
+  const { findings } = compilation;
   const { hook: words = [], grantOldValue = false, timeout } = entry;
-  const at = [...path, "hook"];
-  const argv = words.map((word: Scalar, index) => {
-    const place = [...at, index];
-    return expanded(withoutVariables(textOf(word, place, compilation), "`hook`"), place, compilation);
-  });
-  checkArguments(argv, "hook", (index) => [...at, index], compilation);
+  const argv = compileProgram(words, [...path, "hook"], "hook", "a hook", compilation);
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout);
   checkRange([...path, "timeout"], timeoutMs, LEAST_TIMEOUT_MS, MOST_TIMEOUT_MS, "`1s` to `10m`", findings);
-  const nul = argv.findIndex((word) => word.includes("\0"));
-  if (nul >= 0) findings.error({ path: [...at, nul] }, `\`hook[${nul}]\` holds a NUL character`);
-  const [program = "", ...args] = argv;
-  if (!PROGRAM.test(program)) {
-    findings.error({ path: [...at, 0] }, "the program of a hook needs a bare name or an absolute path", {
-      hint: "`~/` in front of it, if it is in your home folder",
-    });
-    return undefined;
-  }
-  const { join } = request.platform === "win32" ? win32 : posix;
-  const file = /^~[/\\]/.test(program) ? join(request.home, program.slice(2)) : program;
-  return {
-    type: "hook",
-    argv: [file, ...args],
-    grantsOldValue: grantOldValue,
-    ...(timeoutMs !== undefined && { timeoutMs }),
-  };
+  return (
+    argv && {
+      type: "hook",
+      argv,
+      grantsOldValue: grantOldValue,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    }
+  );
 }
 
 function page(

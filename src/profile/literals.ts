@@ -38,12 +38,17 @@ export function checkArguments(
     const [named, value] = flag === undefined ? [flagBefore, argument] : [flag, inline];
     const place = `\`${what}[${index}]\``;
     const path = pathAt(index);
-    const advice =
-      what === "args" ? adviceForArgument(variableFor(named)) : "a ref, or the program's own store";
+    const advice = adviceForWord(what, variableFor(named));
     if (!checkForm(literalPart(argument), place, path, advice, context) && named !== undefined)
       checkNamed(value ?? "", named, place, path, advice, context);
     flagBefore = inline === undefined ? flag : undefined;
   }
+}
+
+function adviceForWord(what: string, name: string): string {
+  if (what === "args") return adviceForArgument(name);
+  // A probe has what the server has.
+  return what === "program" ? "the variable, which the program has" : "a ref, or the program's own store";
 }
 
 function adviceForArgument(name: string): string {

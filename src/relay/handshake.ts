@@ -9,7 +9,7 @@ import { type Clock, withDeadline } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { messageOf, objectOf } from "./message.ts";
-import { type Probe, probeName, probeRequest, wrongWith } from "./probe.ts";
+import { probeName, probeRequest, type RequestProbe, wrongWith } from "./probe.ts";
 
 const LEGACY_VERSION = "2025-11-25";
 const MODERN_VERSION = "2026-07-28";
@@ -32,7 +32,7 @@ export interface HandshakeOptions {
   /** Ms for the handshake, and again for the probe. */
   readonly timeoutMs: number;
   readonly clientVersion: string;
-  readonly probe?: Probe | undefined;
+  readonly probe?: RequestProbe | undefined;
 }
 
 interface Answer {
@@ -68,7 +68,11 @@ export async function shakeHands(
   }
 }
 
-async function prove(conversation: Conversation, probe: Probe, common: object): Promise<string | undefined> {
+async function prove(
+  conversation: Conversation,
+  probe: RequestProbe,
+  common: object,
+): Promise<string | undefined> {
   const { method, params } = probeRequest(probe);
   return wrongWith(probe, await conversation.ask(method, { ...params, ...common }));
 }

@@ -1,14 +1,34 @@
-/** Proves that a server works with the secrets it has: a tool call or another request, in the client's era. */
+/**
+ * Proves that a server works with the secrets it has: a tool call or another request, in the client's era; or a
+ * program that gets the same environment (src/launch/probe-program.ts runs it).
+ */
+import { programName } from "../shell-word.ts";
 import { at } from "./message.ts";
 import { askServer, type OwnRequestOptions, type ServerLine } from "./own-request.ts";
 
-export type Probe =
+export type RequestProbe =
   | { readonly tool: string; readonly arguments: Readonly<Record<string, unknown>> }
   | { readonly method: string; readonly params: Readonly<Record<string, unknown>> };
 
+/** It works if the program ends with exit code 0. */
+export interface ProgramProbe {
+  readonly program: readonly [string, ...string[]];
+  /** Ms. */
+  readonly timeoutMs: number;
+}
+
+export type Probe = (RequestProbe | ProgramProbe) & {
+  /** It has to fail with a key that was revoked: with any of the profile, or with that of one of these secrets. */
+  readonly negative?: true | readonly string[];
+};
+
+export function isProgramProbe(probe: RequestProbe | ProgramProbe): probe is ProgramProbe {
+  return "program" in probe;
+}
+
 /** Undefined if the server answers well, else what is wrong: codes only, since an answer may hold a secret. */
 export async function probeServer(
-  probe: Probe,
+  probe: RequestProbe,
   server: ServerLine,
   options: OwnRequestOptions,
 ): Promise<string | undefined> {
@@ -23,22 +43,23 @@ export async function probeServer(
   return wrongWith(probe, answer);
 }
 
-export function probeRequest(probe: Probe): { readonly method: string; readonly params: object } {
+export function probeRequest(probe: RequestProbe): { readonly method: string; readonly params: object } {
   return "tool" in probe
     ? { method: "tools/call", params: { name: probe.tool, arguments: probe.arguments } }
-    : probe;
+    : { method: probe.method, params: probe.params };
 }
 
 /** What is wrong with this answer, as `probeServer` says it. */
-export function wrongWith(probe: Probe, answer: unknown): string | undefined {
+export function wrongWith(probe: RequestProbe, answer: unknown): string | undefined {
   const code = at(answer, "error", "code");
   if (code !== undefined) return `its probe ${probeName(probe)} was refused${codeText(code)}`;
   if (at(answer, "result", "isError") === true) return `its probe ${probeName(probe)} failed`;
   return at(answer, "result") === undefined ? `its probe ${probeName(probe)} was not answered` : undefined;
 }
 
-/** The tool or the method. */
-export function probeName(probe: Probe): string {
+/** The tool, the method or the program. */
+export function probeName(probe: RequestProbe | ProgramProbe): string {
+  if (isProgramProbe(probe)) return programName(probe.program);
   return "tool" in probe ? probe.tool : probe.method;
 }
 

@@ -45,6 +45,26 @@ describe("mcp-run check --start", () => {
     expect(ran.status).toBe(69);
   });
 
+  it("runs a program with what the server has, and says what it said, without a secret", () => {
+    const program = mcpRun.write(
+      "probe.mjs",
+      "console.error(process.env.SECRET); process.exit(process.env.BAD ? 4 : 0);",
+    );
+    const probe = `probe: { program: [node, ${program}] }\n`;
+    profile(probe);
+    const good = mcpRun.run(["check", "--start", "p"]);
+    profile(`${probe}env: { BAD: "1" }\n`);
+    const bad = mcpRun.run(["check", "--start", "p"]);
+
+    expect(good.stdout).toContain("✔ its probe probe.mjs passed");
+    expect(good).toMatchObject({ status: 0, stderr: "" });
+    expect(bad.stdout).toContain(
+      "✘ the server came up, but its probe probe.mjs ended with exit code 4 | [mcp-run:SECRET]",
+    );
+    expect(bad.status).toBe(69);
+    expect(good.stdout + bad.stdout).not.toContain("canary-");
+  });
+
   it("says where nothing proves the key, and calls it no failure", () => {
     profile("");
 

@@ -1,7 +1,7 @@
 /** Servers that take each other's place under the client of the official SDK. */
 import { CreateMessageRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { describe, expect, it } from "vitest";
-import type { StartReason } from "../../src/launch/serving.ts";
+import { ReplaceError, type StartReason } from "../../src/launch/serving.ts";
 import { connect, type McpSession, planWith } from "../helpers/mcp-session.ts";
 import { isAlive, until } from "../helpers/processes.ts";
 
@@ -81,6 +81,18 @@ describe("a server that takes another's place", () => {
     await expect(session.control.replace(planWith({ SECRET: "new" }))).rejects.toThrow();
 
     expect(await session.call("who")).toMatchObject({ secret: "s1" });
+  });
+
+  it("does not get the place if the program that is its probe does not like what it has", async () => {
+    const probe = { program: ["sh", "-c", '[ "$SECRET" = good ]'], timeoutMs: 10_000 } as const;
+    const session = await connect({ probe });
+
+    const refused = session.control.replace(planWith({ SECRET: "bad" }));
+    await expect(refused).rejects.toThrow(new ReplaceError("its probe sh ended with exit code 1"));
+    expect(await session.call("who")).toMatchObject({ secret: "s1" });
+
+    await session.control.replace(planWith({ SECRET: "good" }));
+    expect(await session.call("who")).toMatchObject({ secret: "good" });
   });
 
   it("asks the client by another name than the old one, whose question is still open", async () => {

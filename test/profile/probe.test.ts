@@ -20,6 +20,14 @@ describe("the key `probe`", () => {
       },
     ],
     ["probe: { method: tools/list }", { method: "tools/list", params: {} }],
+    ["probe: { program: [curl, -f, 8080] }", { program: ["curl", "-f", "8080"], timeoutMs: 30_000 }],
+    ["probe: { program: [/bin/x], timeout: 5s }", { program: ["/bin/x"], timeoutMs: 5_000 }],
+    ["probe: { tool: a, negative: true }", { tool: "a", arguments: {}, negative: true }],
+    ["probe: { tool: a, negative: false }", { tool: "a", arguments: {} }],
+    [
+      "probe: { program: [x], negative: [KEY] }\nsecrets: { KEY: 'local:k' }",
+      { program: ["x"], timeoutMs: 30_000, negative: ["KEY"] },
+    ],
     [
       "probe: { method: resources/read, params: { uri: 'demo://one' } }",
       { method: "resources/read", params: { uri: "demo://one" } },
@@ -34,13 +42,22 @@ describe("the key `probe`", () => {
 
   it.each([
     ["probe: get_me", "2:8: `probe` must be a mapping, not text"],
-    ["probe: {}", "2:1: `probe` needs `tool` or `method`"],
-    ["probe: { arguments: {} }", "2:1: `probe` needs `tool` or `method`"],
+    ["probe: {}", "2:1: `probe` needs `tool`, `method` or `program`"],
+    ["probe: { arguments: {} }", "2:1: `probe` needs `tool`, `method` or `program`"],
     ["probe: { tool: a, method: b }", "2:19: `probe` has both `tool` and `method`"],
     ["probe: { tool: '' }", "2:16: `tool` must not be empty"],
     ["probe: { tool: [a] }", "2:16: `tool` must be text, not a list"],
     ["probe: { tool: a, argumens: {} }", "2:19: unknown key `argumens`, did you mean `arguments`?"],
-    ["probe: { program: a }", "2:10: unknown key `program`"],
+    ["probe: { program: a }", "2:19: `program` must be a list, not text"],
+    ["probe: { program: [] }", "2:19: `program` must not be empty"],
+    ["probe: { program: [a/b] }", "2:20: the program of a probe needs a bare name or an absolute path"],
+    ["probe: { program: [a, '${HOME}'] }", "2:24: `${…}` is not expanded in `program`"],
+    ["probe: { program: [a], timeout: 2m }", "2:33: `timeout` is out of its range"],
+    ["probe: { program: [a], params: {} }", "2:24: `params` has no meaning beside `program`"],
+    ["probe: { program: [a], tool: b }", "2:10: `probe` has both `tool` and `program`"],
+    ["probe: { tool: a, timeout: 2s }", "2:19: `timeout` has no meaning beside `tool`"],
+    ["probe: { tool: a, negative: [KEY] }", "2:30: there is no secret `KEY`"],
+    ["probe: { tool: a, negative: [] }", "2:29: `negative` must not be empty"],
     ["probe: { tool: a, arguments: [b] }", "2:30: `arguments` must be a mapping, not a list"],
     ["probe: { tool: a, params: {} }", "2:19: `params` has no meaning beside `tool`"],
     ["probe: { method: tools/list, arguments: {} }", "2:30: `arguments` has no meaning beside `method`"],
@@ -81,6 +98,15 @@ describe("the key `probe`", () => {
     expect(text).toContain(expected);
     expect(text).toContain("Try a request that needs no credential: the server has its secrets already");
     expect(text).not.toMatch(/canary|ghp_/);
+  });
+
+  it("with a credential among the words of a program is refused without showing it", async () => {
+    const words = "[curl, -H, 'Authorization: Bearer canary0123456789']";
+    const text = await diagnosticsOf(fileOf(`command: npx\nprobe: { program: ${words} }`));
+
+    expect(text).toContain("`program[2]` looks like an authorization header");
+    expect(text).toContain("Try the variable, which the program has");
+    expect(text).not.toContain("canary");
   });
 
   it("with what looks like a credential is taken when plain text is allowed", async () => {

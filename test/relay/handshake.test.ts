@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { shakeHands } from "../../src/relay/handshake.ts";
-import type { Probe } from "../../src/relay/probe.ts";
+import type { RequestProbe } from "../../src/relay/probe.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 
 const servers: ChildProcessWithoutNullStreams[] = [];
@@ -15,7 +15,7 @@ function start(argv: readonly string[], env: Record<string, string> = {}): Child
   return server;
 }
 
-function greet(server: ChildProcessWithoutNullStreams, probe?: Probe) {
+function greet(server: ChildProcessWithoutNullStreams, probe?: RequestProbe) {
   return shakeHands(server.stdin, server.stdout, {
     clock: systemClock,
     timeoutMs: 15_000,

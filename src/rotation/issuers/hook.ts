@@ -6,13 +6,12 @@
  * administrators' tokens) and whoever writes the profile chooses the program anyway; only mcp-run's own settings
  * (MCP_RUN_*) are kept from it, because the keys of local stores are among them.
  */
-import { basename } from "node:path";
 import { type ErrorCode, McpRunError, type McpRunErrorOptions } from "../../errors.ts";
 import { lastLines } from "../../escape.ts";
 import type { ProgramOutcome, ProgramRunner } from "../../secrets/program.ts";
 import { Secret } from "../../secrets/secret.ts";
 import type { HookSpec } from "../../secrets/spec.ts";
-import { shellWord } from "../../shell-word.ts";
+import { programName, shellWord } from "../../shell-word.ts";
 import type { Issuer, IssuerRequest, KeyToEnd } from "../contract.ts";
 import { type Reading, readFound, readMinted, readRevoked, readVerified } from "./hook-answers.ts";
 
@@ -158,14 +157,7 @@ function failed(
     : [];
   return new McpRunError(
     code,
-    `Cannot ${WHAT[action](secret)}: its hook ${nameOf(spec)}: ${[state, ...quote].join(" | ")}`,
+    `Cannot ${WHAT[action](secret)}: its hook ${programName(spec.argv)}: ${[state, ...quote].join(" | ")}`,
     options,
   );
-}
-
-/** Of a script that an interpreter is told to run, the script. */
-function nameOf({ argv: [program, script] }: HookSpec): string {
-  const name = basename(program);
-  const isInterpreter = /^(?:node|bun|python3?|ruby|perl|pwsh|(?:ba|da|z)?sh)(?:\.exe)?$/i.test(name);
-  return isInterpreter && script !== undefined && !script.startsWith("-") ? basename(script) : name;
 }
