@@ -4,7 +4,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../../providers/keychain/answer.ts";
-import { itemPath, parseItemPath } from "../../providers/keychain/item-path.ts";
+import { itemPath, itemPlace, parseItemPath } from "../../providers/keychain/item-path.ts";
 import { sessionBusAddress } from "../../providers/keychain/session-bus.ts";
 import { keychainKind } from "../../providers/keychain.ts";
 import { ProviderError } from "../../src/errors.ts";
@@ -12,7 +12,7 @@ import type { ProgramOutcome, ProgramRequest } from "../../src/secrets/program.t
 import { Secret } from "../../src/secrets/secret.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { settle, VirtualClock } from "../helpers/virtual-clock.ts";
-import { printed } from "./contract.ts";
+import { placeIn, printed } from "./contract.ts";
 import { type InMemoryKeyring, inMemoryKeyring } from "./in-memory-keyring.ts";
 import { describeRotationContract } from "./rotation-contract.ts";
 
@@ -100,6 +100,19 @@ describe("the path of a keychain ref", () => {
   it("is one for each item: without the account of the user, with the slashes of the service marked", () => {
     expect(itemPath({ service: "https://x", account: "tester" }, "tester")).toBe("https:\\/\\/x");
     expect(itemPath({ service: "github", account: "team/alice" }, "tester")).toBe("github/team/alice");
+  });
+
+  it("leads to one place, which is on this machine", async () => {
+    const item = { service: "https://x", account: "a b/ü" };
+
+    expect(itemPlace("Host.Example", item)).toBe("keychain://host.example/https%3A%2F%2Fx/a%20b%2F%C3%BC");
+    expect(itemPlace("host", { service: "half \ud800 a pair", account: "a" })).toMatch(/^keychain:/);
+
+    const store = await keychainKind.open({}, context(inMemoryKeyring({ "github\ntester": "canary" })));
+    const refs = [{ path: "github" }, { path: "github/tester" }];
+    const answers = await store.fetch(refs, never());
+    const place = itemPlace(hostname(), { service: "github", account: "tester" });
+    expect(refs.map((ref) => placeIn(answers.get(ref)))).toEqual([place, place]);
   });
 
   it("leads to one entry of the list, however it was written", async () => {
@@ -411,6 +424,7 @@ describe("items of other programs", () => {
     const answer = (await (await keychainKind.open({}, within)).fetch([ref], never())).get(ref);
 
     expect((answer as { value: Secret }).value.reveal()).toBe("canary-other");
+    expect(placeIn(answer)).toBeUndefined();
     expect(requests[0]?.argv).toEqual([
       "secret-tool",
       "lookup",
@@ -460,6 +474,7 @@ describe("items of other programs", () => {
     const answers = await store.fetch([wanted, other], never());
 
     expect((answers.get(wanted) as { value: Secret }).value.reveal()).toBe("canary-win");
+    expect(placeIn(answers.get(wanted))).toBeUndefined();
     expect(answers.get(other)).toMatchObject({ failure: "missing" });
     expect(keyring.touched).toEqual(["mcp-run key/versions"]);
   });

@@ -6,7 +6,7 @@ import type { FetchedSecret, RotatableStore } from "../../../src/secrets/provide
 import { Secret } from "../../../src/secrets/secret.ts";
 import { awsError, FakeSecretsManager } from "../../helpers/fake-secrets-manager.ts";
 import { testContext } from "../../helpers/provider-context.ts";
-import { never, read, revealed } from "../contract.ts";
+import { never, placeIn, read, revealed } from "../contract.ts";
 import { CANARY_KEYS, openAws, refTo } from "./harness.ts";
 
 let fake: FakeSecretsManager;
@@ -171,6 +171,41 @@ describe("many secrets", () => {
         /^eu-west-1 is throttling us \(ThrottlingException, HTTP 400, request .+\)$/,
       ),
     });
+  });
+});
+
+describe("where a secret lies", () => {
+  const places = async (store: RotatableStore<AwsRef>, refs: readonly AwsRef[]) => {
+    const answers = await store.fetch(refs, never());
+    return refs.map((ref) => placeIn(answers.get(ref)));
+  };
+
+  it("is its whole ARN, however it was asked for: by name, in a batch, by ARN, by version", async () => {
+    const arn = fake.add("team/app", "canary-1");
+    const other = fake.add("team/other", "canary-2");
+    const store = await open();
+
+    expect(await places(store, [refTo("team/app")])).toEqual([arn]);
+    expect(await places(store, [refTo(arn), refTo("team/app"), refTo("team/other")])).toEqual([
+      arn,
+      arn,
+      other,
+    ]);
+    expect(await places(store, [refTo(arn.slice(0, -7), { version: "AWSCURRENT" })])).toEqual([arn]);
+    expect(fake.counts.BatchGetSecretValue).toBe(1);
+  });
+
+  it.each([
+    ["none", undefined],
+    ["no ARN of a secret", "arn:aws:iam::123456789012:user/canary"],
+    ["an ARN with a line behind it", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a-AbCdEf\nx"],
+  ])("is not taken from an answer that has %s", async (_what, ARN) => {
+    fake.instead = () => ({
+      status: 200,
+      body: JSON.stringify({ ARN, SecretString: "canary", VersionId: "1" }),
+    });
+
+    expect(await places(await open(), [refTo("a")])).toEqual([undefined]);
   });
 });
 

@@ -295,6 +295,26 @@ describe("a list", () => {
   });
 });
 
+describe("where a secret lies", () => {
+  it("is its id without a version, in whatever case its name was written", async () => {
+    room.vault.add("Tp-Key", { value: "canary-1" });
+    room.vault.add("tp-key", { value: "canary-2" });
+    const provider = await room.open();
+    const [old] = room.vault.versions("tp-key");
+
+    const answers = await Promise.all([
+      read(provider, { path: "Tp-Key" }),
+      read(provider, { path: "TP-KEY" }),
+      read(provider, { path: "tp-key", version: old!.id }),
+    ]);
+
+    expect(answers.map((answer) => "place" in answer && answer.place)).toEqual(
+      answers.map(() => `${room.vault.url}/secrets/tp-key`),
+    );
+    expect(answers.map(text)).toEqual(["canary-2", "canary-2", "canary-1"]);
+  });
+});
+
 describe("a challenge", () => {
   it("is believed only if it is of the vault's own cloud", async () => {
     room.vault.add("key", { value: "canary" });

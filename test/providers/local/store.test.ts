@@ -1,3 +1,6 @@
+import { realpathSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -10,6 +13,7 @@ import {
 } from "../../../providers/local/document.ts";
 import { localKind } from "../../../providers/local.ts";
 import { ProviderError } from "../../../src/errors.ts";
+import type { FetchedSecret } from "../../../src/secrets/provider.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 import { VirtualClock } from "../../helpers/virtual-clock.ts";
 import { get, openStore, put, read, refusalOf, signal } from "./open-store.ts";
@@ -55,6 +59,19 @@ describe("the store", () => {
       }),
       { numRuns: 15 },
     );
+  });
+
+  test("says of one file that it is one place, also behind a link", async () => {
+    const { home, store, places } = await openStore();
+    await put(store, "team/key", "canary-a");
+    const link = join(home, "link with a blank.age");
+    symlinkSync(places.store, link);
+    const linked = await openStore({ home, settings: { file: link, recipients: places.recipientsFile } });
+
+    const [one, other] = [await get(store, "team/key"), await get(linked.store, "team/key")];
+
+    expect(one).toMatchObject({ place: `${pathToFileURL(realpathSync(places.store)).href}#team/key` });
+    expect(other).toMatchObject({ place: (one as FetchedSecret).place });
   });
 
   test("says when a value was written", async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { placeIn } from "../../../providers/vault/address.ts";
 import type { VaultProvider } from "../../../providers/vault/provider.ts";
 import type { ProviderError } from "../../../src/errors.ts";
 import type { FetchedSecret } from "../../../src/secrets/provider.ts";
@@ -21,6 +22,55 @@ afterEach(async () => {
 const answerTo = (prefix: string, status: number, errors: readonly string[] = []) => {
   server.before = ({ path }) => (path.startsWith(prefix) ? { status, body: { errors } } : undefined);
 };
+
+describe("where a secret lies", () => {
+  const at = (url: string, namespace?: string) =>
+    placeIn({ url, namespace, ca: undefined }, "kv/data/a").place;
+
+  it("is the path that the API has for it, in each kind of engine, and nothing of its version or lease", async () => {
+    server.kv2.put("mcp/a b#c", { value: "canary-1" });
+    server.kv2.put("mcp/a b#c", { value: "canary-2" });
+    server.kv1.set("mcp/key", { value: "canary-3" });
+
+    expect(await place("secret/mcp/a b#c")).toBe(`${server.url}/v1/secret/data/mcp/a%20b%23c`);
+    expect(await place("secret/mcp/a b#c", "1")).toBe(`${server.url}/v1/secret/data/mcp/a%20b%23c`);
+    expect(await place("kv1/mcp/key")).toBe(`${server.url}/v1/kv1/mcp/key`);
+    expect(await place("database/creds/app")).toBe(`${server.url}/v1/database/creds/app`);
+  });
+
+  it("is the same for a token that may not ask where mounts end", async () => {
+    answerTo("sys/internal/ui/mounts", 403, ["preflight capability check returned 403"]);
+    server.kv2.put("mcp/key", { value: "canary-1" });
+    server.kv1.set("mcp/key", { value: "canary-2" });
+
+    expect(await place("secret/mcp/key")).toBe(`${server.url}/v1/secret/data/mcp/key`);
+    expect(await place("kv1/mcp/key")).toBe(`${server.url}/v1/kv1/mcp/key`);
+  });
+
+  it.each([
+    ["https://vault.example.com", "https://vault.example.com/v1/kv/data/a"],
+    ["https://Vault.Example.COM:443", "https://vault.example.com/v1/kv/data/a"],
+    ["https://vault.example.com:8200//", "https://vault.example.com:8200/v1/kv/data/a"],
+    ["https://example.com/vault", "https://example.com/vault/v1/kv/data/a"],
+  ])("is below one form of the address: %s", (url, expected) => {
+    expect(at(url)).toBe(expected);
+  });
+
+  it("is in its namespace, where two teams may have the same path", () => {
+    expect(at("https://v.example.com", "team a/sub")).toBe("https://v.example.com/v1/team%20a/sub/kv/data/a");
+    expect(at("https://v.example.com")).toBe("https://v.example.com/v1/kv/data/a");
+  });
+
+  it("is not said where it would fill a screen", () => {
+    expect(at(`https://v.example.com/${"a".repeat(900)}`)).toBeDefined();
+    expect(at(`https://v.example.com/${"a".repeat(1000)}`)).toBeUndefined();
+  });
+
+  async function place(path: string, version?: string): Promise<string | undefined> {
+    const answer = await read(provider, ref(path, version));
+    return "place" in answer ? answer.place : revealed(answer);
+  }
+});
 
 describe("how often the server is asked", () => {
   it("is one read for each path, and one look-up for each mount", async () => {
