@@ -4,7 +4,7 @@
  * is written down are names, refs, versions and fingerprints.
  */
 import type { SecretName } from "../secrets/identity.ts";
-import type { Candidate, CandidateMark, FetchedSecret } from "../secrets/provider.ts";
+import type { Candidate, CandidateMark, FetchedSecret, OwnRotation } from "../secrets/provider.ts";
 import type { Secret } from "../secrets/secret.ts";
 
 /** One document of a store, whole or in some of its fields: what is replaced in one step. */
@@ -14,6 +14,8 @@ export interface Target {
   /** What is new in it. With one part without a field, the whole value. */
   readonly parts: readonly TargetPart[];
   readonly store: TargetStore;
+  /** Its backend replaces it by itself: nothing is put into the store. */
+  readonly own?: OwnRotation;
 }
 
 export interface TargetPart {
@@ -44,6 +46,8 @@ export interface TargetStore {
   discard(rotationId: string, signal: AbortSignal): Promise<boolean>;
   restore(version: string, planned: string, signal: AbortSignal): Promise<{ readonly version: string }>;
   retire(version: string, signal: AbortSignal): Promise<boolean>;
+  /** All of it. False if there was nothing. */
+  remove(signal: AbortSignal): Promise<boolean>;
 }
 
 /** Where a new key comes from and an old one is ended: an issuer's hook, our own random numbers, or a person. */
@@ -120,11 +124,20 @@ export interface Fleet {
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ): Promise<readonly Acknowledgement[]>;
+  /** Whose servers have which leases of these secrets now, as far as it can be asked. */
+  leaseHolders?(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]>;
 }
 
 /** What a server has to have; without a fingerprint any value other than it had before, such as one of a new lease. */
 export interface Wanted extends SecretName {
   readonly fingerprint?: string;
+  /** Leases that are about to be revoked: one that has another has what is wanted. */
+  readonly oldLeases?: readonly string[];
+}
+
+/** Who has values of which leases. */
+export interface LeaseHolder extends Member {
+  readonly leases: readonly string[];
 }
 
 export interface Member {

@@ -4,6 +4,7 @@
  * is taken back; after that nothing is, unless the operator wants it.
  */
 import { McpRunError, ProviderError } from "../errors.ts";
+import { triesOf } from "./backend-steps.ts";
 import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
 import { Journal, type JournalPlace } from "./journal.ts";
@@ -72,11 +73,18 @@ export function rollback(
     if (progress.direction !== "rollback") {
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
+      if (progress.isReplacedByBackend) {
+        throw refuse("a backend has replaced a key by itself, and nobody can put the old one back", `--resume ${rotation}`);
+      }
       if (progress.mayBeRevoked) {
         throw refuse("the old key may be revoked, and nothing else would work then", `--resume ${rotation}`);
       }
-      const question = { type: "put-back", targets: plan.targets.map(({ ref }) => ref) } as const;
-      if ((await run.ask(question, signal)) !== "go-on") {
+      const replaced = plan.targets.filter(({ parts }) =>
+        parts.some(({ fingerprint }) => fingerprint !== undefined),
+      );
+      const question = { type: "put-back", targets: replaced.map(({ ref }) => ref) } as const;
+      // What was not there before has no old key that could be leaked.
+      if (replaced.length > 0 && (await run.ask(question, signal)) !== "go-on") {
         throw refuse("the old key was not wanted back", `--resume ${rotation}`);
       }
       await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
@@ -132,7 +140,7 @@ async function goForward(run: Run, signal: AbortSignal): Promise<Outcome> {
 async function take(run: Run, step: Step, signal: AbortSignal): Promise<void> {
   const { progress } = run;
   if ("forAll" in step) {
-    if (progress.isDone(step.name)) return;
+    if (progress.isDone(step.name) || step.isNeeded?.(run) === false) return;
     return expectDone(step.name, await run.perform(step, signal));
   }
   for (const target of run.targets) {
@@ -179,6 +187,7 @@ async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortS
     await revokeWithoutNew(run, reason, signal);
   }
   if (step.name === "promote") await settlePromotions(run);
+  if (step.name === "rotate") await settleRefusal(run, error, reason);
   let outcome: Outcome;
   if (run.progress.isPastReturn) outcome = await finish(run, "incomplete", reason, hintOf(error));
   else {
@@ -194,7 +203,7 @@ async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortS
 /** Under active abuse no key at all may be better than the leaked one. */
 async function revokeWithoutNew(run: Run, reason: string, signal: AbortSignal): Promise<void> {
   if ((await run.ask({ type: "revoke-without-new", reason }, signal)) !== "go-on") return;
-  for (const step of STEPS_REVOKING_FIRST.slice(0, 5)) {
+  for (const step of STEPS_REVOKING_FIRST.slice(0, 6)) {
     if (step.name === "revoke" || step.name === "verify") await take(run, step, signal);
   }
 }
@@ -210,6 +219,18 @@ async function settlePromotions(run: Run): Promise<void> {
       await run.write({ kind: "fact", step: "promote", target: target.ref, facts });
     }
   });
+}
+
+/** A backend that has refused to replace a key has changed nothing; unless it was asked before as well. */
+async function settleRefusal(run: Run, error: unknown, reason: string): Promise<void> {
+  if (!(error instanceof ProviderError) || error.failure === "unavailable") return;
+  const { progress } = run;
+  const refused = run.targets.find(
+    ({ ref }) => progress.isBegun("rotate", ref) && !progress.isDone("rotate", ref),
+  );
+  if (!refused || triesOf(run, refused.ref) > 1) return;
+  const facts = { isDone: false, reason } as const;
+  await run.write({ kind: "fact", step: "rotate", target: refused.ref, facts });
 }
 
 /** True only if it is certain. */
@@ -289,7 +310,7 @@ function stepsOf({ progress, plan }: Run): readonly Step[] {
 }
 
 function isLeft(run: Run, step: Step): boolean {
-  if ("forAll" in step) return !run.progress.isDone(step.name);
+  if ("forAll" in step) return step.isNeeded?.(run) !== false && !run.progress.isDone(step.name);
   return run.targets.some(
     (target) => step.isNeeded?.(run, target) !== false && !run.progress.isDone(step.name, target.ref),
   );

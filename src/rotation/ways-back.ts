@@ -3,10 +3,12 @@
  * What was minted is ended, and nothing but the old key is left.
  */
 import { ProviderError } from "../errors.ts";
+import type { Secret } from "../secrets/secret.ts";
 import type { KeyToEnd, Target, TargetPart } from "./contract.ts";
 import { asFacts, settledPart } from "./ending.ts";
-import type { PartFacts } from "./journal-line.ts";
+import type { Facts, PartFacts } from "./journal-line.ts";
 import { candidateOf } from "./mint.ts";
+import { hasStep } from "./modes.ts";
 import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
 import { spread, wantedOf } from "./spread.ts";
 import { partValue } from "./target.ts";
@@ -98,6 +100,7 @@ async function newValue(run: Run, target: Target, part: TargetPart, signal: Abor
 const discard: TargetStep = {
   name: "discard",
   isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "discard"),
   async forTarget({ plan }, { store }, signal) {
     try {
       await store.discard(plan.rotation, signal);
@@ -114,14 +117,12 @@ const restore: TargetStep = {
   name: "restore",
   isBounded: true,
   isNeeded: ({ progress }, { ref }) => progress.mayBePromoted(ref),
-  async forTarget(run, { ref, store, parts }, signal) {
+  async forTarget(run, target, signal) {
+    const { ref, store, parts } = target;
     const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
     const present = await store.read(signal);
     if (present && run.fingerprint(present.value) === fingerprint) {
-      if (base == null) {
-        run.note(`there was nothing in ${ref} before this rotation, and the new value is still there`);
-        return {};
-      }
+      if (base == null) return removeNew(run, target, present.value, signal);
       const now = present.version;
       if (now === undefined) throw new ProviderError("invalid", "its store names no versions");
       return { version: (await store.restore(base, now, signal)).version };
@@ -136,6 +137,29 @@ const restore: TargetStep = {
     });
   },
 };
+
+/** There was nothing before. What can't be removed has no key in it that works once this way back is done. */
+async function removeNew(
+  run: Run,
+  { ref, parts, store }: Target,
+  document: Secret,
+  signal: AbortSignal,
+): Promise<Facts> {
+  // To be ended yet, and an issuer may know it by nothing but its value.
+  for (const part of parts) {
+    const value = partValue(part, document);
+    if (value) run.values.set(part.name, value);
+  }
+  try {
+    await store.remove(signal);
+  } catch (error) {
+    if (!(error instanceof ProviderError) || !UNREMOVABLE.has(error.failure)) throw error;
+    run.note(`${ref} was not there before this rotation, and its new value is there still: ${error.reason}`);
+  }
+  return {};
+}
+
+const UNREMOVABLE: ReadonlySet<ProviderError["failure"]> = new Set(["denied", "invalid"]);
 
 const spreadBack: OverallStep = {
   name: "spread-back",
