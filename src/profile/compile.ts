@@ -3,13 +3,14 @@ import type { ProviderEntry } from "../secrets/spec.ts";
 import { checkNames } from "./check-names.ts";
 import type { Compilation } from "./compilation.ts";
 import { compileAudit } from "./compile-audit.ts";
+import type { CompiledFleet } from "./compile-fleet.ts";
 import { compileProbe } from "./compile-probe.ts";
 import { compileRefresh } from "./compile-refresh.ts";
 import { compileSecrets } from "./compile-secrets.ts";
 import { compileServer } from "./compile-server.ts";
 import type { Findings } from "./findings.ts";
 import { mergedBody } from "./merged-body.ts";
-import type { Profile } from "./profile.ts";
+import type { FleetSettings, Profile } from "./profile.ts";
 import { isMapping, type ProfileFile, providerEntries } from "./profile-file.ts";
 import { checkProviders } from "./provider-uses.ts";
 import type { ProfileRequest } from "./request.ts";
@@ -54,7 +55,8 @@ export async function compileProfile(
   const secretsInArgs = body.secretsInArgs ?? [];
   checkNames({ ...server, secrets, secretsFrom, secretsInArgs }, compilation);
   const also = request.checkAllProviders ? entries.keys() : [];
-  const providers = await checkProviders(uses, entries, also, compilation);
+  const fleet = await fleetOf(file, compilation);
+  const providers = await checkProviders([...uses, ...(fleet?.uses ?? [])], entries, also, compilation);
   return {
     name,
     file: file.file,
@@ -67,9 +69,42 @@ export async function compileProfile(
     ...(probe && { probe }),
     ...(body.environment !== undefined && { environment: body.environment }),
     audit,
+    ...(fleet && { fleet: fleet.settings }),
     variablesUsed: [...compilation.variablesUsed],
     providers,
   };
+}
+
+/** Most files have none, and then no start reads the code for it. */
+async function fleetOf(
+  file: ProfileFile,
+  context: Pick<Compilation, "request" | "findings" | "providerWords" | "variablesUsed">,
+): Promise<CompiledFleet | undefined> {
+  if (file.root.fleet === undefined) return undefined;
+  return (await import("./compile-fleet.ts")).compileFleet(file, context);
+}
+
+/** The bus of a file alone, and the providers of its credentials. */
+export async function compileFleetAlone(
+  file: ProfileFile,
+  request: ProfileRequest,
+  findings: Findings,
+): Promise<FleetOfFile | undefined> {
+  const entries = providerEntries(file);
+  const context = {
+    request,
+    findings,
+    providerWords: [...new Set([...entries.keys(), ...request.kinds.names])],
+    variablesUsed: new Set<string>(),
+  };
+  const fleet = await fleetOf(file, context);
+  if (!fleet) return undefined;
+  return { fleet: fleet.settings, providers: await checkProviders(fleet.uses, entries, [], context) };
+}
+
+export interface FleetOfFile {
+  readonly fleet: FleetSettings;
+  readonly providers: ReadonlyMap<string, ProviderEntry>;
 }
 
 /** The entries under `providers:` alone; those in `names` are checked like those of a profile. */

@@ -6,6 +6,7 @@ import {
   bodySchema,
   exportSchema,
   fileSchema,
+  fleetSchema,
   generateSchema,
   longSecretSchema,
   oneProfileFileSchema,
@@ -19,6 +20,7 @@ import {
   AUDIT_DESCRIPTIONS,
   EXPORT_DESCRIPTIONS,
   FILE_DESCRIPTIONS,
+  FLEET_DESCRIPTIONS,
   GENERATE_DESCRIPTIONS,
   PROBE_DESCRIPTIONS,
   PROFILE_DESCRIPTIONS,
@@ -66,6 +68,8 @@ export function profileJsonSchema(kinds: readonly ProviderKind[]): object {
   const providers = { ...file.providers, additionalProperties: reference("provider") };
   const body = { type: "object", properties: profile, additionalProperties: false };
   const ofOne = propertiesOf(oneProfileFileSchema, FILE_DESCRIPTIONS);
+  for (const top of [file, ofOne])
+    top.fleet = { ...top.fleet, properties: propertiesOf(fleetSchema, FLEET_DESCRIPTIONS) };
   return {
     $schema: "http://json-schema.org/draft-07/schema#",
     title: "mcp-run profiles",

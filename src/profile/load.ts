@@ -4,7 +4,7 @@
  * refuse this one.
  */
 import type { ProviderEntry } from "../secrets/spec.ts";
-import { compileProfile, compileProviders } from "./compile.ts";
+import { compileFleetAlone, compileProfile, compileProviders, type FleetOfFile } from "./compile.ts";
 import { findProfile } from "./find.ts";
 import { Findings } from "./findings.ts";
 import { explicitFile, mainFile, readExplicit } from "./places.ts";
@@ -12,6 +12,7 @@ import type { Profile } from "./profile.ts";
 import { checkTop, type ProfileFile, readProfileFile, refusalOf } from "./profile-file.ts";
 import type { ProfileRequest } from "./request.ts";
 
+export type { FleetOfFile } from "./compile.ts";
 export { type ListedProfile, listProfiles } from "./list.ts";
 export type { ProfileRequest } from "./request.ts";
 
@@ -63,6 +64,27 @@ export async function loadProviderEntries(
   const entries = await compileProviders(file, names, request, findings);
   if (findings.errors.length > 0) throw await refusalOf(file.file, file.document, findings);
   return entries;
+}
+
+/**
+ * The bus of the file that holds this profile, or without one of the file in use; undefined where it has none. Of the
+ * profiles nothing is checked. Throws McpRunError.
+ */
+export async function loadFleet(request: ProfileRequest, profile?: string): Promise<FleetOfFile | undefined> {
+  const explicit = explicitFile(request);
+  const file =
+    profile !== undefined
+      ? (await findProfile(profile, request)).file
+      : explicit === undefined
+        ? await readProfileFile(mainFile(request), "any", request)
+        : await readExplicit(explicit, request);
+  if (!file) return undefined;
+  const findings = new Findings();
+  checkTop(file, findings);
+  const found = await compileFleetAlone(file, request, findings);
+  if (file.root.fleet === undefined) return undefined;
+  if (findings.errors.length > 0) throw await refusalOf(file.file, file.document, findings);
+  return found;
 }
 
 async function warningsOf(file: ProfileFile, { warnings }: Findings): Promise<readonly string[]> {

@@ -1,6 +1,6 @@
 /** A profile after reading, merging, expanding and validating: what the rest of mcp-run works with. */
 import type { Probe } from "../relay/probe.ts";
-import type { ProviderEntry, SecretSpec, SecretsFromSpec } from "../secrets/spec.ts";
+import type { ProviderEntry, Ref, SecretSpec, SecretsFromSpec } from "../secrets/spec.ts";
 
 export interface Profile {
   readonly name: string;
@@ -37,11 +37,34 @@ export interface Profile {
   /** What it is for, if it says so. */
   readonly environment?: "development" | "test" | "staging" | "production";
   readonly audit: AuditPlan;
+  /** The bus of the file, where it has one. The server knows nothing of it. */
+  readonly fleet?: FleetSettings;
   /** Names that stand in a `${…}` of this profile or of the providers that it uses. */
   readonly variablesUsed: readonly string[];
   /** Every entry under `providers:` of the file, by name; those that this profile uses are validated. */
   readonly providers: ReadonlyMap<string, ProviderEntry>;
 }
+
+/** How the supervisors of several machines hear of new values. */
+export interface FleetSettings {
+  /** `tls://HOST:4222`, `nats://127.0.0.1` */
+  readonly servers: readonly string[];
+  /** Who a supervisor is on the bus. */
+  readonly credentials: Ref;
+  /** Who a person is there that rotates or asks for the status; `credentials` without it. */
+  readonly operator?: Ref;
+  readonly inventory?: Inventory;
+  /** The name of this machine on the bus; the system's own without it. */
+  readonly host?: string;
+  /** Path of a PEM file. */
+  readonly ca?: string;
+}
+
+/** Which hosts there should be. */
+export type Inventory =
+  | { readonly type: "hosts"; readonly hosts: readonly string[] }
+  /** One host a line; `#` begins a comment. */
+  | { readonly type: "file"; readonly path: string };
 
 /** When the secrets are looked at again, besides when a lease or a value ends, and what a change leads to. */
 export interface RefreshPlan {

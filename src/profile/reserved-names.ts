@@ -6,6 +6,7 @@ export const COMMANDS: readonly string[] = [
   "status",
   "secrets",
   "audit",
+  "fleet",
   "init",
   "schema",
   "help",

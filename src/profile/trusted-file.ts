@@ -31,7 +31,7 @@ type Trust = Pick<ProfileRequest, "platform" | "uid" | "gid">;
  * The text of the file without a byte order mark, or undefined if there is none. Throws McpRunError:
  * `access-denied` for a file that can't be read or trusted, `profile-invalid` for what can't be a profile.
  */
-export function readTrustedFile(path: string, trust: Trust): string | undefined {
+export function readTrustedFile(path: string, trust: Trust, mostBytes = MOST_BYTES): string | undefined {
   const descriptor = open(path);
   if (descriptor === undefined) return undefined;
   try {
@@ -39,7 +39,7 @@ export function readTrustedFile(path: string, trust: Trust): string | undefined 
     if (!stats.isFile())
       throw cannotLoad(path, stats.isDirectory() ? "it is a folder" : "it is not a regular file");
     checkTrust(path, stats, trust);
-    return decoded(path, readBounded(descriptor, path));
+    return decoded(path, readBounded(descriptor, path, mostBytes));
   } catch (error) {
     if (error instanceof McpRunError) throw error;
     throw cannotLoad(path, systemErrorCode(error) ?? "unknown failure");
@@ -64,13 +64,13 @@ function open(path: string): number | undefined {
   }
 }
 
-function readBounded(descriptor: number, path: string): Buffer {
-  const buffer = Buffer.allocUnsafe(Math.min(fstatSync(descriptor).size, MOST_BYTES) + 1);
+function readBounded(descriptor: number, path: string, mostBytes: number): Buffer {
+  const buffer = Buffer.allocUnsafe(Math.min(fstatSync(descriptor).size, mostBytes) + 1);
   let length = 0;
   for (;;) {
     const count = readSync(descriptor, buffer, length, buffer.length - length, null);
     length += count;
-    if (length > MOST_BYTES) throw cannotLoad(path, "it is larger than 1 MiB");
+    if (length > mostBytes) throw cannotLoad(path, `it is larger than ${mostBytes / 2 ** 20} MiB`);
     if (count === 0) return buffer.subarray(0, length);
     if (length === buffer.length) throw cannotLoad(path, "it grew while it was read");
   }

@@ -143,7 +143,7 @@ describe("the top of a file", () => {
     ["version: 1\nprofiles: [p]", "2:11: `profiles` must be a mapping, not a list"],
     ["version: 1\nprofiles: {p: }", "2:12: the profile `p` must be a mapping, not empty"],
     ["version: 1\nprofiles: {p: npx}", "2:15: the profile `p` must be a mapping, not text"],
-    ["version: 1\nfleet: {}\nprofiles: {p: {command: npx}}", "2:1: `fleet` is not yet supported"],
+    ["version: 1\nfleet: {}\nprofiles: {p: {command: npx}}", "2:1: `servers` is missing"],
     [
       "version: 1\nprovider: {}\nprofiles: {p: {command: npx}}",
       "2:1: unknown key `provider`, did you mean `providers`?",

@@ -14,6 +14,7 @@ import { readYaml } from "../../src/profile/read-yaml.ts";
 import {
   bodySchema,
   fileSchema,
+  fleetSchema,
   generateSchema,
   LATER_PROVIDER_TYPES,
   longSecretSchema,
@@ -28,6 +29,7 @@ import { errorOf, room } from "./room.ts";
 const TEXT = readFileSync(join(import.meta.dirname, "../../mcp-run.example.yaml"), "utf8");
 const SCHEMAS = [
   fileSchema,
+  fleetSchema,
   bodySchema,
   longSecretSchema,
   rotateSchema,
@@ -65,6 +67,23 @@ describe("mcp-run.example.yaml", () => {
     expect(profile.refresh.signal).toBe("SIGHUP");
   });
 
+  it("loads with the bus of a fleet, once that is no comment", async () => {
+    const { request, write } = room({ kinds, checkAllProviders: true });
+    const configFile = write(
+      "example.yaml",
+      TEXT.replace(/^# (?=fleet:)/m, "").replace(
+        /^# {3}(?=(?:servers|credentials|operator|inventory|host|ca):)/gm,
+        "  ",
+      ),
+    );
+
+    const { profile } = await loadProfile("github", { ...request, configFile });
+
+    expect(Object.keys(profile.fleet ?? {}).sort()).toEqual(
+      ["ca", "credentials", "host", "inventory", "operator", "servers"].sort(),
+    );
+  });
+
   it("shows every key", () => {
     const keys = SCHEMAS.flatMap((schema) => Object.keys(schema.shape));
     for (const key of keys) expect(TEXT, key).toMatch(new RegExp(`\\b${key}:`));
@@ -77,10 +96,10 @@ describe("mcp-run.example.yaml", () => {
     const lines = TEXT.split("\n");
     const later = lines.flatMap((line, index) => (/^#.*:.*# not yet supported/.test(line) ? [index] : []));
 
-    expect(later).toHaveLength(4);
+    expect(later).toHaveLength(3);
     for (const index of later) {
       const line = lines[index] as string;
-      const uncommented = line.replace(/^# (?=fleet)/, "").replace(/^#/, " ");
+      const uncommented = line.replace(/^#/, " ");
       const configFile = write("example.yaml", lines.with(index, uncommented).join("\n"));
       const error = await errorOf(loadProfile("github", { ...request, configFile })).catch(() =>
         errorOf(loadProfile("database", { ...request, configFile })),
