@@ -64,7 +64,7 @@ describe("the nearest word", () => {
 describe("the names that no profile can have", () => {
   it("are the commands", () => {
     expect(RESERVED_PROFILE_NAMES).toEqual([
-      ...["run", "exec", "check", "status", "secrets", "audit", "init", "schema", "help"],
+      ...["run", "exec", "check", "status", "secrets", "audit", "fleet", "init", "schema", "help"],
       ...["rotate", "import", "login", "logout", "completion"],
     ]);
   });
