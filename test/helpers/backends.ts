@@ -21,7 +21,10 @@ const IN_PATH: Readonly<Record<string, readonly string[]>> = {
   moto: ["moto_server"],
 };
 
-export type BackendName = keyof typeof CACHED;
+/** Where Debian puts servers, and not every account looks. */
+const SYSTEM_FOLDER = "/usr/sbin";
+
+export type BackendName = keyof typeof CACHED | "nats-server";
 
 /** Like describe, for a backend that needs all of these: backends by their names, or programs in the PATH. */
 export function describeBackend(
@@ -61,8 +64,8 @@ function whereIs(need: string, env: NodeJS.ProcessEnv): string | undefined {
   const named = env[`MCP_RUN_TEST_${need.toUpperCase().replaceAll("-", "_")}`];
   if (named) return named;
   const cache = env.MCP_RUN_BACKENDS_CACHE || join(homedir(), ".cache/mcp-run-backends");
-  const cached = Object.hasOwn(CACHED, need) ? [join(cache, CACHED[need as BackendName])] : [];
-  const folders = (env.PATH ?? "").split(delimiter);
+  const cached = Object.hasOwn(CACHED, need) ? [join(cache, CACHED[need as keyof typeof CACHED])] : [];
+  const folders = [...(env.PATH ?? "").split(delimiter), SYSTEM_FOLDER];
   const programs = (IN_PATH[need] ?? [need]).flatMap((one) => folders.map((folder) => join(folder, one)));
   return [...cached, ...programs].find(isThere);
 }

@@ -49,7 +49,12 @@ export class ServerProcess {
     await until("the server is ready", look, ms);
   }
 
-  async stop(): Promise<void> {
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Like stop, and what is in its home stays. */
+  async end(): Promise<void> {
     const { pid, exitCode, signalCode } = this.#process;
     if (pid !== undefined && exitCode === null && signalCode === null) {
       const exited = once(this.#process, "exit");
@@ -58,6 +63,10 @@ export class ServerProcess {
       await exited;
       clearTimeout(timer);
     }
+  }
+
+  async stop(): Promise<void> {
+    await this.end();
     await rm(this.home, { recursive: true, force: true });
   }
 }

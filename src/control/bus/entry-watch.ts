@@ -1,0 +1,149 @@
+/**
+ * One secret of one supervisor, from an entry on the bus until its server has what is wanted. An entry is only a hint:
+ * all that it can cause is a look, which the owner limits.
+ *
+ *   any state -> has ............ the server's value is what is wanted; no backend is asked
+ *             -> cannot-swap .... the profile has `restart: never`
+ *             -> waiting ........ its turn comes with a later wave, or within `overMs`
+ *   waiting   -> looking -> has | failed | other; what is `other` looks again twice, since a store may lag
+ */
+import { createHash } from "node:crypto";
+import type { Clock, Timer } from "../../clock.ts";
+import { type Entry, LONGEST_REASON, type ReportedSecret } from "./messages.ts";
+
+export interface Standing {
+  readonly generation: number;
+  readonly era: string;
+  /** `never` for one that can't change its server. */
+  readonly mode: string;
+  readonly isLooking: boolean;
+  /** `at`: wall-clock ms. `reason`: a state in which nothing secret is. */
+  readonly lastFailure?: { readonly at: number; readonly reason: string } | undefined;
+  /** When a look last went well; wall-clock ms. */
+  readonly lastLookAt?: number | undefined;
+}
+
+export interface EntryWatchOptions {
+  readonly instance: string;
+  readonly clock: Clock;
+  /** Of the value that the serving server has. */
+  readonly fingerprint: (key: Buffer) => string | undefined;
+  readonly standing: () => Standing;
+  readonly look: () => Promise<void>;
+  /** @param isSettled nothing more is about to happen */
+  readonly onChange: (isSettled: boolean) => void;
+}
+
+export type Said = Pick<ReportedSecret, "rotation" | "fingerprint" | "state" | "reason">;
+
+/** Ms after which one that has found another value looks again. */
+const LOOKS_AGAIN_MS: readonly number[] = [2_000, 10_000];
+
+export class EntryWatch {
+  readonly #options: EntryWatchOptions;
+  #heard:
+    | { readonly entry: Entry; readonly sequence: number; readonly before: string | undefined }
+    | undefined;
+  #state: ReportedSecret["state"] = "idle";
+  #reason: string | undefined;
+  #timer: Timer | undefined;
+  #looks = 0;
+
+  constructor(options: EntryWatchOptions) {
+    this.#options = options;
+  }
+
+  get said(): Said {
+    const fingerprint = this.#fingerprint;
+    return {
+      ...(this.#heard && { rotation: this.#heard.entry.rotation }),
+      ...(fingerprint !== undefined && { fingerprint }),
+      state: this.#state,
+      ...(this.#reason !== undefined && { reason: this.#reason }),
+    };
+  }
+
+  /** @param sequence of the entry in its stream */
+  hear(entry: Entry, sequence: number): void {
+    const known = this.#heard;
+    // A bucket that was made anew counts from one again.
+    if (known && sequence <= known.sequence && Date.parse(entry.at) <= Date.parse(known.entry.at)) return;
+    const before = known?.entry.rotation === entry.rotation ? known.before : this.#fingerprintUnder(entry);
+    this.#heard = { entry, sequence, before };
+    this.#begin(entry);
+  }
+
+  /** Something has changed on this machine: perhaps the server has what is wanted. */
+  changed(): void {
+    if (this.#heard && this.#state !== "has" && this.#hasIt) this.#become("has");
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#heard = undefined;
+  }
+
+  #begin(entry: Entry): void {
+    const { instance, standing } = this.#options;
+    this.#timer?.cancel();
+    this.#looks = 0;
+    if (this.#hasIt) this.#become("has");
+    else if (standing().mode === "never") this.#become("cannot-swap", "its profile has `restart: never`");
+    else if (fractionOf(entry.rotation, instance) >= entry.upTo)
+      this.#become("waiting", "its turn comes with a later wave");
+    else this.#lookIn(Math.random() * entry.overMs);
+  }
+
+  #lookIn(ms: number): void {
+    if (this.#looks === 0 && ms >= 1) this.#become("waiting", "it waits for its turn to look");
+    this.#timer = this.#options.clock.after(ms, () => void this.#look(), { background: true });
+  }
+
+  async #look(): Promise<void> {
+    const { clock, look } = this.#options;
+    const entry = this.#heard?.entry;
+    const begun = clock.now();
+    this.#looks += 1;
+    this.#become("looking");
+    // How it went is told by the standing.
+    await look().catch(() => undefined);
+    if (entry !== undefined && this.#heard?.entry === entry) this.#judge(begun);
+  }
+
+  #judge(begun: number): void {
+    const { isLooking, lastFailure } = this.#options.standing();
+    const again = LOOKS_AGAIN_MS[this.#looks - 1];
+    if (this.#hasIt) this.#become("has");
+    else if (lastFailure && lastFailure.at >= begun) this.#become("failed", lastFailure.reason);
+    else {
+      this.#become("other", isLooking ? "it is still looking" : "it has looked, and found another value");
+      if (again !== undefined) this.#lookIn(again * (0.5 + Math.random()));
+    }
+  }
+
+  get #hasIt(): boolean {
+    if (!this.#heard) return false;
+    const { entry, before } = this.#heard;
+    const now = this.#fingerprint;
+    return entry.fingerprint === undefined ? now !== before : now === entry.fingerprint;
+  }
+
+  get #fingerprint(): string | undefined {
+    return this.#heard && this.#fingerprintUnder(this.#heard.entry);
+  }
+
+  #fingerprintUnder(entry: Entry): string | undefined {
+    return this.#options.fingerprint(Buffer.from(entry.key, "base64url"));
+  }
+
+  #become(state: ReportedSecret["state"], reason?: string): void {
+    this.#state = state;
+    this.#reason = reason?.slice(0, LONGEST_REASON);
+    this.#options.onChange(state !== "looking" && state !== "waiting");
+  }
+}
+
+/** Where a supervisor stands among all, for waves: from 0 up to 1, for each rotation anew. */
+export function fractionOf(rotation: string, instance: string): number {
+  return createHash("sha256").update(`${rotation} ${instance}`).digest().readUInt32BE() / 2 ** 32;
+}

@@ -1,0 +1,313 @@
+/**
+ * A supervisor on the bus: hears entries for its secrets, and reports what its server has. The bus may be down from the
+ * start or at any time; the supervisor serves all the same, and what was said meanwhile is read when it is back.
+ */
+import { Empty, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { settledWithin, type Timer } from "../../clock.ts";
+import { type BusOptions, readServers, type Server } from "./connect.ts";
+import { EntryWatch, type Standing } from "./entry-watch.ts";
+import type { Failure } from "./failure.ts";
+import { lackOf } from "./lack.ts";
+import { Link } from "./link.ts";
+import { readCall, readEntry, writeReport } from "./messages.ts";
+import { hostInbox, newInstance, subjects } from "./names.ts";
+
+export interface BusSecret {
+  /** busKey of it. */
+  readonly key: string;
+  /** For people. */
+  readonly ref: string;
+  readonly version?: string;
+}
+
+export interface BusMemberOptions extends BusOptions {
+  readonly pid: number;
+  readonly profile: string;
+  /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
+  readonly secrets: () => readonly BusSecret[];
+  /** HMAC-SHA256 in hex of the value that the serving server has. */
+  readonly fingerprint: (busKey: string, key: Buffer) => string | undefined;
+  readonly standing: () => Standing;
+  /** A look, limited by the owner; resolves when it has ended, whichever way. */
+  readonly look: () => Promise<void>;
+  readonly onState: (state: BusState) => void;
+}
+
+/** Times are wall-clock ms. */
+export type BusState =
+  | { readonly id: "connecting"; readonly since: number }
+  | { readonly id: "connected"; readonly since: number; readonly server: string; readonly lacks?: Lack }
+  | { readonly id: "reconnecting"; readonly since: number; readonly reason: string }
+  /** Somebody has to mend something; it tries again all the same. */
+  | { readonly id: "refused"; readonly since: number; readonly reason: string; readonly hint?: string }
+  | { readonly id: "closed" };
+
+/** What is missing for it to work as a whole, although it is connected. */
+export interface Lack {
+  readonly reason: string;
+  readonly hint: string;
+}
+
+/** Ms between two looks at what is stored; each host has its own time. */
+const LOOK_EVERY_MS = 300_000;
+/** Likewise, after one that the server did not answer. */
+const LOOK_SOON_MS = 10_000;
+const ANSWER_MS = 5_000;
+/** Ms that a state which will soon be another one may wait to be said. */
+const PASSING_MS = 1_000;
+/** Ms for the last words. */
+const FAREWELL_MS = 400;
+
+interface Watched {
+  readonly watch: EntryWatch;
+  subscriptions: readonly Subscription[];
+}
+
+export class BusMember {
+  readonly #options: BusMemberOptions;
+  readonly #instance: string;
+  readonly #link: Link;
+  readonly #watched = new Map<string, Watched>();
+  #state: BusState;
+  #dropped = 0;
+  /** When the next look at what is stored is due, a report, and answers to calls. */
+  #nextLook: Timer | undefined;
+  #nextReport: { readonly timer: Timer; readonly isUrgent: boolean } | undefined;
+  #answers = new Set<Timer>();
+  #isClosed = false;
+
+  /** Returns at once and connects behind. Throws McpRunError `profile-invalid` for servers that can't be used. */
+  static join(options: BusMemberOptions): BusMember {
+    readServers(options.servers);
+    return new BusMember(options);
+  }
+
+  private constructor(options: BusMemberOptions) {
+    this.#options = options;
+    this.#instance = newInstance(options.pid);
+    this.#state = { id: "connecting", since: options.clock.now() };
+    this.#watchAll();
+    this.#link = new Link({
+      ...options,
+      inbox: hostInbox(options.host),
+      onUp: (connection, server) => this.#isUp(connection, server),
+      onDown: (failure) => this.#isDown(failure),
+    });
+  }
+
+  get state(): BusState {
+    return this.#state;
+  }
+
+  get instance(): string {
+    return this.#instance;
+  }
+
+  /** Messages that could not be read. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** The server, its secrets or its standing have changed. */
+  changed(): void {
+    if (this.#isClosed) return;
+    const added = this.#watchAll();
+    for (const { watch } of this.#watched.values()) watch.changed();
+    const { connection } = this.#link;
+    if (!connection) return;
+    this.#report(true);
+    if (added.length > 0) void this.#readStored(connection, added);
+  }
+
+  /** Takes leave, within a second; never rejects. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#nextLook?.cancel();
+    this.#nextReport?.timer.cancel();
+    for (const timer of this.#answers) timer.cancel();
+    const { connection } = this.#link;
+    if (connection && this.#say(connection, undefined, "ended")) {
+      const said = connection.flush().catch(() => undefined);
+      await settledWithin(this.#options.clock, FAREWELL_MS, said);
+    }
+    for (const { watch } of this.#watched.values()) watch.close();
+    await this.#link.close();
+    this.#become({ id: "closed" });
+  }
+
+  #isUp(connection: NatsConnection, server: Server): void {
+    if (this.#isClosed) return;
+    this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address });
+    void this.#hearRefusals(connection);
+    connection.subscribe(subjects.callAll, { callback: this.#onCall });
+    for (const [key, watched] of this.#watched) watched.subscriptions = this.#subscribe(connection, key);
+    void this.#readStored(connection, [...this.#watched.keys()]);
+  }
+
+  #isDown({ type, reason, hint }: Failure): void {
+    if (this.#isClosed) return;
+    this.#nextLook?.cancel();
+    const isNew = this.#state.id === "connected";
+    const since = !isNew && "since" in this.#state ? this.#state.since : this.#options.clock.now();
+    this.#become(
+      type === "refused"
+        ? { id: "refused", since, reason, ...(hint !== undefined && { hint }) }
+        : { id: "reconnecting", since, reason },
+    );
+  }
+
+  #become(state: BusState): void {
+    const before = this.#state;
+    this.#state = state;
+    const isSame = before.id === state.id && reasonOf(before) === reasonOf(state);
+    if (!isSame) this.#options.onState(state);
+  }
+
+  /** Follows the secrets that are in use now; the keys that are new. */
+  #watchAll(): readonly string[] {
+    const { secrets, fingerprint, standing, look, clock } = this.#options;
+    const keys = new Set(secrets().map(({ key }) => key));
+    for (const [key, { watch, subscriptions }] of this.#watched) {
+      if (keys.has(key)) continue;
+      watch.close();
+      for (const subscription of subscriptions) subscription.unsubscribe();
+      this.#watched.delete(key);
+    }
+    const added = [...keys].filter((key) => !this.#watched.has(key));
+    for (const key of added) {
+      const watch = new EntryWatch({
+        instance: this.#instance,
+        clock,
+        fingerprint: (bytes) => fingerprint(key, bytes),
+        standing,
+        look,
+        onChange: (isSettled) => this.#report(isSettled),
+      });
+      const connection = this.#link?.connection;
+      this.#watched.set(key, { watch, subscriptions: connection ? this.#subscribe(connection, key) : [] });
+    }
+    return added;
+  }
+
+  #subscribe(connection: NatsConnection, key: string): readonly Subscription[] {
+    const callback = (error: Error | null, message: Msg) => {
+      if (!error) this.#onEntry(key, message);
+    };
+    return [
+      connection.subscribe(subjects.entry(key), { callback }),
+      connection.subscribe(subjects.call(key), { callback: this.#onCall }),
+    ];
+  }
+
+  /** After the subscriptions, so that nothing falls between. Never rejects. */
+  async #readStored(connection: NatsConnection, keys: readonly string[]): Promise<void> {
+    const answered = await Promise.all(keys.map((key) => this.#readOne(connection, key)));
+    if (this.#isClosed || this.#link.connection !== connection) return;
+    this.#report(true);
+    const base = answered.every(Boolean) ? LOOK_EVERY_MS : LOOK_SOON_MS;
+    this.#nextLook?.cancel();
+    const again = () => void this.#readStored(connection, [...this.#watched.keys()]);
+    this.#nextLook = this.#options.clock.after(base * (0.8 + Math.random() * 0.4), again, {
+      background: true,
+    });
+  }
+
+  /** False if the server has said nothing of it. */
+  async #readOne(connection: NatsConnection, key: string): Promise<boolean> {
+    try {
+      const message = await connection.request(subjects.stored(key), Empty, { timeout: ANSWER_MS });
+      // 404: nobody has put any.
+      if (message.headers?.hasError) return true;
+      this.#onEntry(key, message);
+      return true;
+    } catch (error) {
+      this.#lacks(lackOf(error));
+      return false;
+    }
+  }
+
+  #onEntry(key: string, message: Msg): void {
+    const entry = readEntry(message.data);
+    const sequence = Number(message.headers?.get("Nats-Sequence"));
+    if (!entry || !Number.isSafeInteger(sequence) || sequence < 1) this.#dropped += 1;
+    else this.#watched.get(key)?.watch.hear(entry, sequence);
+  }
+
+  readonly #onCall = (error: Error | null, message: Msg): void => {
+    if (error || this.#isClosed) return;
+    const call = readCall(message.data);
+    if (!call) {
+      this.#dropped += 1;
+      return;
+    }
+    const answer = () => {
+      this.#answers.delete(timer);
+      if (this.#link.connection) this.#say(this.#link.connection, call.id);
+    };
+    const timer = this.#options.clock.after(Math.random() * (call.spreadMs ?? 0), answer, {
+      background: true,
+    });
+    this.#answers.add(timer);
+  };
+
+  /** What happens in one go is one report; what is passing may never have to be said. */
+  #report(isUrgent: boolean): void {
+    if (this.#isClosed || !this.#link?.connection) return;
+    if (this.#nextReport && (this.#nextReport.isUrgent || !isUrgent)) return;
+    this.#nextReport?.timer.cancel();
+    const say = () => {
+      this.#nextReport = undefined;
+      if (this.#link.connection) this.#say(this.#link.connection);
+    };
+    const timer = this.#options.clock.after(isUrgent ? 0 : PASSING_MS, say, { background: true });
+    this.#nextReport = { timer, isUrgent };
+  }
+
+  /** False if that is impossible. */
+  #say(connection: NatsConnection, call?: string, state: "serving" | "ended" = "serving"): boolean {
+    const { host, pid, profile, secrets, standing } = this.#options;
+    const { generation, era, mode } = standing();
+    const said = secrets().map(({ key, ref, version }) => ({
+      key,
+      ref,
+      ...(version !== undefined && { version }),
+      ...(this.#watched.get(key)?.watch.said ?? { state: "idle" as const }),
+    }));
+    const report = {
+      v: 1 as const,
+      host,
+      pid,
+      instance: this.#instance,
+      profile,
+      state,
+      generation,
+      era,
+      mode,
+    };
+    try {
+      connection.publish(
+        subjects.report(host, this.#instance),
+        writeReport({ ...report, ...(call !== undefined && { call }), secrets: said }),
+      );
+      return true;
+    } catch {
+      // It has been closed a moment ago: a report follows when there is a new one.
+      return false;
+    }
+  }
+
+  async #hearRefusals(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status())
+      if (status.type === "error") this.#lacks(lackOf(status.error));
+  }
+
+  #lacks(lack: Lack | undefined): void {
+    if (lack && this.#state.id === "connected" && !this.#state.lacks)
+      this.#become({ ...this.#state, lacks: lack });
+  }
+}
+
+function reasonOf(state: BusState): string | undefined {
+  return state.id === "connected" ? state.lacks?.reason : "reason" in state ? state.reason : undefined;
+}

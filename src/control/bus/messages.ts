@@ -1,0 +1,125 @@
+/**
+ * What is said on the bus, version 1: JSON, bounded in size, and never a value. What is not of this form is nothing:
+ * the readers give undefined, and who reads counts it. Unknown members are passed over, so that a later version can
+ * add some.
+ */
+import * as z from "zod/mini";
+
+/** Bytes. */
+export const LONGEST_ENTRY = 4_096;
+export const LONGEST_REPORT = 16_384;
+const LONGEST_CALL = 1_024;
+
+const MOST_SECRETS = 256;
+/** Characters of what a supervisor says of a failure. */
+export const LONGEST_REASON = 300;
+
+const text = (most: number) => z.string().check(z.maxLength(most));
+const count = z.number().check(z.nonnegative());
+/** ISO 8601 */
+const time = z.iso.datetime();
+const id = z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/));
+const key = z.string().check(z.regex(/^k[A-Za-z0-9_-]{26}$/));
+/** HMAC-SHA256 in hex. */
+const fingerprint = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+const v = z.literal(1);
+
+const entry = z.object({
+  v,
+  /** One more with each put. */
+  generation: z.int().check(z.positive()),
+  rotation: id,
+  at: time,
+  /** For people. */
+  ref: text(1024),
+  /** Of the fingerprints of this rotation: 32 bytes in base64url. */
+  key: z.string().check(z.regex(/^[\w-]{43}$/)),
+  /** Of the wanted value; without it every supervisor only looks. */
+  fingerprint: z.optional(fingerprint),
+  /** Which part of the supervisors has its turn: those whose fraction is below. */
+  upTo: z.number().check(z.minimum(0), z.maximum(1)),
+  /** They spread their looks over so many ms. */
+  overMs: count.check(z.maximum(86_400_000)),
+});
+
+const call = z.object({
+  v,
+  id,
+  /** Ms over which the answers are spread. */
+  spreadMs: z.optional(count.check(z.maximum(600_000))),
+});
+
+const reportedSecret = z.object({
+  key,
+  ref: text(1024),
+  version: z.optional(text(1024)),
+  /** Of the last entry for it that was heard. */
+  rotation: z.optional(id),
+  /** Of the value that the server which serves has, under that entry's key. */
+  fingerprint: z.optional(fingerprint),
+  state: z.enum(["idle", "waiting", "looking", "has", "failed", "cannot-swap", "other"]),
+  reason: z.optional(text(LONGEST_REASON)),
+});
+
+const report = z.object({
+  v,
+  host: text(255),
+  pid: z.int(),
+  instance: text(64),
+  profile: text(255),
+  state: z.enum(["serving", "ended"]),
+  generation: count,
+  era: text(64),
+  mode: text(64),
+  /** The id of the call that it answers. */
+  call: z.optional(id),
+  secrets: z.array(reportedSecret).check(z.maxLength(MOST_SECRETS)),
+  /** Secrets that did not fit. */
+  secretsLeftOut: z.optional(count),
+});
+
+export type Entry = z.infer<typeof entry>;
+export type Call = z.infer<typeof call>;
+export type ReportedSecret = z.infer<typeof reportedSecret>;
+export type SecretState = ReportedSecret["state"];
+export type Report = z.infer<typeof report>;
+
+export function readEntry(bytes: Uint8Array): Entry | undefined {
+  return read(entry, bytes, LONGEST_ENTRY);
+}
+
+export function readCall(bytes: Uint8Array): Call | undefined {
+  return read(call, bytes, LONGEST_CALL);
+}
+
+export function readReport(bytes: Uint8Array): Report | undefined {
+  return read(report, bytes, LONGEST_REPORT);
+}
+
+/** The bytes of a report; secrets at the end are left out where they would make it too long. */
+export function writeReport(whole: Report): string {
+  for (let kept = Math.min(whole.secrets.length, MOST_SECRETS); ; kept = Math.floor(kept / 2)) {
+    const leftOut = whole.secrets.length - kept;
+    const said = {
+      ...whole,
+      secrets: whole.secrets.slice(0, kept),
+      ...(leftOut && { secretsLeftOut: leftOut }),
+    };
+    const line = JSON.stringify(said);
+    if (kept === 0 || Buffer.byteLength(line) <= LONGEST_REPORT) return line;
+  }
+}
+
+function read<T>(schema: z.ZodMiniType<T>, bytes: Uint8Array, most: number): T | undefined {
+  if (bytes.length > most) return undefined;
+  const found = schema.safeParse(parsed(bytes));
+  return found.success ? found.data : undefined;
+}
+
+function parsed(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * The operator's end of the bus: puts entries, calls for reports, hears and reads them. Every method rejects with
+ * McpRunError or the signal's reason, within a time of its own.
+ */
+import { randomBytes } from "node:crypto";
+import { DeliverPolicy, jetstream } from "@nats-io/jetstream";
+import { Empty, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { pause, untilAborted, withDeadline } from "../../clock.ts";
+import { McpRunError } from "../../errors.ts";
+import { type BusOptions, readServers } from "./connect.ts";
+import type { Failure } from "./failure.ts";
+import { Link } from "./link.ts";
+import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
+import { hostToken, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
+import { isConflict, refusalOf, refusalToConnect } from "./refusal.ts";
+import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
+
+export interface HeardReport extends Report {
+  /** When the server had it, or it came: wall-clock ms. */
+  readonly heardAt: number;
+}
+
+/** See Entry. */
+export type NewEntry = Omit<Entry, "v" | "generation" | "at">;
+
+export interface CallWindow {
+  /** Ms for the whole of it. */
+  readonly forMs: number;
+  /** Over when nobody has come for so many ms. */
+  readonly quietMs: number;
+}
+
+/** Ms for one answer of the server, for all the reports that it keeps, and for it to come back when it was lost. */
+const ANSWER_MS = 5_000;
+const HISTORY_MS = 60_000;
+const COMEBACK_MS = 15_000;
+const MOST_CONFLICTS = 8;
+const REPORTS_AT_ONCE = 1_000;
+
+type Listener = (report: HeardReport) => void;
+
+export class BusOperator {
+  readonly #options: BusOptions;
+  readonly #link: Link;
+  readonly #listeners = new Set<Listener>();
+  readonly #waiting = new Set<(result: Failure | NatsConnection) => void>();
+  #dropped = 0;
+
+  /** Rejects if no server lets us in, or if it does not let us hear reports. */
+  static async connect(options: BusOptions, signal: AbortSignal): Promise<BusOperator> {
+    signal.throwIfAborted();
+    readServers(options.servers);
+    const operator = new BusOperator(options);
+    try {
+      const connection = await untilAborted(signal, operator.#first());
+      await operator.#prove(connection);
+      return operator;
+    } catch (error) {
+      await operator.close();
+      throw error;
+    }
+  }
+
+  private constructor(options: BusOptions) {
+    this.#options = options;
+    this.#link = new Link({
+      ...options,
+      inbox: OPERATOR_INBOX,
+      onUp: (connection) => {
+        connection.subscribe(subjects.anyReport, { callback: this.#onMessage });
+        this.#tell(connection);
+      },
+      onDown: (failure) => this.#tell(failure),
+    });
+  }
+
+  /** Reports that could not be read, or were not of the host whose subject they came on. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Every report from now on, whoever asked for it; gives what ends that. */
+  onReport(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Everybody who is connected, or who has the secret with this key, answers within the window. */
+  async call(window: CallWindow, signal: AbortSignal, key?: string): Promise<readonly HeardReport[]> {
+    const { clock } = this.#options;
+    const connection = await this.#connected("call for reports", signal);
+    const id = randomBytes(12).toString("hex");
+    const heard = new Map<string, HeardReport>();
+    let lastAt = clock.monotonic();
+    const end = lastAt + window.forMs;
+    const stop = this.onReport((report) => {
+      if (report.call !== id) return;
+      heard.set(`${report.host} ${report.instance}`, report);
+      lastAt = clock.monotonic();
+    });
+    try {
+      const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
+      const subject = key === undefined ? subjects.callAll : subjects.call(key);
+      connection.publish(subject, JSON.stringify({ v: 1, id, spreadMs }));
+      await this.#answered("call for reports", connection.flush(), signal);
+      for (;;) {
+        const left = Math.min(end, lastAt + window.quietMs) - clock.monotonic();
+        if (left <= 0) break;
+        await pause(clock, left, signal);
+      }
+    } finally {
+      stop();
+    }
+    return [...heard.values()];
+  }
+
+  /** The last report of every supervisor that was ever heard, for 30 days; those that have ended too. */
+  async history(signal: AbortSignal): Promise<readonly HeardReport[]> {
+    const connection = await this.#connected("read the reports", signal);
+    return this.#answered("read the reports", this.#readAll(connection), signal, HISTORY_MS);
+  }
+
+  /** The entry that is stored; undefined where there is none, or none that can be read. */
+  async stored(key: string, signal: AbortSignal): Promise<Entry | undefined> {
+    const connection = await this.#connected("read an entry", signal);
+    return (await this.#answered("read an entry", lastOf(connection, key), signal)).entry;
+  }
+
+  /** Puts an entry over the last one. Of two operators at once the later one counts, and both have been stored. */
+  async put(key: string, entry: NewEntry, signal: AbortSignal): Promise<{ readonly generation: number }> {
+    for (let conflicts = 0; ; conflicts++) {
+      const connection = await this.#connected("put an entry", signal);
+      try {
+        return await this.#answered("put an entry", this.#putOver(connection, key, entry), signal);
+      } catch (error) {
+        if (!isConflict(error) || conflicts >= MOST_CONFLICTS) throw refusalOf("put an entry", error);
+        await pause(this.#options.clock, Math.random() * 50 * 2 ** conflicts, signal);
+      }
+    }
+  }
+
+  /** Makes the bucket and the stream, or brings them to what is wanted. */
+  async setUp(options: SetUpOptions, signal: AbortSignal): Promise<readonly SetUpResult[]> {
+    const connection = await this.#connected("set up the bucket and the stream", signal);
+    return this.#answered(
+      "set up the bucket and the stream",
+      setUp(connection, options),
+      signal,
+      6 * ANSWER_MS,
+    );
+  }
+
+  /** Never rejects; ends within a second. */
+  async close(): Promise<void> {
+    await this.#link.close();
+  }
+
+  readonly #onMessage = (error: Error | null, { subject, data }: Msg): void => {
+    if (error) return;
+    const report = this.#reportOf(subject, data, this.#options.clock.now());
+    if (report) for (const listener of this.#listeners) listener(report);
+  };
+
+  #reportOf(subject: string, data: Uint8Array, heardAt: number): HeardReport | undefined {
+    const report = readReport(data);
+    const source = reportSource(subject);
+    // The server has seen to it that only this host can use its subject; what it says there must be of itself.
+    if (report && source?.host === hostToken(report.host) && source.instance === report.instance)
+      return { ...report, heardAt };
+    this.#dropped += 1;
+    return undefined;
+  }
+
+  async #putOver(connection: NatsConnection, key: string, entry: NewEntry): Promise<{ generation: number }> {
+    const { sequence, entry: last } = await lastOf(connection, key);
+    // No entry has a generation above its place in the stream.
+    const generation = (last?.generation ?? sequence) + 1;
+    const at = new Date(this.#options.clock.now()).toISOString();
+    const line = JSON.stringify({ v: 1, generation, at, ...entry });
+    if (Buffer.byteLength(line) > LONGEST_ENTRY || !readEntry(Buffer.from(line)))
+      throw new McpRunError("internal", "Cannot put an entry on the fleet's bus: it is not of its form");
+    await jetstream(connection, { timeout: ANSWER_MS }).publish(subjects.put(key), line, {
+      expect: { lastSubjectSequence: sequence },
+    });
+    return { generation };
+  }
+
+  async #readAll(connection: NatsConnection): Promise<readonly HeardReport[]> {
+    const js = jetstream(connection, { timeout: ANSWER_MS });
+    const reports: HeardReport[] = [];
+    const consumer = await js.consumers.get(REPORTS_STREAM, { deliver_policy: DeliverPolicy.All });
+    const { num_pending: pending } = await consumer.info(true);
+    if (pending === 0) return reports;
+    const messages = await consumer.consume({ max_messages: REPORTS_AT_ONCE });
+    for await (const message of messages) {
+      const report = this.#reportOf(message.subject, message.data, message.time.getTime());
+      if (report) reports.push(report);
+      if (message.info.pending === 0) break;
+    }
+    return reports;
+  }
+
+  /** Waits for a connection that was lost. */
+  async #connected(action: string, signal: AbortSignal): Promise<NatsConnection> {
+    signal.throwIfAborted();
+    if (this.#link.connection) return this.#link.connection;
+    const comeback = new Promise<NatsConnection>((resolve) => {
+      const wait = (result: Failure | NatsConnection) => {
+        if ("type" in result) return;
+        this.#waiting.delete(wait);
+        resolve(result);
+      };
+      this.#waiting.add(wait);
+    });
+    const lost = () => refusalOf(action, undefined);
+    return untilAborted(signal, withDeadline(this.#options.clock, COMEBACK_MS, comeback, lost));
+  }
+
+  #first(): Promise<NatsConnection> {
+    return new Promise((resolve, reject) => {
+      const wait = (result: Failure | NatsConnection) => {
+        this.#waiting.delete(wait);
+        if ("type" in result) reject(refusalToConnect(result));
+        else resolve(result);
+      };
+      this.#waiting.add(wait);
+    });
+  }
+
+  #tell(result: Failure | NatsConnection): void {
+    for (const wait of this.#waiting) wait(result);
+  }
+
+  /** The server has let us hear reports: what it refuses it says before it answers the next question. */
+  async #prove(connection: NatsConnection): Promise<void> {
+    let refusal: Error | null = null;
+    const probe = connection.subscribe(subjects.anyReport, {
+      callback: (error) => {
+        refusal ??= error;
+      },
+    });
+    await this.#answered("hear reports", connection.flush(), undefined);
+    if (refusal) throw refusalOf("hear reports", refusal);
+    probe.unsubscribe();
+  }
+
+  async #answered<T>(
+    action: string,
+    work: Promise<T>,
+    signal: AbortSignal | undefined,
+    ms = 3 * ANSWER_MS,
+  ): Promise<T> {
+    const late = () =>
+      new McpRunError(
+        "backend-unavailable",
+        `Cannot ${action} on the fleet's bus: no answer within ${ms / 1000} s`,
+      );
+    const bounded = withDeadline(this.#options.clock, ms, work, late);
+    try {
+      return await (signal ? untilAborted(signal, bounded) : bounded);
+    } catch (error) {
+      if (signal?.aborted || isConflict(error)) throw error;
+      throw refusalOf(action, error);
+    }
+  }
+}
+
+/** `sequence` is 0 where nothing is stored. */
+async function lastOf(
+  connection: NatsConnection,
+  key: string,
+): Promise<{ readonly sequence: number; readonly entry?: Entry | undefined }> {
+  const message = await connection.request(subjects.stored(key), Empty, { timeout: ANSWER_MS });
+  if (message.headers?.hasError) return { sequence: 0 };
+  return { sequence: Number(message.headers?.get("Nats-Sequence")), entry: readEntry(message.data) };
+}

@@ -1,0 +1,55 @@
+/** What went wrong at the operator's end, as an error that names the mend. Nothing of the server's words is quoted. */
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { errors } from "@nats-io/transport-node";
+import { McpRunError } from "../../errors.ts";
+import type { Failure } from "./failure.ts";
+import { violationIn } from "./lack.ts";
+
+/** JetStream's numbers: server/errors.json of nats-server. */
+const WRONG_LAST_SEQUENCE = 10071;
+const STREAM_NOT_FOUND = 10059;
+const OFF: readonly number[] = [10039, 10076];
+
+/** Another operator has written meanwhile. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
+}
+
+export function isStreamMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
+}
+
+/** @param action «read the reports», after «Cannot » */
+export function refusalOf(action: string, error: unknown): McpRunError {
+  const because = (code: "access-denied" | "backend-unavailable", state: string, hint: string) =>
+    new McpRunError(code, `Cannot ${action} on the fleet's bus: ${state}`, { hint });
+  if (error instanceof McpRunError) return error;
+  const violation = violationIn(error);
+  if (violation) {
+    const state = `the server does not let the operator ${violation.operation === "publish" ? "publish to" : "subscribe to"} ${violation.subject}`;
+    return because("access-denied", state, "mcp-run fleet permissions --operator");
+  }
+  if (error instanceof JetStreamApiError && OFF.includes(error.code))
+    return because(
+      "backend-unavailable",
+      "JetStream is off for this account",
+      "`jetstream: enabled` in the account",
+    );
+  const hasNoStream = error instanceof errors.RequestError && error.isNoResponders();
+  if (isStreamMissing(error) || hasNoStream)
+    return because("backend-unavailable", "its bucket and stream are not there", "mcp-run fleet setup");
+  if (error instanceof JetStreamApiError)
+    return because("backend-unavailable", `JetStream says no (error ${error.code})`, "mcp-run fleet setup");
+  if (error instanceof errors.TimeoutError)
+    return because("backend-unavailable", "no answer in time", "again in a moment");
+  return because("backend-unavailable", "the connection was lost", "again in a moment");
+}
+
+/** What kept a connection from coming about. */
+export function refusalToConnect({ type, reason, hint }: Failure): McpRunError {
+  return new McpRunError(
+    type === "refused" ? "access-denied" : "backend-unavailable",
+    `Cannot reach the fleet's bus: ${reason}`,
+    { hint: hint ?? "a look at the nats-server, and at `fleet.servers`" },
+  );
+}
