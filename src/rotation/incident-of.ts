@@ -52,7 +52,7 @@ export function incidentOf(
 }
 
 function secretOf(
-  { ref, version }: PlannedTarget,
+  { ref, version, place }: PlannedTarget,
   part: PlannedPart,
   progress: Progress,
   storedAt: StoredAt | undefined,
@@ -64,6 +64,7 @@ function secretOf(
     name: part.name,
     ref: part.from,
     ...(storedAt && { storedAt }),
+    ...(place !== undefined && { place }),
     issuer: part.issuer,
     before: { version, fingerprint: part.fingerprint, keyId: part.keyId },
     after: {

@@ -35,6 +35,8 @@ export interface IncidentSecret {
   /** As the profile has it. */
   readonly ref: string;
   readonly storedAt?: StoredAt;
+  /** In the backend's own words; see FetchedSecret. */
+  readonly place?: string;
   readonly issuer: string;
   readonly before: KeyState;
   readonly after: KeyState;

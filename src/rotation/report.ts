@@ -98,10 +98,11 @@ function summary(incident: Incident): string {
 
 function keysTable(secrets: readonly IncidentSecret[]): string {
   return table(
-    ["Secret", "Ref", "Issuer", "Old key", "Revoked", "Refused now", "Retired in the store"],
-    secrets.map(({ name, ref, issuer, before, revoked, verified, isRetired }) => [
+    ["Secret", "Ref", "Where", "Issuer", "Old key", "Revoked", "Refused now", "Retired in the store"],
+    secrets.map(({ name, ref, place, issuer, before, revoked, verified, isRetired }) => [
       plain(name),
       plain(ref),
+      orNone(place),
       plain(issuer),
       orNone(before.keyId),
       REVOKED[revoked],

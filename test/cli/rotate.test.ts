@@ -100,7 +100,14 @@ describe("mcp-run rotate", () => {
     expect(ran.stdout + ran.stderr).not.toContain("canary-");
     const told = readFileSync(report, "utf8");
     expect(told).toContain("# Incident: keys of p replaced");
-    for (const known of ["leaked in build log", "key-2", "promote local:key", "has the new value", "refused"])
+    for (const known of [
+      "leaked in build log",
+      "key-2",
+      "promote local:key",
+      "local.age\\#key",
+      "has the new value",
+      "refused",
+    ])
       expect(told).toContain(known);
     expect(told).not.toContain("canary-");
     const audit = mcpRun.run(["audit", "--event", "rotation"]);
@@ -119,7 +126,9 @@ describe("mcp-run rotate", () => {
     const ran = rotate("--reason", "drill", "--dry-run");
 
     expect(ran).toMatchObject({ status: 0, stderr: "" });
-    expect(ran.stdout).toMatch(/local:key, version v\w+\n {4}KEY: now [0-9a-f]{12}, the new one from hook\n/);
+    expect(ran.stdout).toMatch(
+      /local:key at file:\/\/\S+\/local\.age#key, version v\w+\n {4}KEY: live fingerprint [0-9a-f]{12}, the new one from hook\n/,
+    );
     expect(mcpRun.run(["secrets", "get", "--reveal", "local:key"]).stdout).toBe(OLD);
     expect(journals()).toEqual([]);
   });

@@ -8,6 +8,7 @@ const SECRET: IncidentSecret = {
   name: "TOKEN",
   ref: "vault:mcp/github#token",
   storedAt: { type: "vault", path: "mcp/github" },
+  place: "https://vault.example.com/v1/mcp/data/github",
   issuer: "hook",
   before: { version: "7", fingerprint: "a".repeat(64), keyId: "key-1" },
   after: { version: "8", fingerprint: "b".repeat(64), keyId: "key-2" },
@@ -75,7 +76,9 @@ describe("an incident report", () => {
     expect(head).not.toContain("STILL VALID");
     const leaked = section(report, "What leaked");
     expect(leaked).toContain("Reason given: leaked in build log\n");
-    expect(leaked).toContain("| TOKEN | vault:mcp/github\\#token | hook | key-1 | revoked | refused | yes |");
+    expect(leaked).toContain(
+      "| TOKEN | vault:mcp/github\\#token | https\\://vault.example.com/v1/mcp/data/github | hook | key-1 | revoked | refused | yes |",
+    );
   });
 
   it("has the versions before and after, with fingerprints to compare", () => {
@@ -237,7 +240,7 @@ describe("an incident report", () => {
       .split("\n")
       .filter((line) => line.startsWith("|"))
       .map((line) => line.split("|").length);
-    expect([...new Set(widths)].sort()).toEqual([4, 6, 8, 9]);
+    expect(new Set(widths)).toEqual(new Set([4, 6, 8, 10]));
   });
 });
 

@@ -11,12 +11,15 @@ const SHOWN_FINGERPRINT = 12;
 export function planText({ record, members }: RotationPlan): string {
   const { rotation, reason, operator, targets, options } = record;
   const lines = [`Rotation ${rotation} by ${operator}: ${reason}`];
-  for (const { ref, version, parts } of targets) {
-    lines.push(`  ${ref}${version === undefined ? " (not there yet)" : `, version ${version}`}`);
+  for (const { ref, version, place, parts } of targets) {
+    const where = place === undefined ? "" : ` at ${place}`;
+    lines.push(`  ${ref}${where}${version === undefined ? " (not there yet)" : `, version ${version}`}`);
     for (const { name, issuer, fingerprint, comesWith } of parts) {
       const source = comesWith === undefined ? issuer : `with ${comesWith}`;
       const now =
-        fingerprint === undefined ? "no value yet" : `now ${fingerprint.slice(0, SHOWN_FINGERPRINT)}`;
+        fingerprint === undefined
+          ? "no value yet"
+          : `live fingerprint ${fingerprint.slice(0, SHOWN_FINGERPRINT)}`;
       lines.push(`    ${name}: ${now}, the new one from ${source}`);
     }
   }
