@@ -78,7 +78,7 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
 });
 `;
 
-interface Store {
+export interface Store {
   /** YAML of `providers:`, and the provider's name. */
   readonly providers: string;
   readonly ref: string;
@@ -122,13 +122,21 @@ export class Drill {
     this.profile("p", this.issuer);
   }
 
-  /** @param issuer whom its servers believe */
-  profile(name: string, issuer: string, grant = ", grantOldValue: true"): void {
+  /**
+   * @param issuer whom its servers believe
+   * @param store what it says of where its secrets are
+   */
+  profile(
+    name: string,
+    issuer: string,
+    grant = ", grantOldValue: true",
+    store: Pick<Store, "providers" | "ref"> = this.#store,
+  ): void {
     const hook = join(this.issuer, "hook.mjs");
     const server = join(this.issuer, "server.mjs");
     writeFileSync(hook, HOOK);
     writeFileSync(server, SERVER);
-    const { providers, ref } = this.#store;
+    const { providers, ref } = store;
     const rotate = `{ hook: [${process.execPath}, ${hook}, ${this.issuer}]${grant} }`;
     this.home.profile(
       name,
