@@ -104,7 +104,7 @@ export async function dial(
       (late) => late.close(),
       () => undefined,
     );
-    return { failure: failureOf(error, server) };
+    return { failure: failureOf(error, server.address) };
   }
 }
 

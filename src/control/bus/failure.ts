@@ -4,7 +4,6 @@
  */
 import { errors } from "@nats-io/transport-node";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
-import type { Server } from "./connect.ts";
 
 export interface Failure {
   /** `refused`: somebody has to mend something. */
@@ -21,7 +20,8 @@ export function tooSlow(): Error {
   return new TooSlow();
 }
 
-export function failureOf(error: unknown, { address }: Pick<Server, "address">): Failure {
+/** @param address of the server, for people */
+export function failureOf(error: unknown, address: string): Failure {
   const refused = (state: string, hint: string): Failure => ({
     type: "refused",
     reason: `${address} ${state}`,

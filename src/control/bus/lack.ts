@@ -1,6 +1,12 @@
 /** What a server refuses to one that is connected, and who has to mend it. */
 import { errors } from "@nats-io/transport-node";
-import type { Lack } from "./member.ts";
+
+export interface Lack {
+  /** A state. */
+  readonly reason: string;
+  /** Reads well after «Try ». */
+  readonly hint: string;
+}
 
 const SETUP = "mcp-run fleet setup";
 const PERMISSIONS = "mcp-run fleet permissions, and its lines in the server's configuration";

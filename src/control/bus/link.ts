@@ -82,7 +82,7 @@ export class Link {
     } catch (error) {
       await this.#connection?.close();
       this.#connection = undefined;
-      failure = failureOf(error, { address: "the bus" });
+      failure = failureOf(error, "the bus");
     }
     return { failure, wasUp: false };
   }
@@ -98,7 +98,7 @@ export class Link {
     const error = await connection.closed();
     this.#connection = undefined;
     return error
-      ? failureOf(error, server)
+      ? failureOf(error, server.address)
       : { type: "unreachable", reason: `${server.address}: the connection was lost` };
   }
 }

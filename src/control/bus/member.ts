@@ -7,7 +7,7 @@ import { settledWithin, type Timer } from "../../clock.ts";
 import { type BusOptions, readServers, type Server } from "./connect.ts";
 import { EntryWatch, type Standing } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
-import { lackOf } from "./lack.ts";
+import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
 import { readCall, readEntry, writeReport } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
@@ -41,12 +41,6 @@ export type BusState =
   /** Somebody has to mend something; it tries again all the same. */
   | { readonly id: "refused"; readonly since: number; readonly reason: string; readonly hint?: string }
   | { readonly id: "closed" };
-
-/** What is missing for it to work as a whole, although it is connected. */
-export interface Lack {
-  readonly reason: string;
-  readonly hint: string;
-}
 
 /** Ms between two looks at what is stored; each host has its own time. */
 const LOOK_EVERY_MS = 300_000;
