@@ -4,7 +4,7 @@ import { untilAborted } from "../clock.ts";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
 import type { Profile } from "../profile/profile.ts";
 import { parseDuration } from "../profile/quantities.ts";
-import type { Issuer, Target } from "../rotation/contract.ts";
+import type { Canary, Issuer, Target } from "../rotation/contract.ts";
 import { earlierKeyId } from "../rotation/earlier-keys.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome, RotationEvent } from "../rotation/happening.ts";
@@ -14,8 +14,10 @@ import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
 import { type JournalPlace, journalFolder, readJournal } from "../rotation/journal.ts";
 import { LocalFleet } from "../rotation/local-fleet.ts";
+import { isLive, modeOf } from "../rotation/modes.ts";
 import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
+import { SupervisorCanary } from "../rotation/supervisor-canary.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
@@ -25,7 +27,7 @@ import { readPiped } from "../ui/prompt.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
 import { quotable } from "./quotable.ts";
-import { canaryOf } from "./rotate/canary-of.ts";
+import { canaryOf, whyAlone } from "./rotate/canary-of.ts";
 import { forgetCopies } from "./rotate/copies.ts";
 import { eventText, outcomeText, planText } from "./rotate/lines.ts";
 import { answerTo, askOn } from "./rotate/questions.ts";
@@ -75,7 +77,7 @@ export async function rotateSecrets(
   return interruptible(context, async (signal) => {
     const environment = new RecordingEnvironment(context.env);
     const pool = new ProviderPool(context.kinds, profile.providers, providerContext(context, environment));
-    const record = new RotationRecord(context, profile.name);
+    const record = new RotationRecord(context, profile);
     try {
       const rotation = new Rotating(context, profile, options, {
         ask,
@@ -85,7 +87,8 @@ export async function rotateSecrets(
         ackTimeoutMs,
         leastAgeMs,
       });
-      return await rotation.run(signal);
+      const exitCode = await rotation.run(signal);
+      return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
       await pool.close();
       await record.close();
@@ -127,7 +130,7 @@ class Rotating {
     const { context, profile, options } = this.#all;
     const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
-    const targets = await this.#oldEnough(await this.#targets(chosen), signal);
+    const targets = await this.#oldEnough(await this.#targets(chosen, signal), signal);
     if (targets.length === 0) return this.#nothing(`Nothing is older than ${options.ifOlderThan}.`);
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
@@ -144,10 +147,25 @@ class Rotating {
     const plan = await planRotation(request, { fleet: this.#fleet, clock, keyIdOf }, signal);
     this.#say(planText(plan));
     if (options.dryRun) return 0;
-    const isWanted = options.yes || (await this.#parts.ask?.confirm("Do it?", signal));
-    if (!isWanted) return this.#nothing("Nothing was done.");
+    if (!(await this.#isWanted(targets, signal))) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
     return this.#ended(await rotate(plan, this.#place, this.#deps, signal));
+  }
+
+  /** Throws McpRunError where `--yes` is not enough: what a backend changes by itself fails for a while. */
+  async #isWanted(targets: readonly Target[], signal: AbortSignal): Promise<boolean> {
+    const { yes, revokeFirst } = this.#options;
+    const live = targets.find((target) => !modeOf(target).overlap);
+    if (yes && live && !revokeFirst) {
+      throw new McpRunError(
+        "usage",
+        `Cannot rotate ${live.ref}: its backend changes the live key itself, so requests with the old one fail until their servers have the new one, and nobody has consented to that`,
+        { hint: "`--revoke-first` beside `--yes`" },
+      );
+    }
+    if (yes) return true;
+    const question = live ? "Requests will fail in between. Do it?" : "Do it?";
+    return (await this.#parts.ask?.confirm(question, signal)) === true;
   }
 
   /** One without a date is as old as can be. */
@@ -156,8 +174,10 @@ class Rotating {
     if (leastAgeMs === undefined) return targets;
     const since = this.#context.clock.now() - leastAgeMs;
     const isOld = await Promise.all(
-      targets.map(async ({ ref, store }) => {
-        const present = await store.read(signal).catch((error: unknown) => {
+      targets.map(async ({ ref, store, own }) => {
+        // To read a lease would be to make one; they are as old as whoever has them.
+        if (own && !isLive(own)) return true;
+        const present = await (own ?? store).read(signal).catch((error: unknown) => {
           throw aboutTarget(ref, error);
         });
         return (present?.createdAt?.getTime() ?? 0) <= since;
@@ -189,7 +209,7 @@ class Rotating {
       parts.filter(({ comesWith }) => comesWith === undefined).map((part) => part.name),
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
-    const targets = await this.#targets(chosen, new Map(kindsOf(plan.targets)));
+    const targets = await this.#targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
     return this.#ended(await work(id, targets, this.#place, this.#deps, signal));
   }
 
@@ -205,10 +225,11 @@ class Rotating {
   /** @param kinds how the secrets were minted in the rotation that goes on */
   #targets(
     chosen: readonly SecretSpec[],
+    signal: AbortSignal,
     kinds: ReadonlyMap<string, string> = new Map(),
   ): Promise<readonly Target[]> {
-    const { pool } = this.#parts;
-    return targetsOf(this.#profile, chosen, (secret) => this.#issuerOf(secret, kinds.get(secret.name)), pool);
+    const issuerOf = (secret: SecretSpec) => this.#issuerOf(secret, kinds.get(secret.name));
+    return targetsOf(this.#profile, chosen, issuerOf, this.#parts.pool, signal);
   }
 
   #issuerOf(secret: SecretSpec, kind: string | undefined): Issuer {
@@ -236,6 +257,17 @@ class Rotating {
     return new LocalFleet({ place: controlPlace(this.#context), clock: this.#context.clock });
   }
 
+  get #canary(): Canary {
+    const { context, profile } = this.#all;
+    const { name, file, probe } = profile;
+    return new SupervisorCanary({
+      place: controlPlace(context),
+      clock: context.clock,
+      profile: { name, file, hasProbe: probe !== undefined, alone: whyAlone(profile) },
+      own: canaryOf(context, profile, { needles: this.#parts.needles, ranBy: "mcp-run rotate" }),
+    });
+  }
+
   get #place(): JournalPlace {
     const { paths, uid, clock, printer } = this.#context;
     const onUnwritten = (line: string) =>
@@ -244,11 +276,11 @@ class Rotating {
   }
 
   get #deps(): RotationDeps {
-    const { context, profile, options } = this.#all;
-    const { ask, needles, record, ackTimeoutMs } = this.#parts;
+    const { context, options } = this.#all;
+    const { ask, record, ackTimeoutMs } = this.#parts;
     let lastText: string | undefined;
     return {
-      canary: canaryOf(context, profile, needles),
+      canary: this.#canary,
       fleet: this.#fleet,
       clock: context.clock,
       ackTimeoutMs,
@@ -266,6 +298,15 @@ class Rotating {
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
   }
+}
+
+/** A backend that can't be asked how it rotates leaves a rotation as it is. */
+function notEnded(error: unknown): never {
+  if (!(error instanceof McpRunError) || error.code !== "backend-unavailable") throw error;
+  throw new McpRunError("rotation-incomplete", error.message, {
+    ...(error.hint !== undefined && { hint: error.hint }),
+    details: error.details,
+  });
 }
 
 /** The names of the parts, and where their new values came from. */

@@ -41,8 +41,8 @@ export async function run(
   try {
     const profile = await loadForStart(context, name);
     inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
-    auditing.follow(profile.name, inUse);
-    const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt);
+    auditing.follow(profile, inUse);
+    const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt, auditing);
     auditing.ended(served.exitCode);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
     if (!served.flushed) context.abandonOutput();
@@ -83,6 +83,7 @@ async function serveProfile(
   stdout: LineSink,
   needles: NeedleSet,
   startedAt: number,
+  auditing: Auditing,
 ): Promise<Served> {
   const { clock, printer } = context;
   const refreshing = new Refreshing(context, profile, inUse);
@@ -102,6 +103,7 @@ async function serveProfile(
       },
       onStarted: (pid, control) => {
         if (latest) inUse.runs(latest);
+        auditing.serves(control);
         announceStart(context, profile.name, inUse, pid, startedAt);
         refreshing.runs(pid, 1);
         void refreshing.begin(control);
@@ -111,6 +113,7 @@ async function serveProfile(
         notice.runs();
         return () => {
           void refreshing.stop();
+          void watched?.then((seen) => seen?.stop());
           notice?.stopping();
         };
       },
@@ -126,6 +129,7 @@ async function serveProfile(
       stdout,
       stderr: context.stderr,
       needles,
+      onCall: auditing.onCall,
       leaks: leakPolicy(profile, printer.emit, () => tally.leaks++),
       ...changesOf(profile),
       ...serverLimits(profile),

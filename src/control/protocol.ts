@@ -37,6 +37,7 @@ const requests = {
   }),
   /** `key`: for the fingerprints of the answer. */
   acknowledge: z.strictObject({ v, type: z.literal("acknowledge"), refs, places: z.optional(places), key }),
+  /** A server with the candidates that this rotation has put beside these secrets. The answer takes up to 90 s. */
   canary: z.strictObject({ v, type: z.literal("canary"), rotation, refs }),
 };
 
@@ -119,6 +120,8 @@ const answers = {
     works: z.boolean(),
     wasProbed: z.boolean(),
     reason: z.optional(text),
+    /** What the server said last, without secrets. */
+    details: z.optional(z.array(text).check(z.maxLength(16))),
   }),
 };
 

@@ -32,6 +32,15 @@ export type ControlHandlers = {
 };
 export type AnswerBody<Type extends RequestType> = Omit<Answer<Type>, "v" | "ok">;
 
+/** What a handler rejects with that can't do it now; another supervisor may. */
+export class BusyError extends McpRunError {
+  override readonly name = "BusyError";
+
+  constructor(message: string, hint: string) {
+    super("backend-unavailable", message, { hint });
+  }
+}
+
 export interface ControlServerOptions {
   readonly place: ControlPlace;
   readonly pid: number;
@@ -154,6 +163,8 @@ class Peer {
     const read = readRequest(line);
     if ("refused" in read) return refusal(read.refused);
     try {
+      // What takes its time is given up when nobody waits for it; there is no second request to be read.
+      if (read.request.type === "canary") this.#socket.once("data", () => this.cut());
       const body = await this.#handle(read.request);
       if (!body)
         return refusal({ code: "unsupported", message: `${read.request.type} is not to be had here` });
@@ -176,7 +187,8 @@ class Peer {
   #refusalOf(error: unknown): Refusal {
     if (!(error instanceof McpRunError)) return { code: "internal", message: "a bug in mcp-run" };
     const { scrub } = this.#options;
-    const { code, message, hint } = error;
+    const { message, hint } = error;
+    const code = error instanceof BusyError ? "busy" : error.code;
     return { code, message: scrub(message), ...(hint && { hint: scrub(hint) }) };
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
+import { lastLines } from "../escape.ts";
 import type { ServeOptions } from "../launch/serving.ts";
 import type { LaunchPlan } from "../launch/spawn.ts";
 import { type Trial, tryServer } from "../launch/trial.ts";
@@ -14,6 +15,8 @@ import type { Canary, CanaryOutcome } from "./contract.ts";
 
 /** Ms for the handshake, and again for the probe. */
 const PATIENCE_MS = 30_000;
+/** Characters; a server may say what it likes. */
+const LONGEST_REASON = 2_000;
 
 /** A server that can be started with the candidates. */
 export interface PreparedServer {
@@ -30,6 +33,10 @@ export interface ServerCanaryOptions
   readonly clientVersion: string;
   /** What is hidden on the server's stderr; `prepare` adds the candidates, and all else that the server gets. */
   readonly needles: NeedleSet;
+  /** Who runs it, for people. */
+  readonly ranBy: string;
+  /** What else has to be hidden in what a server says: what looks like a credential. */
+  readonly masked: (text: string) => string;
   /** Fetches what the profile needs, with the candidates in their places. Rejects with McpRunError. */
   readonly prepare: (candidates: ReadonlyMap<string, Secret>, signal: AbortSignal) => Promise<PreparedServer>;
 }
@@ -46,7 +53,7 @@ export class ServerCanary implements Canary {
    * nothing of the candidates. Rejects with the signal's reason, once the server has gone.
    */
   async try(candidates: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<CanaryOutcome> {
-    const { prepare, ...options } = this.#options;
+    const { prepare, ranBy, masked, ...options } = this.#options;
     const server = await prepare(candidates, signal);
     try {
       const trial = await tryServer({
@@ -56,23 +63,30 @@ export class ServerCanary implements Canary {
         onSignal: (listener) => endWith(signal, listener),
       });
       signal.throwIfAborted();
-      return outcomeOf(trial, options.probe);
+      return { ...outcomeOf(trial, options.probe, masked), ranBy };
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof McpRunError) || error instanceof InterruptedError) throw error;
-      return { works: false, wasProbed: false, reason: error.message, details: error.details };
+      return { works: false, wasProbed: false, reason: error.message, details: error.details, ranBy };
     } finally {
       await server.release();
     }
   }
 }
 
-function outcomeOf({ greeting, exitCode, lastLines }: Trial, probe: Probe | undefined): CanaryOutcome {
+function outcomeOf(
+  { greeting, exitCode, lastLines: said }: Trial,
+  probe: Probe | undefined,
+  masked: (text: string) => string,
+): CanaryOutcome {
   const failed = (wasProbed: boolean, reason: string): CanaryOutcome => ({
     works: false,
     wasProbed,
-    reason,
-    details: [...(exitCode === 0 ? [] : [`it ended with exit code ${exitCode}`]), ...lastLines],
+    reason: masked(reason.slice(0, LONGEST_REASON)),
+    details: [
+      ...(exitCode === 0 ? [] : [`it ended with exit code ${exitCode}`]),
+      ...lastLines(said.join("\n"), masked).filter((line) => line !== ""),
+    ],
   });
   if (greeting instanceof McpRunError) return failed(false, greeting.message);
   if (greeting.probe?.wrong) return failed(true, greeting.probe.wrong);

@@ -92,20 +92,41 @@ export interface KeyToEnd {
   readonly isCandidate?: boolean;
 }
 
-/** One server started with the candidates and proven, nobody's client disturbed. */
+/** One server started with other values than those of the stores and proven, nobody's client disturbed. */
 export interface Canary {
-  /** @param candidates the new values, by the secret's name in the profile */
-  try(candidates: ReadonlyMap<string, Secret>, signal: AbortSignal): Promise<CanaryOutcome>;
+  /**
+   * @param values by the secret's name in the profile
+   * @param candidates where the values lie beside their secrets: then somebody else may fetch and try them, too
+   */
+  try(
+    values: ReadonlyMap<string, Secret>,
+    signal: AbortSignal,
+    candidates?: Pick<Candidates, "rotation" | "refs">,
+  ): Promise<CanaryOutcome>;
+}
+
+/** What a rotation has put beside its secrets. */
+export interface Candidates {
+  readonly rotation: string;
+  /** As the profile has them. */
+  readonly refs: readonly string[];
+  readonly values: ReadonlyMap<string, Secret>;
 }
 
 export interface CanaryOutcome {
   readonly works: boolean;
   /** False if nothing but the handshake was tried: the key itself was not exercised. */
   readonly wasProbed: boolean;
+  /** Why nothing was started; a state. Then the rest says nothing. */
+  readonly skipped?: string;
+  /** Who had the server: `the supervisor with pid 4711`, `mcp-run rotate`. */
+  readonly ranBy?: string;
   /** Why not; a state. */
   readonly reason?: string;
   /** What else a person should see then, such as its last lines on stderr; nothing secret is in them. */
   readonly details?: readonly string[];
+  /** What else is worth knowing, such as who could not try it; states. */
+  readonly notes?: readonly string[];
 }
 
 /** Tells every supervisor that uses these refs to look now, and hears what they have. */

@@ -1,5 +1,5 @@
 /** What a rotation tells while it runs, and what it asks. Names, refs, versions and states. */
-import type { Acknowledgement } from "./contract.ts";
+import type { Acknowledgement, LeaseHolder } from "./contract.ts";
 import type { Facts, OutcomeWord } from "./journal-line.ts";
 import type { StepName } from "./step-names.ts";
 
@@ -13,7 +13,13 @@ export type RotationEvent =
   | { readonly type: "began"; readonly rotation: string; readonly isResumed: boolean }
   | (OfStep & { readonly type: "step-began" })
   | (OfStep & { readonly type: "step-done"; readonly facts: Facts; readonly ms: number })
-  | (OfStep & { readonly type: "step-failed"; readonly reason: string; readonly ms: number })
+  | (OfStep & {
+      readonly type: "step-failed";
+      readonly reason: string;
+      /** Further lines for people: what a server said last. */
+      readonly details?: readonly string[];
+      readonly ms: number;
+    })
   | { readonly type: "acknowledgements"; readonly acknowledgements: readonly Acknowledgement[] }
   /** It goes another way from here. */
   | {
@@ -37,6 +43,12 @@ export type Question =
       readonly target: string;
       readonly issuer: string;
       readonly keyId?: string;
+    }
+  /** These have leases that are to be revoked. `go-on`: revoke them all the same. */
+  | {
+      readonly type: "leases-in-use";
+      readonly target: string;
+      readonly holders: readonly LeaseHolder[];
     }
   /** There is no new key. `go-on`: end the old one all the same. */
   | { readonly type: "revoke-without-new"; readonly reason: string }

@@ -1,5 +1,6 @@
 /** What the journal of a rotation and its outcome say of the incident. */
 import type { StoredAt } from "./access-log.ts";
+import type { CanaryOutcome } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
 import type { Incident, IncidentSecret, Moment } from "./incident.ts";
 import type { Facts, JournalLine, PlannedPart, PlannedTarget } from "./journal-line.ts";
@@ -35,13 +36,7 @@ export function incidentOf(
       target.parts.map((part) => secretOf(target, part, progress, storedAt(target.ref))),
     ),
     timeline: lines.flatMap((line, index) => momentsOf(line, lines.slice(index + 1))),
-    ...(canary && {
-      canary: {
-        works: canary.isDone !== false,
-        wasProbed: canary.wasProbed ?? false,
-        ...(canary.reason !== undefined && { reason: canary.reason }),
-      },
-    }),
+    ...(canary && { canary: canaryOutcome(canary) }),
     acknowledgements: outcome.acknowledgements,
     strays: outcome.stillValid
       .filter(({ which }) => which === "new")
@@ -52,7 +47,7 @@ export function incidentOf(
 }
 
 function secretOf(
-  { ref, version, place }: PlannedTarget,
+  { ref, version, place, leases = [] }: PlannedTarget,
   part: PlannedPart,
   progress: Progress,
   storedAt: StoredAt | undefined,
@@ -68,13 +63,25 @@ function secretOf(
     issuer: part.issuer,
     before: { version, fingerprint: part.fingerprint, keyId: part.keyId },
     after: {
-      version: progress.factsOf("promote", ref)?.version,
+      version: (progress.factsOf("promote", ref) ?? progress.factsOf("rotate", ref))?.version,
       fingerprint: minted?.fingerprint,
       keyId: minted?.keyId,
     },
-    revoked: part.fingerprint === undefined ? "not-needed" : revokedOf(progress, issued),
+    revoked:
+      part.fingerprint === undefined && leases.length === 0 ? "not-needed" : revokedOf(progress, issued),
     verified: verifiedOf(progress, issued),
     isRetired: progress.isDone("retire", ref),
+  };
+}
+
+function canaryOutcome({ isDone, wasProbed = false, skipped, ranBy, reason, details }: Facts): CanaryOutcome {
+  return {
+    works: isDone !== false,
+    wasProbed,
+    ...(skipped !== undefined && { skipped }),
+    ...(ranBy !== undefined && { ranBy }),
+    ...(reason !== undefined && { reason }),
+    ...(details && { details }),
   };
 }
 
@@ -127,7 +134,7 @@ function stepOf({ step, target }: OfStep): string {
 }
 
 function resultOf(facts: Facts): string {
-  const { isDone, version, parts = [], acknowledgements, wasProbed, reason } = facts;
+  const { isDone, version, parts = [], acknowledgements, wasProbed, skipped, ranBy, reason } = facts;
   const said = [
     ...(isDone === false ? ["not done"] : []),
     ...(version === undefined ? [] : [`version ${version}`]),
@@ -136,7 +143,11 @@ function resultOf(facts: Facts): string {
       return words.length > 0 ? [`${name}: ${words.join(", ")}`] : [];
     }),
     ...(acknowledgements ? [countOf(acknowledgements)] : []),
-    ...(wasProbed === undefined ? [] : [wasProbed ? "proven by the probe" : "not exercised: no probe"]),
+    ...(ranBy === undefined ? [] : [`tried by ${ranBy}`]),
+    ...(skipped === undefined ? [] : [`none: ${skipped}`]),
+    ...(wasProbed === undefined || isDone === false || skipped !== undefined
+      ? []
+      : [wasProbed ? "proven by the probe" : "not exercised: no probe"]),
     ...(reason === undefined ? [] : [reason]),
   ];
   return said.length > 0 ? said.join("; ") : "done";

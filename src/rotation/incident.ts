@@ -20,7 +20,7 @@ export interface Incident {
   /** In their order. */
   readonly timeline: readonly Moment[];
   /** Undefined where there was none. */
-  readonly canary?: Pick<CanaryOutcome, "works" | "wasProbed" | "reason">;
+  readonly canary?: Omit<CanaryOutcome, "notes">;
   readonly acknowledgements: readonly Acknowledgement[];
   /** New keys that were given up, and that nobody has ended. */
   readonly strays: readonly { readonly name: string; readonly keyId?: string }[];

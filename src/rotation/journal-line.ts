@@ -30,6 +30,10 @@ const plannedTarget = z.strictObject({
   version: z.optional(text),
   /** See FetchedSecret; absent where the store does not say it, and where there is nothing yet. */
   place: z.optional(text),
+  /** How its backend replaces it by itself; absent for a value that is put into a store. */
+  mode: z.optional(z.enum(["aws-rotation", "vault-static-role", "vault-lease"])),
+  /** The ids of the leases that were alive then, with `vault-lease`: these are revoked, and no others. */
+  leases: z.optional(texts),
   parts: z.array(plannedPart),
 });
 
@@ -84,7 +88,12 @@ const facts = z.strictObject({
   parts: z.optional(z.array(partFacts)),
   acknowledgements: z.optional(z.array(acknowledgement)),
   wasProbed: z.optional(z.boolean()),
+  /** Who had the canary's server, or why there was none. */
+  ranBy: z.optional(text),
+  skipped: z.optional(text),
   reason: z.optional(text),
+  /** What a server said last, without secrets. */
+  details: z.optional(texts),
 });
 
 const step = z.enum(STEP_NAMES);

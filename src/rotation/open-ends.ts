@@ -31,6 +31,10 @@ export function unknowns({ canary, acknowledgements, secrets, notes }: Incident)
 
 function canaryUnknowns(canary: Incident["canary"]): readonly string[] {
   if (!canary) return ["Whether the new keys work: no server was tried with them before."];
+  if (canary.skipped !== undefined)
+    return [
+      `Whether the new keys work: no server was tried with them before, since ${plain(canary.skipped)}.`,
+    ];
   if (!canary.works) return [`Whether the new keys work: ${plain(canary.reason ?? "the canary failed")}.`];
   return canary.wasProbed
     ? []

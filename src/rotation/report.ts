@@ -58,6 +58,7 @@ export function incidentReport(incident: Incident): string {
     `Fingerprints are HMAC-SHA256 under a key of this rotation, their first ${FINGERPRINT_DIGITS} digits.`,
     "## Timeline",
     timelineTable(timeline, incident.startedAt),
+    ...lastWords(incident),
     "## Supervisors",
     ...(acknowledgements.length > 0
       ? [counts(acknowledgements), supervisorsTable(acknowledgements)]
@@ -136,6 +137,16 @@ function timelineTable(timeline: readonly Moment[], startedAt: string): string {
       result === undefined ? "" : plain(result),
     ]),
   );
+}
+
+/** Of the server that was tried with the new keys and does not work. */
+function lastWords({ canary }: Incident): readonly string[] {
+  if (!canary?.details?.length) return [];
+  return [
+    "### What the server with the new keys said",
+    "Its last lines, without the secrets that it had:",
+    codeBlock("text", canary.details),
+  ];
 }
 
 function counts(acknowledgements: readonly Acknowledgement[]): string {

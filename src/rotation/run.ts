@@ -43,6 +43,8 @@ export interface TargetStep {
 /** One that is taken once for all targets. */
 export interface OverallStep {
   readonly name: StepName;
+  /** False where there is nothing to do, whatever the journal says. */
+  isNeeded?(run: Run): boolean;
   forAll(run: Run, signal: AbortSignal): Promise<Facts>;
 }
 
@@ -68,7 +70,7 @@ export class Run {
     this.plan = journal.plan;
     this.targets = this.plan.targets.map((planned) => {
       const target = targets.find(({ ref }) => ref === planned.ref);
-      if (target && isSame(target.parts, planned.parts)) return target;
+      if (target && isSame(target.parts, planned.parts) && target.own?.mode === planned.mode) return target;
       throw new McpRunError(
         "profile-invalid",
         `Cannot go on with rotation ${this.plan.rotation}: the profile no longer has ${planned.ref} as it was planned`,
@@ -134,7 +136,8 @@ export class Run {
     }
     await this.write({ kind: "fact", ...of, facts });
     if (facts.isDone === false) {
-      emit({ type: "step-failed", ...of, reason: facts.reason ?? "it is not done", ms: ms() });
+      const { reason = "it is not done", details } = facts;
+      emit({ type: "step-failed", ...of, reason, ...(details && { details }), ms: ms() });
     } else emit({ type: "step-done", ...of, facts, ms: ms() });
     return facts;
   }

@@ -2,20 +2,24 @@
  * The steps up to the one that everybody sees, and telling them: what they read and write, and how each is taken again
  * after a crash. Their order is at the end.
  */
-import { McpRunError, ProviderError } from "../errors.ts";
+import { ProviderError } from "../errors.ts";
 import { heldByAnother } from "../secrets/provider.ts";
 import type { Secret } from "../secrets/secret.ts";
+import { rotateLive, wantedLeases } from "./backend-steps.ts";
 import { endingSteps } from "./ending.ts";
 import type { Facts } from "./journal-line.ts";
 import { candidateOf, mintStep } from "./mint.ts";
+import { hasStep } from "./modes.ts";
 import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
 import { spread, wantedOf } from "./spread.ts";
 import { documentWith, partValue } from "./target.ts";
+import { canaryStep } from "./trying.ts";
 
 /** Refuses what another rotation holds; the candidate itself is the lock. */
 const lock: TargetStep = {
   name: "lock",
   isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "lock"),
   async forTarget({ plan }, { store }, signal) {
     const candidate = await store.findCandidate(signal);
     if (!candidate || candidate.rotationId === plan.rotation) return {};
@@ -29,6 +33,7 @@ const lock: TargetStep = {
 const candidate: TargetStep = {
   name: "candidate",
   isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "candidate"),
   async forTarget(run, target, signal): Promise<Facts> {
     const { plan } = run;
     const { store, ref } = target;
@@ -70,34 +75,10 @@ function refuseOtherKeys(
   }
 }
 
-/** Tries what the stores hold, not what was meant to be put there. */
-const canary: OverallStep = {
-  name: "canary",
-  async forAll(run, signal): Promise<Facts> {
-    const candidates = new Map<string, Secret>();
-    for (const { store, parts, ref } of run.targets) {
-      if (run.progress.isDone("promote", ref)) continue;
-      const { value: document } = await store.fetchCandidate(run.plan.rotation, signal);
-      for (const part of parts) {
-        const value = partValue(part, document);
-        if (value) candidates.set(part.name, value);
-      }
-    }
-    const { works, wasProbed, reason } = await run.deps.canary.try(candidates, signal);
-    if (!works) {
-      throw new McpRunError(
-        "rotation-incomplete",
-        `a server with the new key does not work: ${reason ?? "no reason was given"}`,
-      );
-    }
-    if (!wasProbed) run.note("the new key itself was not exercised: the profile has no probe");
-    return { wasProbed, ...(reason !== undefined && { reason }) };
-  },
-};
-
 const promote: TargetStep = {
   name: "promote",
   isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "promote"),
   async forTarget({ plan, progress }, { store, ref }, signal) {
     const base = progress.factsOf("candidate", ref)?.base ?? undefined;
     return { version: (await store.promote(plan.rotation, base, signal)).version };
@@ -107,11 +88,8 @@ const promote: TargetStep = {
 const tell: OverallStep = {
   name: "spread",
   async forAll(run, signal) {
-    return spread(
-      run,
-      wantedOf(run, ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint),
-      signal,
-    );
+    const values = wantedOf(run, ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint);
+    return spread(run, [...values, ...wantedLeases(run)], signal);
   },
 };
 
@@ -122,7 +100,8 @@ export const STEPS: readonly Step[] = [
   lock,
   mintStep,
   candidate,
-  canary,
+  canaryStep,
+  rotateLive,
   promote,
   tell,
   revoke,
@@ -135,9 +114,10 @@ export const STEPS_REVOKING_FIRST: readonly Step[] = [
   lock,
   mintStep,
   candidate,
+  rotateLive,
   revoke,
   verify,
-  canary,
+  canaryStep,
   promote,
   tell,
   revoke,

@@ -90,7 +90,7 @@ function canary(script: string, given: Partial<Profile> = {}, clock = testContex
     providers: new Map(),
     ...given,
   } as unknown as Profile;
-  return canaryOf(context, profile, new NeedleSet());
+  return canaryOf(context, profile, { needles: new NeedleSet(), ranBy: "the test" });
 }
 
 function serverPid(): number {
@@ -114,14 +114,14 @@ describe("a canary", () => {
 
     const outcome = await canary(serverWith(test), { probe: PROBE, secrets }).try(NEW, signal);
 
-    expect(outcome).toEqual({ works: true, wasProbed: true });
+    expect(outcome).toEqual({ works: true, wasProbed: true, ranBy: "the test" });
     expect(isAlive(serverPid())).toBe(false);
     expect(home.filesWith("canary-")).toEqual([]);
   });
 
   it("does not say that the key works where no probe has used it", async () => {
     const outcome = await canary(serverWith("false")).try(NEW, signal);
-    expect(outcome).toEqual({ works: true, wasProbed: false });
+    expect(outcome).toEqual({ works: true, wasProbed: false, ranBy: "the test" });
   });
 
   it("says what is wrong, with its last words, and keeps the candidate to itself", async () => {
@@ -132,6 +132,7 @@ describe("a canary", () => {
     expect(outcome).toEqual({
       works: false,
       wasProbed: true,
+      ranBy: "the test",
       reason: "its probe check failed",
       details: ["denied: [mcp-run:KEY] [mcp-run:OTHER]"],
     });

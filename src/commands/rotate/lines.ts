@@ -2,34 +2,52 @@
 import { escapeControl } from "../../escape.ts";
 import type { Acknowledgement, Member } from "../../rotation/contract.ts";
 import type { Outcome, RotationEvent } from "../../rotation/happening.ts";
+import { MODES } from "../../rotation/modes.ts";
 import type { RotationPlan } from "../../rotation/plan.ts";
 
 const STATES = ["acknowledged", "pending", "failed", "cannot-swap", "gone", "unknown"] as const;
 const SHOWN_FINGERPRINT = 12;
+const SHOWN_LEASES = 20;
+const LIVE =
+  "  A backend changes its live key itself: it can't be tried before or put back, and requests with the old one fail until their servers have the new one.";
 
 /** What it would do, to which secrets, and who runs them. */
 export function planText({ record, members }: RotationPlan): string {
   const { rotation, reason, operator, targets, options } = record;
   const lines = [`Rotation ${rotation} by ${operator}: ${reason}`];
-  for (const { ref, version, place, parts } of targets) {
+  for (const { ref, version, place, parts, mode, leases } of targets) {
     const where = place === undefined ? "" : ` at ${place}`;
-    lines.push(`  ${ref}${where}${version === undefined ? " (not there yet)" : `, version ${version}`}`);
+    const present = version === undefined ? " (not there yet)" : `, version ${version}`;
+    lines.push(`  ${ref}${where}${leases ? "" : present}${mode ? `: ${MODES[mode].what}` : ""}`);
     for (const { name, issuer, fingerprint, comesWith } of parts) {
       const source = comesWith === undefined ? issuer : `with ${comesWith}`;
       const now =
         fingerprint === undefined
-          ? "no value yet"
+          ? (leases && "one for each who asks") || "no value yet"
           : `live fingerprint ${fingerprint.slice(0, SHOWN_FINGERPRINT)}`;
       lines.push(`    ${name}: ${now}, the new one from ${source}`);
     }
+    if (leases) lines.push(...leasesText(leases));
   }
-  lines.push(
-    options.revokeFirst
-      ? "  The old key is revoked before the new one serves: its servers fail in between."
-      : "  The new key is tried and spread before the old one is revoked.",
-  );
+  const modes = targets.map(({ mode }) => MODES[mode ?? "value"]);
+  if (!modes.every(({ overlap }) => overlap)) lines.push(LIVE);
+  if (options.revokeFirst)
+    lines.push("  The old key is revoked before the new one serves: its servers fail in between.");
+  else if (modes.some(({ overlap }) => overlap))
+    lines.push("  The new key is tried and spread before the old one is revoked.");
   lines.push(...membersText(members));
   return text(lines);
+}
+
+function leasesText(leases: readonly string[]): readonly string[] {
+  const more = leases.length - SHOWN_LEASES;
+  return [
+    leases.length === 0
+      ? "    No lease is alive: there is nothing to revoke."
+      : `    ${count(leases.length, "lease")} to revoke, each by its id:`,
+    ...leases.slice(0, SHOWN_LEASES).map((id) => `      ${id}`),
+    ...(more > 0 ? [`      and ${more} more, in the journal`] : []),
+  ];
 }
 
 function membersText(members: readonly Member[]): readonly string[] {
@@ -49,10 +67,14 @@ export function eventText(event: RotationEvent): string | undefined {
     case "began":
       return text([event.isResumed ? `Going on with ${event.rotation}` : `Beginning ${event.rotation}`]);
     case "step-done": {
-      const { version, wasProbed, reason } = event.facts;
+      const { version, wasProbed, skipped, ranBy, reason } = event.facts;
       const more = [
         ...(version === undefined ? [] : [`version ${version}`]),
-        ...(wasProbed === false ? ["the key itself was not exercised, since there is no probe"] : []),
+        ...(ranBy === undefined ? [] : [`tried by ${ranBy}`]),
+        ...(skipped === undefined ? [] : [`there was none, since ${skipped}`]),
+        ...(wasProbed === false && skipped === undefined
+          ? ["the key itself was not exercised, since there is no probe"]
+          : []),
         ...(reason === undefined ? [] : [reason]),
       ];
       return text([
@@ -60,7 +82,10 @@ export function eventText(event: RotationEvent): string | undefined {
       ]);
     }
     case "step-failed":
-      return text([`✘ ${stepText(event)}: ${event.reason} (${seconds(event.ms)})`]);
+      return text([
+        `✘ ${stepText(event)}: ${event.reason} (${seconds(event.ms)})`,
+        ...(event.details ?? []).map((line) => `    ${line}`),
+      ]);
     case "acknowledgements":
       return text([`  ${tally(event.acknowledgements)}`]);
     case "turned":

@@ -13,9 +13,12 @@ import { isSameSecret, type SecretName } from "../../secrets/identity.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import { AskedLooks } from "./asked-looks.ts";
+import { CandidateCanary } from "./candidate-canary.ts";
 import { type Supervised, statusOf } from "./supervisor-status.ts";
 
 export interface OpenControl {
+  /** The session ends: nothing is started any more for others. */
+  stop(): void;
   close(): Promise<void>;
 }
 
@@ -26,13 +29,17 @@ export async function openControl(supervised: Supervised): Promise<OpenControl> 
   const { clock } = context;
   const looks = new AskedLooks(clock, () => refreshing.now());
   const scrub = (text: string) => scrubText(text, needles);
-  const handlers = handlersFor(supervised, looks, scrub);
+  const canary = new CandidateCanary(supervised);
+  const handlers = handlersFor(supervised, looks, canary, scrub);
   const place = controlPlace(context);
   const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
   return {
-    close: () => {
+    stop: () => canary.stop(),
+    close: async () => {
       looks.stop();
-      return server.close();
+      canary.stop();
+      await server.close();
+      await canary.close();
     },
   };
 }
@@ -40,6 +47,7 @@ export async function openControl(supervised: Supervised): Promise<OpenControl> 
 function handlersFor(
   supervised: Supervised,
   looks: AskedLooks,
+  canary: CandidateCanary,
   scrub: (text: string) => string,
 ): ControlHandlers {
   const { inUse, refreshing } = supervised;
@@ -52,6 +60,7 @@ function handlersFor(
       return { accepted, generation: refreshing.server.generation };
     },
     acknowledge: (request) => acknowledgement(supervised, request, isLooking()),
+    canary: (request, signal) => canary.try(request, signal),
   };
 }
 

@@ -14,6 +14,7 @@ import { RecordingEnvironment } from "../../secrets/environment-reader.ts";
 import type { Held } from "../../secrets/held.ts";
 import type { Resolution, ResolvedSecret, ResolveRequest } from "../../secrets/resolution.ts";
 import { resolveSecrets } from "../../secrets/resolve.ts";
+import type { Secret } from "../../secrets/secret.ts";
 import { FetchTimes } from "../run/fetch-times.ts";
 import { type Launch, launchPlan, valuesFor } from "./launch-plan.ts";
 import { providerContext } from "./provider-context.ts";
@@ -58,6 +59,11 @@ export class SecretsInUse {
   get resolution(): Resolution {
     if (!this.#resolution) throw new Error("no secrets have been fetched yet");
     return this.#resolution;
+  }
+
+  /** Those of a server that is started beside it, only to be tried, with these values in their places. */
+  ofTrial(candidates: ReadonlyMap<string, Secret>): SecretsInUse {
+    return new SecretsInUse({ ...this.#launch, purpose: "trial", candidates }, this.#needles);
   }
 
   /** The program of the server. */
