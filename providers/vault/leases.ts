@@ -54,6 +54,10 @@ class HeldLease implements Lease {
     this.#increment = typeof json?.lease_duration === "number" ? json.lease_duration : 0;
   }
 
+  get id(): string {
+    return this.#id;
+  }
+
   get term(): LeaseTerm {
     return this.#term;
   }

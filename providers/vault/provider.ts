@@ -4,8 +4,10 @@ import type {
   Candidate,
   CandidateMark,
   FetchedSecret,
+  OwnRotation,
   ProviderContext,
   RotatableStore,
+  SelfRotating,
   StoredEntry,
 } from "../../src/secrets/provider.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
@@ -17,6 +19,7 @@ import { OutOfReach } from "./failure.ts";
 import { inParallel } from "./in-parallel.ts";
 import { Leases } from "./leases.ts";
 import { Mounts } from "./mounts.ts";
+import { ownRotation } from "./own-rotation.ts";
 import { readDocument } from "./read-document.ts";
 import {
   discard,
@@ -37,7 +40,7 @@ const CLOSE_MS = 1_500;
 
 type OnlyIf = { readonly version: string | undefined };
 
-export class VaultProvider implements RotatableStore<VaultRef> {
+export class VaultProvider implements RotatableStore<VaultRef>, SelfRotating<VaultRef> {
   readonly #address: Address;
   readonly #client: VaultClient;
   readonly #session: Session;
@@ -163,6 +166,10 @@ export class VaultProvider implements RotatableStore<VaultRef> {
 
   async retire(ref: VaultRef, version: string, signal: AbortSignal): Promise<boolean> {
     return retire(this.#reader, ref, version, signal);
+  }
+
+  async ownRotation(ref: VaultRef, signal: AbortSignal): Promise<OwnRotation> {
+    return ownRotation(this.#reader, ref, this.#context.clock, signal);
   }
 
   close(): Promise<void> {

@@ -4,8 +4,10 @@
  */
 import { pause } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
+import { revokeLeases, verifyLeases } from "./backend-steps.ts";
 import type { KeyToEnd, Target, TargetPart } from "./contract.ts";
 import type { Facts, PartFacts } from "./journal-line.ts";
+import { isLive, modeOf } from "./modes.ts";
 import { type Run, reasonOf, type TargetStep } from "./run.ts";
 import { partValue } from "./target.ts";
 
@@ -14,8 +16,9 @@ const VERIFY_PAUSES_MS = [1_000, 2_000, 4_000];
 
 const revoke: TargetStep = {
   name: "revoke",
-  isNeeded: (run, target) => endingParts(run, target).length > 0,
+  isNeeded: (run, target) => endingParts(run, target).length > 0 && mayBeEnded(run, target),
   async forTarget(run, target, signal) {
+    if (modeOf(target).revokes === "each-lease") return revokeLeases(run, target, signal);
     const parts: PartFacts[] = [];
     for (const part of endingParts(run, target)) {
       const known = run.progress.resultOf("revoke", part.name);
@@ -32,6 +35,7 @@ const verify: TargetStep = {
   name: "verify",
   isNeeded: (run, target) => run.progress.isDone("revoke", target.ref),
   async forTarget(run, target, signal) {
+    if (modeOf(target).revokes === "each-lease") return verifyLeases(run, target, signal);
     const parts: PartFacts[] = [];
     for (const part of endingParts(run, target)) {
       parts.push({ name: part.name, ...(await settledPart(() => verifyOld(run, target, part, signal))) });
@@ -44,10 +48,14 @@ const retire: TargetStep = {
   name: "retire",
   isBounded: true,
   isNeeded: (run, target) =>
-    run.progress.isDone("verify", target.ref) && run.progress.isDone("promote", target.ref),
-  async forTarget({ progress, deps }, { ref, parts, store }, signal) {
+    run.progress.isDone("verify", target.ref) &&
+    (target.own !== undefined || run.progress.isDone("promote", target.ref)),
+  async forTarget({ progress, deps }, { ref, parts, store, own }, signal) {
     await deps.forgetCopies?.(parts.map(({ from }) => from));
-    for (const version of progress.basesOf(ref)) await store.retire(version, signal);
+    for (const version of progress.basesOf(ref)) {
+      if (!own) await store.retire(version, signal);
+      else if (isLive(own)) await own.retire?.(version, signal);
+    }
     return {};
   },
 };
@@ -55,15 +63,26 @@ const retire: TargetStep = {
 export const endingSteps = { revoke, verify, retire } as const;
 
 /** Those with an old key that somebody has to end. */
-export function endingParts(run: Run, { parts }: Target): readonly TargetPart[] {
+export function endingParts(run: Run, { ref, parts }: Target): readonly TargetPart[] {
+  const hasLeases = run.plan.targets.some((target) => target.ref === ref && target.leases?.length);
   return parts.filter(
-    ({ name, comesWith }) => comesWith === undefined && run.planned(name).fingerprint !== undefined,
+    ({ name, comesWith }) =>
+      comesWith === undefined && (hasLeases || run.planned(name).fingerprint !== undefined),
   );
+}
+
+/** What a backend replaces by itself is not ended before that, and by hand not before every server has the new one. */
+function mayBeEnded({ progress }: Run, target: Target): boolean {
+  if (!target.own || !isLive(target.own)) return true;
+  const isByHand = modeOf(target).revokes === "by-hand";
+  return progress.isDone("rotate", target.ref) && (!isByHand || progress.isDone("spread"));
 }
 
 type Settled = Pick<PartFacts, "result" | "reason">;
 
 async function revokeOld(run: Run, target: Target, part: TargetPart, signal: AbortSignal): Promise<Settled> {
+  // Its backend has ended it in the moment in which it made the new one.
+  if (modeOf(target).revokes === "at-once") return { result: "revoked" };
   const key = await oldKey(run, target, part, signal);
   const { issuer, name } = part;
   if ((await issuer.revoke(run.request(part), key, signal)) === "revoked") return { result: "revoked" };
@@ -109,6 +128,8 @@ async function revokeStrays(run: Run, part: TargetPart, signal: AbortSignal): Pr
 /** With the value if some store still has it; an issuer may know the key by another name. */
 async function oldKey(run: Run, target: Target, part: TargetPart, signal: AbortSignal): Promise<KeyToEnd> {
   const { keyId } = run.planned(part.name);
+  // Nobody is told of it.
+  if (target.own) return {};
   const base = run.progress.basesOf(target.ref).at(-1);
   let value: KeyToEnd["value"];
   try {

@@ -74,7 +74,10 @@ export function rollback(
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
       if (progress.isReplacedByBackend) {
-        throw refuse("a backend has replaced a key by itself, and nobody can put the old one back", `--resume ${rotation}`);
+        throw refuse(
+          "a backend has replaced a key by itself, and nobody can put the old one back",
+          `--resume ${rotation}`,
+        );
       }
       if (progress.mayBeRevoked) {
         throw refuse("the old key may be revoked, and nothing else would work then", `--resume ${rotation}`);

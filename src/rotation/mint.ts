@@ -7,6 +7,7 @@ import { McpRunError, ProviderError } from "../errors.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Minted, Target, TargetPart } from "./contract.ts";
 import type { PartFacts } from "./journal-line.ts";
+import { hasStep } from "./modes.ts";
 import type { Run, TargetStep } from "./run.ts";
 import { partValue } from "./target.ts";
 
@@ -19,7 +20,8 @@ interface Family {
 
 export const mintStep: TargetStep = {
   name: "mint",
-  isNeeded: (run, target) => familiesOf(run, target).some((family) => lacking(run, family).length > 0),
+  isNeeded: (run, target) =>
+    hasStep(target, "mint") && familiesOf(run, target).some((family) => lacking(run, family).length > 0),
   async forTarget(run, target, signal) {
     const parts: PartFacts[] = [];
     for (const family of familiesOf(run, target)) {

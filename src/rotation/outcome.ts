@@ -2,6 +2,7 @@
 import { endingParts } from "./ending.ts";
 import type { Outcome, StillValid } from "./happening.ts";
 import type { OutcomeWord } from "./journal-line.ts";
+import { hasStep } from "./modes.ts";
 import type { Run } from "./run.ts";
 import type { StepName } from "./step-names.ts";
 
@@ -72,6 +73,7 @@ const WHAT: Readonly<Record<StepName, string>> = {
   mint: "mint what is missing",
   candidate: "put the new value beside the old one",
   canary: "try it in a server of its own",
+  rotate: "have the backend replace it",
   promote: "make it the current one",
   spread: "tell every supervisor and wait for them",
   revoke: "revoke the old key",
@@ -83,7 +85,17 @@ const WHAT: Readonly<Record<StepName, string>> = {
   "revoke-new": "revoke the new key",
 };
 
-const ON = ["mint", "candidate", "canary", "promote", "spread", "revoke", "verify", "retire"] as const;
+const ON = [
+  "mint",
+  "candidate",
+  "canary",
+  "rotate",
+  "promote",
+  "spread",
+  "revoke",
+  "verify",
+  "retire",
+] as const;
 const AWAY = ["revoke-new", "discard"] as const;
 const BACK = ["restore", "spread-back", "revoke-new", "discard"] as const;
 const OVER_ALL: ReadonlySet<StepName> = new Set(["canary", "spread", "spread-back"]);
@@ -94,8 +106,11 @@ function nextWords(run: Run): readonly string[] {
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
   const resume = `--resume ${plan.rotation} would ${left.length === 0 ? "write down that it is done" : inWords(left)}`;
   if (progress.direction !== "forward") return [resume];
-  const rollback = progress.mayBeRevoked
-    ? `--rollback ${plan.rotation} is no way any more: the old key may be revoked`
+  const noWay = progress.isReplacedByBackend
+    ? "its backend can't put the old key back"
+    : progress.mayBeRevoked && "the old key may be revoked";
+  const rollback = noWay
+    ? `--rollback ${plan.rotation} is no way any more: ${noWay}`
     : `--rollback ${plan.rotation} would ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}`;
   return [resume, rollback];
 }
@@ -103,8 +118,10 @@ function nextWords(run: Run): readonly string[] {
 function isLeft(run: Run, step: StepName): boolean {
   const { progress } = run;
   const isEnding = step === "revoke" || step === "verify" || step === "retire";
-  const targets = run.targets.filter((target) => !isEnding || endingParts(run, target).length > 0);
-  if (OVER_ALL.has(step)) return !progress.isDone(step);
+  const targets = run.targets
+    .filter((target) => hasStep(target, step))
+    .filter((target) => !isEnding || endingParts(run, target).length > 0);
+  if (OVER_ALL.has(step)) return targets.length > 0 && !progress.isDone(step);
   if (step === "mint")
     return targets.some(({ ref }) => !progress.isDone("candidate", ref) && !progress.isDone(step, ref));
   return targets.some(({ ref }) => !progress.isDone(step, ref));

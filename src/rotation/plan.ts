@@ -5,12 +5,13 @@
 import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import type { SecretName } from "../secrets/identity.ts";
-import { heldByAnother } from "../secrets/provider.ts";
+import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Fleet, Member, Target } from "./contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
 import { newRotationId } from "./journal.ts";
 import type { PlanLine, PlannedPart, PlannedTarget } from "./journal-line.ts";
+import { isLive } from "./modes.ts";
 import { partValue } from "./target.ts";
 
 export interface RotationRequest {
@@ -76,6 +77,7 @@ async function planTarget(
   signal: AbortSignal,
 ): Promise<PlannedTarget> {
   try {
+    if (target.own) return await planOwn(target, target.own, key, signal);
     const { ref, store } = target;
     const candidate = await store.findCandidate(signal);
     if (candidate && candidate.rotationId !== takeOver) throw heldByAnother(candidate);
@@ -110,6 +112,36 @@ async function planTarget(
   } catch (error) {
     throw aboutTarget(target.ref, error);
   }
+}
+
+/** What its backend replaces by itself. Leases are only listed: to read one would be to make another. */
+async function planOwn(
+  { ref, parts }: Target,
+  own: OwnRotation,
+  key: string,
+  signal: AbortSignal,
+): Promise<PlannedTarget> {
+  const present = isLive(own) ? await own.read(signal) : undefined;
+  const leases = isLive(own) ? undefined : await own.list(signal);
+  const place = present?.place ?? (isLive(own) ? undefined : own.place);
+  return {
+    ref,
+    mode: own.mode,
+    ...(present?.version !== undefined && { version: present.version }),
+    ...(place !== undefined && { place }),
+    ...(leases && { leases: [...leases] }),
+    parts: parts.map((part) => {
+      const { name, from, field, issuer } = part;
+      const value = partValue(part, present?.value);
+      return {
+        name,
+        from,
+        issuer: issuer.kind,
+        ...(field && { field: [...field] }),
+        ...(value && { fingerprint: fingerprintUnder(key, value) }),
+      };
+    }),
+  };
 }
 
 /** What servers have of it. */

@@ -76,7 +76,20 @@ export class Progress {
 
   /** Somebody may have a new value, or somebody's old one may be refused: nothing is taken back by itself. */
   get isPastReturn(): boolean {
-    return this.mayBeRevoked || this.#plan.targets.some(({ ref }) => this.mayBePromoted(ref));
+    return (
+      this.mayBeRevoked ||
+      this.isReplacedByBackend ||
+      this.#plan.targets.some(({ ref }) => this.mayBePromoted(ref))
+    );
+  }
+
+  /** Some backend may have replaced a key by itself, or lent new ones: what was there can't be put back. */
+  get isReplacedByBackend(): boolean {
+    return this.#plan.targets.some(
+      ({ ref, mode, leases }) =>
+        mode !== undefined &&
+        (this.isBegun("rotate", ref) || (leases !== undefined && this.isBegun("spread"))),
+    );
   }
 
   mayBePromoted(ref: string): boolean {
@@ -99,10 +112,10 @@ export class Progress {
     const key = keyOf(step, target);
     this.#facts.set(key, facts);
     // The next try of a step that is not done begins with its own intent; a settled promotion is no longer in doubt.
-    if (facts.isDone === false && step === "promote") this.#begun.delete(key);
+    if (facts.isDone === false && (step === "promote" || step === "rotate")) this.#begun.delete(key);
     for (const part of facts.parts ?? []) {
       if (part.result) this.#results.set(keyOf(step, part.name), part.result);
-      if (step === "mint") this.#applyMinted(part);
+      if (step === "mint" || step === "rotate") this.#applyMinted(part);
     }
     if (step === "candidate" && target !== undefined && facts.base != null) {
       this.#bases.set(target, (this.#bases.get(target) ?? new Set()).add(facts.base));

@@ -5,6 +5,7 @@ export const STEP_NAMES = [
   "mint",
   "candidate",
   "canary",
+  "rotate",
   "promote",
   "spread",
   "revoke",

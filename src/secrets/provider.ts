@@ -156,6 +156,8 @@ export interface LiveRotation {
 /** Everybody who asks gets a key of their own, which lives as long as its lease. */
 export interface LeasedKeys {
   readonly mode: "vault-lease";
+  /** See FetchedSecret. */
+  readonly place?: string | undefined;
   /** The ids of all leases that are alive, whoever has them. */
   list(signal: AbortSignal): Promise<readonly string[]>;
   /** Ends one; resolves when that is done. One that has ended already is no failure. */

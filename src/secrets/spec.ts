@@ -36,7 +36,9 @@ export interface RotateSpec {
     | { readonly type: "generate"; readonly shape: GeneratedShape }
     | HookSpec
     /** A person makes it in a web console. */
-    | { readonly type: "console"; readonly url: string };
+    | { readonly type: "console"; readonly url: string }
+    /** Its backend replaces it by itself, in the way that the backend says. */
+    | { readonly type: "backend" };
   /** Other secrets of the profile that change with this one. */
   readonly with: readonly string[];
 }

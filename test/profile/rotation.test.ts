@@ -50,6 +50,7 @@ describe("the keys that say how a secret is rotated", () => {
       "from: local:a, rotate: { console: 'https://sentry.io/settings?tab=keys', with: [B] }",
       { rotate: { source: { type: "console", url: "https://sentry.io/settings?tab=keys" }, with: ["B"] } },
     ],
+    ["from: local:a, rotate: { backend: true }", { rotate: { source: { type: "backend" }, with: [] } }],
     [
       "from: local:a, rotate: { hook: [mint-key, 1.10, '$${X}'] }",
       {
@@ -89,8 +90,8 @@ describe("the keys that say how a secret is rotated", () => {
       "an encryption key can be rotated only by a hook",
     ],
     ["rotate: console", "`rotate` must be a mapping, not text"],
-    ["rotate: {}", "`rotate` needs one of `generate`, `hook` and `console`"],
-    ["rotate: { with: [B] }", "`rotate` needs one of `generate`, `hook` and `console`"],
+    ["rotate: {}", "`rotate` needs one of `generate`, `hook`, `console` and `backend`"],
+    ["rotate: { with: [B] }", "`rotate` needs one of `generate`, `hook`, `console` and `backend`"],
     ["rotate: { hook: [h], console: 'https://x' }", "`rotate` has both `hook` and `console`"],
     ["rotate: { hooks: [h] }", "unknown key `hooks`, did you mean `hook`?"],
     [
@@ -129,6 +130,11 @@ describe("the keys that say how a secret is rotated", () => {
       "`alphabet` must be made of visible ASCII characters",
     ],
     ["rotate: { generate: { length: 40, alphabet: 0123456789 } }", "`alphabet` must be text, not a number"],
+    ["rotate: { backend: false }", "`backend` must be `true`"],
+    ["rotate: { backend: true, console: 'https://x' }", "`rotate` has both `console` and `backend`"],
+    ["rotate: { backend: true, with: [B] }", "`with` has no meaning beside `backend`"],
+    ["rotate: { backend: true, timeout: 5s }", "`timeout` has no meaning beside `backend`"],
+    ["kind: encryption-key, rotate: { backend: true }", "an encryption key can be rotated only by a hook"],
     ["rotate: { hook: [] }", "`hook` must not be empty"],
     ["rotate: { hook: mint-key }", "`hook` must be a list, not text"],
     ["rotate: { hook: [./mint-key] }", "the program of a hook needs a bare name or an absolute path"],

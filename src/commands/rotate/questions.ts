@@ -1,6 +1,6 @@
 /** What a rotation asks the person who runs it. Without a person every answer is the one that ends nothing. */
 import { escapeControl } from "../../escape.ts";
-import type { Acknowledgement } from "../../rotation/contract.ts";
+import type { Acknowledgement, Member } from "../../rotation/contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "../../rotation/fingerprints.ts";
 import type { Answer, Question } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
@@ -46,6 +46,14 @@ export async function answerTo(
       const asked = `Is the old ${question.secret}${key} of ${question.target} revoked where it was made?`;
       return (await ask.confirm(asked, signal)) ? "go-on" : "stop";
     }
+    case "leases-in-use":
+      for (const holder of question.holders) ask.tell(`  ${whoIs(holder)} has ${holder.leases.join(", ")}`);
+      return (await ask.confirm(
+        `These leases of ${question.target} are in use still. Revoke them all the same?`,
+        signal,
+      ))
+        ? "go-on"
+        : "stop";
     case "revoke-without-new":
       return (await ask.confirm(
         `There is no new key (${question.reason}). Revoke the old one all the same?`,
@@ -64,6 +72,10 @@ export async function answerTo(
 }
 
 /** `github on host7 (pid 4711): failed, its probe get_me failed` */
-export function memberText({ profile, host, pid, state, reason }: Acknowledgement): string {
-  return `${profile} on ${host} (pid ${pid}): ${state}${reason === undefined ? "" : `, ${reason}`}`;
+export function memberText({ state, reason, ...member }: Acknowledgement): string {
+  return `${whoIs(member)}: ${state}${reason === undefined ? "" : `, ${reason}`}`;
+}
+
+function whoIs({ profile, host, pid }: Member): string {
+  return `${profile} on ${host} (pid ${pid})`;
 }

@@ -3,9 +3,11 @@ import { McpRunError } from "../../errors.ts";
 import { nearest } from "../../nearest.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { Issuer, Target, TargetPart } from "../../rotation/contract.ts";
+import { BACKEND_ISSUER } from "../../rotation/issuers/backend.ts";
 import { mintedAlong } from "../../rotation/issuers/issuer-for.ts";
+import { aboutTarget } from "../../rotation/plan.ts";
 import { targetStore } from "../../rotation/target.ts";
-import { isRotatableStore } from "../../secrets/provider.ts";
+import { isRotatableStore, isSelfRotating } from "../../secrets/provider.ts";
 import type { ProviderPool } from "../../secrets/provider-pool.ts";
 import { parseRef } from "../../secrets/ref.ts";
 import type { ProviderEntry, Ref, SecretSpec } from "../../secrets/spec.ts";
@@ -65,6 +67,7 @@ export async function targetsOf(
   chosen: readonly SecretSpec[],
   issuerOf: (secret: SecretSpec) => Issuer,
   pool: ProviderPool,
+  signal: AbortSignal,
 ): Promise<readonly Target[]> {
   const documents = new Map<string, { readonly ref: Ref; readonly parts: TargetPart[] }>();
   const add = (secret: SecretSpec, issuer: Issuer, comesWith?: string) => {
@@ -92,7 +95,7 @@ export async function targetsOf(
     [...documents].map(async ([ref, document]) => ({
       ref,
       parts: document.parts,
-      store: await storeOf(document.ref, pool),
+      ...(await storeOf(document.ref, isByBackend(ref, document.parts), pool, signal)),
     })),
   );
 }
@@ -124,7 +127,25 @@ function documentText({ provider, request }: Ref): string {
   return `${provider}:${request.path.replaceAll("#", "\\#")}`;
 }
 
-async function storeOf(ref: Ref, pool: ProviderPool): Promise<Target["store"]> {
+/** Throws McpRunError where only a part of it would be. */
+function isByBackend(ref: string, parts: readonly TargetPart[]): boolean {
+  const [own, others] = [true, false].map((is) =>
+    parts.filter(({ issuer }) => (issuer.kind === BACKEND_ISSUER.kind) === is).map(({ name }) => name),
+  ) as [string[], string[]];
+  if (own.length === 0 || others.length === 0) return own.length > 0;
+  throw new McpRunError(
+    "usage",
+    `Cannot rotate ${ref}: its backend would replace all of it for ${own.join(" and ")}, and ${others.join(" and ")} is to come from elsewhere`,
+    { hint: "`rotate: { backend: true }` at both, or at neither" },
+  );
+}
+
+async function storeOf(
+  ref: Ref,
+  isOwn: boolean,
+  pool: ProviderPool,
+  signal: AbortSignal,
+): Promise<Pick<Target, "store" | "own">> {
   const { kind, provider } = await pool.open(ref.provider);
   const text = documentText(ref);
   if (!isRotatableStore(provider)) {
@@ -137,7 +158,19 @@ async function storeOf(ref: Ref, pool: ProviderPool): Promise<Target["store"]> {
     );
   }
   const request = kind.refSchema.safeParse(ref.request);
-  if (request.success) return targetStore(provider, request.data);
+  if (request.success) {
+    const store = targetStore(provider, request.data);
+    if (!isOwn) return { store };
+    if (isSelfRotating(provider)) {
+      const own = await provider.ownRotation(request.data, signal).catch((error: unknown) => {
+        throw aboutTarget(text, error);
+      });
+      return { store, own };
+    }
+    throw new McpRunError("usage", `Cannot rotate ${text}: ${ref.provider} replaces nothing by itself`, {
+      hint: "`rotate:` with `generate`, `hook` or `console` instead of `backend`",
+    });
+  }
   throw new McpRunError("usage", `Cannot rotate ${text}: ${request.error.issues[0]?.message}`);
 }
 

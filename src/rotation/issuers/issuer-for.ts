@@ -3,6 +3,7 @@ import { McpRunError } from "../../errors.ts";
 import type { SecretSpec } from "../../secrets/spec.ts";
 import type { Issuer } from "../contract.ts";
 import type { Ask } from "./ask.ts";
+import { BACKEND_ISSUER } from "./backend.ts";
 import { consoleIssuer } from "./console.ts";
 import { generateIssuer } from "./generate.ts";
 import { type HookSurroundings, hookIssuer } from "./hook.ts";
@@ -38,6 +39,8 @@ export function issuerFor(
       return generateIssuer(rotate.source.shape);
     case "console":
       return consoleIssuer({ url: rotate.source.url, along }, around.ask);
+    case "backend":
+      return BACKEND_ISSUER;
     case "hook":
       return hookIssuer(rotate.source, along, around);
   }
