@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { AwsRef } from "../../providers/aws/ref.ts";
 import type { AwsSettings } from "../../providers/aws/settings.ts";
+import { identityOf } from "../../src/secrets/identity.ts";
 import type { RotatableStore } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
@@ -13,6 +14,7 @@ import {
   describeStoreContract,
   never,
   type OpenHarness,
+  placeIn,
   printed,
   read,
   revealed,
@@ -87,6 +89,25 @@ describeBackend("AWS Secrets Manager, as moto plays it", ["moto"], () => {
       expect(revealed(await read(store, refTo("key", { version: "AWSPREVIOUS" })))).toBe("canary-old");
       expect(revealed(await read(store, refTo("key", { version: version! })))).toBe("canary-old");
       expect(revealed(await read(store, refTo("bytes")))).toBe("AP8Q");
+    });
+
+    it("is the same secret in a region that AWS replicates it to", async () => {
+      const replicated = {
+        Name: "key",
+        SecretString: "canary",
+        AddReplicaRegions: [{ Region: "us-east-1" }],
+      };
+      await moto.must("CreateSecret", replicated);
+
+      const places = await Promise.all(
+        [await open(), await open({ region: "us-east-1" })].map(async (store) =>
+          placeIn(await read(store, refTo("key"))),
+        ),
+      );
+
+      expect(places[0]).not.toBe(places[1]);
+      const [here, there] = places.map((place) => identityOf({ from: "aws:key", place }));
+      expect(here).toBe(there);
     });
 
     it("schedules a deletion that can be taken back, and says so to readers", async () => {
