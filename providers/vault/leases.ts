@@ -54,7 +54,7 @@ class HeldLease implements Lease {
     this.#increment = typeof json?.lease_duration === "number" ? json.lease_duration : 0;
   }
 
-  get id(): string {
+  id(): string {
     return this.#id;
   }
 

@@ -60,6 +60,17 @@ const secretStatus = z.object({
   cachedSince: z.optional(time),
 });
 
+/** How it stands on the bus of its fleet. */
+const fleetStatus = z.object({
+  /** Its machine's name there, and that of its own life. */
+  host: text,
+  instance: z.optional(text),
+  /** `connecting`, `connected`, `reconnecting` or `refused`; with a `reason` beside `connected` something is missing. */
+  state: text,
+  since: time,
+  reason: z.optional(text),
+});
+
 const supervisorStatus = z.object({
   pid: z.int(),
   host: text,
@@ -90,6 +101,8 @@ const supervisorStatus = z.object({
     lastFailure: z.optional(z.object({ at: time, reason: text })),
     isLooking: z.boolean(),
   }),
+  /** Only where its profile file has a fleet. */
+  fleet: z.optional(fleetStatus),
   /** Masks on stderr. */
   scrubbed: count,
   /** Messages to the client that held a secret. */
@@ -112,7 +125,16 @@ const answers = {
      * `ref`: in the words of the request. `fingerprint`: HMAC-SHA256 in hex, under the key of the request, of the
      * value that the server that serves has.
      */
-    secrets: z.array(z.object({ ref: text, name: text, version: z.optional(text), fingerprint: text })),
+    secrets: z.array(
+      z.object({
+        ref: text,
+        name: text,
+        version: z.optional(text),
+        /** The id of the lease that the value is lent by. */
+        lease: z.optional(text),
+        fingerprint: text,
+      }),
+    ),
   }),
   canary: z.object({
     v,
@@ -145,6 +167,7 @@ export type Answer<Type extends RequestType = RequestType> = {
   [T in Type]: z.infer<(typeof answers)[T]>;
 }[Type];
 export type SupervisorStatus = z.infer<typeof supervisorStatus>;
+export type FleetStatus = z.infer<typeof fleetStatus>;
 export type SecretStatus = z.infer<typeof secretStatus>;
 /** `code`: an ErrorCode, or `unsupported`, `unsupported-version`, `invalid`, `too-large`, `busy`. */
 export type Refusal = z.infer<typeof refusal>["error"];

@@ -37,6 +37,8 @@ export class Follower {
   #before: SupervisorStatus | undefined;
   /** Fingerprints of what it had then, by ref; asked for only where anything else than that is wanted. */
   #hadBefore: ReadonlyMap<string, string> | undefined;
+  /** It had other leases than those that are meant when it was first asked, as in a rotation that goes on. */
+  #isLentAnew = false;
   #isOver = false;
   #looks = 0;
 
@@ -80,6 +82,7 @@ export class Follower {
       if (said.type === "absent") return this.#isGone();
       if (said.type !== "answered") return this.#isUnclear(said);
       this.#hadBefore = new Map(said.answer.secrets.map(({ ref, fingerprint }) => [ref, fingerprint]));
+      this.#isLentAnew = this.#hasWhatIsWanted(said.answer);
     }
     const [status, refresh] = await Promise.all([
       this.#ask(this.endpoint, { type: "status" }),
@@ -88,8 +91,10 @@ export class Follower {
     if (refresh.type === "absent") this.#isGone();
     else if (refresh.type !== "answered") this.#isUnclear(refresh);
     else if (!refresh.answer.accepted) this.#isNobody();
-    else if (status.type === "answered") this.#isMember(status.answer.status);
-    else if (status.type !== "absent") this.#isUnclear(status);
+    else if (status.type === "answered") {
+      this.#isMember(status.answer.status);
+      if (this.#isLentAnew) this.#acknowledges(status.answer.status.generation);
+    } else if (status.type !== "absent") this.#isUnclear(status);
   }
 
   #isNobody(): void {
@@ -137,8 +142,9 @@ export class Follower {
     return secrets.length > 0 && secrets.every((secret) => this.#isWhatIsWanted(secret));
   }
 
-  #isWhatIsWanted({ ref, fingerprint }: Answer<"acknowledge">["secrets"][number]): boolean {
+  #isWhatIsWanted({ ref, fingerprint, lease }: Answer<"acknowledge">["secrets"][number]): boolean {
     const wanted = this.#goal.wanted.find(({ from }) => from === ref);
+    if (wanted?.oldLeases && lease !== undefined) return !wanted.oldLeases.includes(lease);
     return wanted?.fingerprint === undefined
       ? fingerprint !== this.#hadBefore?.get(ref)
       : fingerprint === wanted.fingerprint;
@@ -150,7 +156,8 @@ export class Follower {
   }
 
   get #pleaseLook(): Question<"refresh"> {
-    return { type: "refresh", ...questionOf(this.#goal.wanted), ...(this.#isAnyOther && { renew: true }) };
+    const renew = this.#isAnyOther && !this.#isLentAnew;
+    return { type: "refresh", ...questionOf(this.#goal.wanted), ...(renew && { renew }) };
   }
 
   /** Of one of them every value will do but the one that it has had. */

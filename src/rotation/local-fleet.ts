@@ -10,7 +10,7 @@ import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "
 import type { RequestType, SecretStatus, SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
 import { isSameSecret, type SecretName } from "../secrets/identity.ts";
-import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "./contract.ts";
 import { Follower, type Goal, memberOf, questionOf, strangerAt } from "./follower.ts";
 import { Turns } from "./turns.ts";
 
@@ -51,6 +51,24 @@ export class LocalFleet implements Fleet {
       return (await this.#uses(status, secrets, endpoint, signal)) ? memberOf(status) : undefined;
     });
     return (await Promise.all(members)).filter((member) => member !== undefined);
+  }
+
+  /** See Fleet; throws as `list` does. Who does not answer is left out: whoever spreads has waited for it. */
+  async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {
+    const { place, clock } = this.#options;
+    const options = { timeoutMs: ANSWER_MS, clock, signal };
+    const key = randomBytes(32).toString("base64url");
+    const [statuses, heard] = await Promise.all([
+      askAll(place, { type: "status" }, options),
+      askAll(place, { type: "acknowledge", ...questionOf(secrets), key }, options),
+    ]);
+    return heard.flatMap(({ endpoint, outcome }) => {
+      if (outcome.type !== "answered") return [];
+      const leases = outcome.answer.secrets.flatMap(({ lease }) => (lease === undefined ? [] : [lease]));
+      const said = statuses.find((other) => other.endpoint.path === endpoint.path)?.outcome;
+      const member = said?.type === "answered" ? memberOf(said.answer.status) : strangerAt(endpoint);
+      return leases.length > 0 ? [{ ...member, leases: [...new Set(leases)] }] : [];
+    });
   }
 
   /** What does not fit into a status is asked for. */

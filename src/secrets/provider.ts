@@ -29,8 +29,8 @@ export interface FetchedSecret {
 
 /** The backend's promise to keep a value alive; whoever fetched it renews it and, in the end, revokes it. */
 export interface Lease {
-  /** The backend's name for it, which is no secret; undefined where it has none. */
-  readonly id?: string;
+  /** The backend's name for it, where it has one: no secret, and all the same nothing that a printed lease shows. */
+  id?(): string;
   readonly term: LeaseTerm;
   /** Asks for more time and answers what there is now, which may be less than before. Throws ProviderError. */
   renew(signal: AbortSignal): Promise<LeaseTerm>;

@@ -12,7 +12,7 @@ import { scrubText } from "../../scrub/scrub-stream.ts";
 import { isSameSecret, type SecretName } from "../../secrets/identity.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
-import { AskedLooks } from "./asked-looks.ts";
+import type { AskedLooks } from "./asked-looks.ts";
 import { CandidateCanary } from "./candidate-canary.ts";
 import { type Supervised, statusOf } from "./supervisor-status.ts";
 
@@ -22,12 +22,11 @@ export interface OpenControl {
   close(): Promise<void>;
 }
 
-/** Throws McpRunError where there can be no socket. */
-export async function openControl(supervised: Supervised): Promise<OpenControl> {
-  const { context, refreshing, needles } = supervised;
+/** Throws McpRunError where there can be no socket. @param looks those that messages ask for; to be stopped by whoever made it */
+export async function openControl(supervised: Supervised, looks: AskedLooks): Promise<OpenControl> {
+  const { context, needles } = supervised;
   refuseMissingHome(context);
   const { clock } = context;
-  const looks = new AskedLooks(clock, () => refreshing.now());
   const scrub = (text: string) => scrubText(text, needles);
   const canary = new CandidateCanary(supervised);
   const handlers = handlersFor(supervised, looks, canary, scrub);
@@ -36,7 +35,6 @@ export async function openControl(supervised: Supervised): Promise<OpenControl> 
   return {
     stop: () => canary.stop(),
     close: async () => {
-      looks.stop();
       canary.stop();
       await server.close();
       await canary.close();
@@ -54,8 +52,10 @@ function handlersFor(
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
     status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
-    refresh: ({ refs, places }) => {
+    refresh: ({ refs, places, renew }) => {
       const accepted = !refs || inUse.served.some((secret) => wordFor(secret, refs, places) !== undefined);
+      if (accepted && renew)
+        refreshing.renew?.((secret) => !refs || wordFor(secret, refs, places) !== undefined);
       if (accepted) looks.ask();
       return { accepted, generation: refreshing.server.generation };
     },
@@ -79,8 +79,15 @@ function acknowledgement(
       const ref = wordFor(secret, refs, places);
       const { name, version, value } = secret;
       if (ref === undefined) return [];
+      const lease = secret.lease?.id?.();
       return [
-        { ref, name, ...(version !== undefined && { version }), fingerprint: fingerprint(value.reveal()) },
+        {
+          ref,
+          name,
+          ...(version !== undefined && { version }),
+          ...(lease !== undefined && { lease }),
+          fingerprint: fingerprint(value.reveal()),
+        },
       ];
     }),
   };

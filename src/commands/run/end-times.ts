@@ -12,7 +12,7 @@ export class EndTimes {
   /** By name: the date, and when a successor is looked for, counted from when the date was first seen. */
   #dates = new Map<string, { readonly endsAt: number; readonly refetchAt: number }>();
 
-  leaseEnds({ lease, refetchAt }: LeaseEnding): void {
+  leaseEnds({ lease, refetchAt }: Pick<LeaseEnding, "lease" | "refetchAt">): void {
     this.#leases.set(lease, refetchAt.getTime());
   }
 

@@ -6,6 +6,7 @@ import { McpRunError, systemErrorCode } from "../../errors.ts";
 import { Refresher } from "../../launch/refresher.ts";
 import { ReplaceError, type ServerControl } from "../../launch/serving.ts";
 import type { Profile } from "../../profile/profile.ts";
+import type { SecretName } from "../../secrets/identity.ts";
 import type { CommandContext } from "../context.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
 import { EndTimes } from "./end-times.ts";
@@ -35,13 +36,18 @@ export class Refreshing {
   #failure: string | undefined;
   #outlook: Omit<Outlook, "nextAt"> = { isLooking: false };
   #isStopped = false;
+  /** Looks that have begun, and who waits for the end of which. */
+  #begun = 0;
+  #waiting: { readonly look: number; readonly ended: () => void }[] = [];
+  /** Told of each look that has ended, and of each server that has taken over. */
+  onNews: (() => void) | undefined;
 
   /** Listens from now on: what changed while the first server was being started may have been fetched before. */
   constructor(context: CommandContext, profile: Profile, inUse: SecretsInUse) {
     this.#context = context;
     this.#profile = profile;
     this.#inUse = inUse;
-    this.#stopListening = context.onRefreshSignal(() => this.now());
+    this.#stopListening = context.onRefreshSignal(() => void this.now());
     if (profile.refresh.restart === "never") return;
     inUse.onLeaseEnding = (ending) => {
       this.#ends.leaseEnds(ending);
@@ -52,6 +58,7 @@ export class Refreshing {
   /** This server runs now. */
   runs(pid: number, generation: number): void {
     this.#server = { pid, generation };
+    this.onNews?.();
   }
 
   get server(): { readonly pid: number; readonly generation: number } {
@@ -63,10 +70,26 @@ export class Refreshing {
     return { ...this.#outlook, ...(nextAt !== undefined && { nextAt }) };
   }
 
-  /** Looks at once, or as soon as the first server runs, or once more after the look that is under way. */
-  now(): void {
+  /**
+   * Looks at once, or as soon as the first server runs, or once more after the look that is under way. Resolves when
+   * that look has ended, whichever way, or none will come any more.
+   */
+  now(): Promise<void> {
     this.#isWanted = true;
+    const look = this.#begun + 1;
+    const ended = new Promise<void>((resolve) => {
+      this.#waiting.push({ look, ended: resolve });
+    });
     this.#refresher?.now();
+    return ended;
+  }
+
+  /** The next look fetches anew what these secrets have by a lease, however long that would last. */
+  renew(isMeant: (secret: SecretName) => boolean): void {
+    const refetchAt = new Date(this.#context.clock.now());
+    for (const secret of this.#inUse.resolution.secrets) {
+      if (secret.lease && isMeant(secret)) this.#ends.leaseEnds({ lease: secret.lease, refetchAt });
+    }
   }
 
   /** The first server runs. Never rejects. */
@@ -92,6 +115,7 @@ export class Refreshing {
       everyMs,
       nextByCron,
       look: async (signal, isAsked) => {
+        this.#begun++;
         this.#outlook = { ...this.#outlook, isLooking: true };
         try {
           await renewal.look(signal, isAsked);
@@ -99,9 +123,13 @@ export class Refreshing {
           this.#outlook = { ...this.#outlook, isLooking: false };
         }
         this.#succeeded();
+        this.#tellOfTheEnd();
         return this.#times();
       },
-      onFailure: (error, retryMs) => this.#failed(error, retryMs),
+      onFailure: (error, retryMs) => {
+        this.#failed(error, retryMs);
+        this.#tellOfTheEnd();
+      },
     });
     this.#refresher.start(this.#times());
     if (this.#isWanted) this.#refresher.now();
@@ -117,6 +145,15 @@ export class Refreshing {
     this.#isStopped = true;
     this.#stopListening();
     await this.#refresher?.stop();
+    this.#tellOfTheEnd();
+  }
+
+  /** Of the looks that have begun; when it is all over, of all. */
+  #tellOfTheEnd(): void {
+    const isOver = (look: number) => this.#isStopped || look <= this.#begun;
+    for (const { ended } of this.#waiting.filter(({ look }) => isOver(look))) ended();
+    this.#waiting = this.#waiting.filter(({ look }) => !isOver(look));
+    this.onNews?.();
   }
 
   async #loadRenewal(control: ServerControl): Promise<Renewal> {
@@ -138,6 +175,8 @@ export class Refreshing {
 
   #succeeded(): void {
     this.#outlook = { ...this.#outlook, lastLookAt: this.#context.clock.now() };
+    const { generation } = this.#server;
+    this.#context.printer.emit({ type: "looked", profile: this.#profile.name, generation });
     if (this.#failure === undefined) return;
     this.#failure = undefined;
     const message = `${this.#profile.name}: the secrets could be looked at again`;

@@ -1,7 +1,7 @@
 /** What a supervisor says of itself: names, refs, versions and times, never a value. */
 import { hostname } from "node:os";
 import { basename } from "node:path";
-import type { SecretStatus, SupervisorStatus } from "../../control/protocol.ts";
+import type { FleetStatus, SecretStatus, SupervisorStatus } from "../../control/protocol.ts";
 import { systemErrorCode } from "../../errors.ts";
 import type { ServerControl } from "../../launch/serving.ts";
 import type { Profile } from "../../profile/profile.ts";
@@ -22,7 +22,8 @@ export interface Supervised {
   readonly context: CommandContext;
   readonly profile: Profile;
   readonly inUse: SecretsInUse;
-  readonly refreshing: Pick<Refreshing, "server" | "outlook" | "now">;
+  readonly refreshing: Pick<Refreshing, "server" | "outlook" | "now"> &
+    Partial<Pick<Refreshing, "onNews" | "renew">>;
   readonly control: {
     client(): Partial<ReturnType<ServerControl["client"]>>;
     state(): string;
@@ -31,6 +32,8 @@ export interface Supervised {
   readonly mode?: "exec";
   readonly needles: NeedleSet;
   readonly tally: Tally;
+  /** How it stands on the bus, where there is one. */
+  readonly fleet?: () => FleetStatus;
   /** Wall-clock ms. */
   readonly startedAt: number;
 }
@@ -45,7 +48,7 @@ export interface Tally {
 
 /** @param scrub for what others have worded */
 export function statusOf(
-  { context, profile, inUse, refreshing, control, needles, tally, startedAt, mode }: Supervised,
+  { context, profile, inUse, refreshing, control, needles, tally, startedAt, mode, fleet }: Supervised,
   isLooking: boolean,
   scrub: (text: string) => string,
 ): SupervisorStatus {
@@ -78,9 +81,14 @@ export function statusOf(
       ...(lastLookAt !== undefined && { lastLookAt: iso(lastLookAt) }),
       ...(lastFailure && { lastFailure: { at: iso(lastFailure.at), reason: scrub(lastFailure.reason) } }),
     },
+    ...(fleet && { fleet: fleetStatus(fleet(), scrub) }),
     scrubbed: needles.masks,
     leaks: tally.leaks,
   };
+}
+
+function fleetStatus({ reason, ...rest }: FleetStatus, scrub: (text: string) => string): FleetStatus {
+  return { ...rest, ...(reason !== undefined && { reason: scrub(reason) }) };
 }
 
 /** As long as a name may be: the client says what it wants. */
