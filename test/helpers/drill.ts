@@ -355,9 +355,11 @@ export async function motoStore() {
 
 /** Going on with it ends as it would have ended. */
 export async function endsWell(drill: Drill, now: () => Promise<typeof DOCUMENT>, id: string): Promise<void> {
-  const { result, traffic } = await drill.underLoad(() => drill.resume(id));
+  const { result, traffic, shown } = await drill.underLoad(() => drill.resume(id));
   expect(result, result.out).toMatchObject({ status: 0 });
   expect(traffic.wrong).toEqual([]);
+  expect(drill.sessions.flatMap((session) => session.traffic.faults())).toEqual([]);
+  expect(shown).toEqual([]);
   expect(result.out).not.toContain("canary-");
   expect(drill.asked(id).filter((action) => action === "mint")).toHaveLength(1);
   await isAllWell(drill, now);
