@@ -186,14 +186,16 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
     .argument("[profile]", "only this one: its name, or the path of its file")
     .option("--json", "print it as JSON")
     .option("--watch", "show it live on a terminal, until Ctrl-C")
+    .option("--check", "only the exit code: 0 if a server serves, 69 if none does, for probes")
     .addHelpText(
       "after",
       examples(["mcp-run status", "mcp-run status --watch", "mcp-run status github --json"]),
     )
     .action(
       does(
-        (profile: string | undefined, options: { json?: boolean; watch?: boolean }) => async (context) =>
-          (await import("./commands/status.ts")).status(context, profile, options),
+        (profile: string | undefined, options: { json?: boolean; watch?: boolean; check?: boolean }) =>
+          async (context) =>
+            (await import("./commands/status.ts")).status(context, profile, options),
       ),
     );
 

@@ -17,6 +17,8 @@ import { controlPlace } from "./control-place.ts";
 export interface StatusOptions {
   readonly json?: boolean;
   readonly watch?: boolean;
+  /** Only says, by the exit code, whether one serves. */
+  readonly check?: boolean;
 }
 
 interface Seen {
@@ -29,29 +31,49 @@ interface Seen {
 /** Ms that a supervisor may take to answer. */
 const PATIENCE_MS = 2_000;
 const WATCH_EVERY_MS = 1_000;
+/** In these a client gets answers; `running` is a program of `exec`. */
+const SERVING_STATES: readonly string[] = ["serving", "swapping", "running"];
 
 /**
- * Returns 0, also when nothing runs or somebody does not answer. Throws McpRunError.
+ * Returns 0, also when nothing runs or somebody does not answer. Throws McpRunError; with `check` also when no server
+ * serves.
  *
  * @param profile the name or the file of a profile; without it all are shown
  */
 export async function status(
   context: CommandContext,
   profile: string | undefined,
-  { json = false, watch: isWatched = false }: StatusOptions,
+  { json = false, watch: isWatched = false, check = false }: StatusOptions,
 ): Promise<number> {
   if (isWatched) {
-    refuseToWatch(context, json);
+    refuseToWatch(context, json, check);
     return watch(context, profile);
   }
   const seen = await interruptible(context, (signal) => look(context, profile, signal));
-  context.stdout.write(
-    json ? `${JSON.stringify({ version: 1, ...seen }, null, 2)}\n` : textOf(context, seen),
-  );
+  if (json) context.stdout.write(`${JSON.stringify({ version: 1, ...seen }, null, 2)}\n`);
+  else if (!check) context.stdout.write(textOf(context, seen));
+  if (check) refuseUnserved(profile, seen);
   return 0;
 }
 
-function refuseToWatch({ stdout }: CommandContext, json: boolean): void {
+/** What a probe wants to know. Old secrets and failed looks are nothing that a restart mends, and do not count. */
+function refuseUnserved(profile: string | undefined, { supervisors, silent }: Seen): void {
+  if (supervisors.some(({ state }) => SERVING_STATES.includes(state))) return;
+  const states = supervisors.map(({ pid, state }) => `${pid} is ${state}`);
+  const unheard = silent.map(({ pid }) => `${pid} does not answer`);
+  const found = [...states, ...unheard].join(", ") || "nothing runs";
+  throw new McpRunError(
+    "backend-unavailable",
+    `Cannot find a server${profile ? ` of ${profile}` : ""}: ${found}`,
+    {
+      hint: "the MCP_RUN_HOME and the user with which mcp-run serves",
+    },
+  );
+}
+
+function refuseToWatch({ stdout }: CommandContext, json: boolean, check: boolean): void {
+  if (check)
+    throw new McpRunError("usage", "Cannot watch and check: --check looks once", { hint: "one of the two" });
   if (json)
     throw new McpRunError("usage", "Cannot watch as JSON: --watch is for people", { hint: "one of the two" });
   if (!stdout.isTTY)

@@ -171,6 +171,24 @@ describe("mcp-run status", () => {
     expect([pidsOf("one"), pidsOf(file), pidsOf("three")]).toEqual([[session.pid], [session.pid], []]);
   });
 
+  it("tells a probe by its exit code whether a server of a profile serves", async () => {
+    const before = mcpRun.run(["status", "p", "--check"]);
+    const session = await serving();
+    const serves = mcpRun.run(["status", "p", "--check"]);
+    const other = mcpRun.run(["status", "q", "--check", "--json"]);
+    process.kill(session.pid, "SIGSTOP");
+    const hangs = mcpRun.run(["status", "p", "--check"]);
+
+    expect(before).toMatchObject({ status: 69, stdout: "" });
+    expect(before.stderr).toMatch(/^mcp-run: Cannot find a server of p: nothing runs\. Try .*\n$/);
+    expect(serves).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    expect(other.status).toBe(69);
+    expect(JSON.parse(other.stdout)).toMatchObject({ supervisors: [] });
+    expect(hangs.status).toBe(69);
+    expect(hangs.stderr).toContain(`Cannot find a server of p: ${session.pid} does not answer. Try`);
+    expect(mcpRun.run(["status", "--check", "--watch"]).status).toBe(64);
+  });
+
   it("counts restarts and masks, and tells of a look that failed", async () => {
     const session = await serving({ before: "console.error(process.env.KEY)" });
     await session.key();
