@@ -145,7 +145,7 @@ class Rotating {
     const { folder } = this.#place;
     const keyIdOf: PlanDeps["keyIdOf"] = (from, fingerprint) => earlierKeyId(folder, from, fingerprint);
     const plan = await planRotation(request, { fleet: this.#fleet, clock, keyIdOf }, signal);
-    this.#say(planText(plan));
+    this.#say(planText(plan, whyAlone(profile)));
     if (options.dryRun) return 0;
     if (!(await this.#isWanted(targets, signal))) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
@@ -276,11 +276,13 @@ class Rotating {
   }
 
   get #deps(): RotationDeps {
-    const { context, options } = this.#all;
+    const { context, profile, options } = this.#all;
     const { ask, record, ackTimeoutMs } = this.#parts;
+    const { negative } = profile.probe ?? {};
     let lastText: string | undefined;
     return {
       canary: this.#canary,
+      triesOld: (secret) => negative === true || (negative?.includes(secret) ?? false),
       fleet: this.#fleet,
       clock: context.clock,
       ackTimeoutMs,

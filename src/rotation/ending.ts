@@ -8,6 +8,7 @@ import { revokeLeases, verifyLeases } from "./backend-steps.ts";
 import type { KeyToEnd, Target, TargetPart } from "./contract.ts";
 import type { Facts, PartFacts } from "./journal-line.ts";
 import { isLive, modeOf } from "./modes.ts";
+import { tryOldKey } from "./old-key-trial.ts";
 import { type Run, reasonOf, type TargetStep } from "./run.ts";
 import { partValue } from "./target.ts";
 
@@ -103,9 +104,12 @@ async function revokeOld(run: Run, target: Target, part: TargetPart, signal: Abo
 async function verifyOld(run: Run, target: Target, part: TargetPart, signal: AbortSignal): Promise<Settled> {
   const key = await oldKey(run, target, part, signal);
   for (const ms of [...VERIFY_PAUSES_MS, undefined]) {
-    const result = await part.issuer.verify(run.request(part), key, signal);
-    if (result === "unknown") run.note(`nobody could be asked whether the old ${part.name} is refused`);
-    if (result !== "accepted" || ms === undefined) return { result };
+    const said = await part.issuer.verify(run.request(part), key, signal);
+    const tried = said === "accepted" ? undefined : await tryOldKey(run, part, signal);
+    const settled = tried && tried.result !== "unknown" ? tried : { result: said };
+    if (settled.result === "unknown")
+      run.note(`nobody could be asked whether the old ${part.name} is refused`);
+    if (settled.result !== "accepted" || ms === undefined) return settled;
     await pause(run.deps.clock, ms, signal);
   }
   throw new Error("the last look has no pause after it");

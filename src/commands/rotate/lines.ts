@@ -11,8 +11,12 @@ const SHOWN_LEASES = 20;
 const LIVE =
   "  A backend changes its live key itself: it can't be tried before or put back, and requests with the old one fail until their servers have the new one.";
 
-/** What it would do, to which secrets, and who runs them. */
-export function planText({ record, members }: RotationPlan): string {
+/**
+ * What it would do, to which secrets, and who runs them.
+ *
+ * @param alone why no second server of the profile is started beside one that runs
+ */
+export function planText({ record, members }: RotationPlan, alone?: string): string {
   const { rotation, reason, operator, targets, options } = record;
   const lines = [`Rotation ${rotation} by ${operator}: ${reason}`];
   for (const { ref, version, place, parts, mode, leases } of targets) {
@@ -35,6 +39,8 @@ export function planText({ record, members }: RotationPlan): string {
     lines.push("  The old key is revoked before the new one serves: its servers fail in between.");
   else if (modes.some(({ overlap }) => overlap))
     lines.push("  The new key is tried and spread before the old one is revoked.");
+  if (alone !== undefined && members.some(({ profile }) => profile === record.profile))
+    lines.push(`  There is no canary: ${alone}. The new key is not tried before it serves.`);
   lines.push(...membersText(members));
   return text(lines);
 }
@@ -67,7 +73,7 @@ export function eventText(event: RotationEvent): string | undefined {
     case "began":
       return text([event.isResumed ? `Going on with ${event.rotation}` : `Beginning ${event.rotation}`]);
     case "step-done": {
-      const { version, wasProbed, skipped, ranBy, reason } = event.facts;
+      const { version, parts = [], wasProbed, skipped, ranBy, reason } = event.facts;
       const more = [
         ...(version === undefined ? [] : [`version ${version}`]),
         ...(ranBy === undefined ? [] : [`tried by ${ranBy}`]),
@@ -75,6 +81,7 @@ export function eventText(event: RotationEvent): string | undefined {
         ...(wasProbed === false && skipped === undefined
           ? ["the key itself was not exercised, since there is no probe"]
           : []),
+        ...parts.flatMap(({ name, reason: why }) => (why === undefined ? [] : [`${name}: ${why}`])),
         ...(reason === undefined ? [] : [reason]),
       ];
       return text([
