@@ -48,6 +48,8 @@ export type McpRunEvent =
   | (ServerNow & { readonly type: "not-swapped"; readonly changed: readonly ChangedSecret[] })
   /** Another server has taken the place of one that ended. */
   | (ServerNow & { readonly type: "restarted" })
+  /** All secrets were looked at; whatever has changed is told besides. */
+  | { readonly type: "looked"; readonly profile: string; readonly generation: number }
   /** Everything stays as it was, and is tried again. */
   | {
       readonly type: "refresh-failed";

@@ -1,6 +1,7 @@
 /**
  * The files of the audit: one for each process and day, so that no two ever write to the same. The name tells the
- * day, the host, the process and when it opened the file.
+ * day, the host, the process, when it opened the file, and for how many days it is kept if those are not 90: also
+ * of a file that has gone it is known whether it had to.
  */
 import { constants } from "node:fs";
 import { open, readdir } from "node:fs/promises";
@@ -8,7 +9,9 @@ import { join } from "node:path";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import { makePrivateFolder } from "../private-folder.ts";
 
-const NAME = /^(\d{4}-\d\d-\d\d)-.+-\d+-[0-9a-z]+\.jsonl$/;
+const NAME = /^(\d{4}-\d\d-\d\d)-.+-\d+-[0-9a-z]+(?:\.(\d{1,4})d)?\.jsonl$/;
+/** Days for which a file is kept whose name does not say otherwise. */
+export const KEPT_DAYS = 90;
 const MOST_HOST = 64;
 /** Far beyond any record; a line that is longer is none. */
 const MOST_LINE_BYTES = 16 * 2 ** 20;
@@ -18,15 +21,29 @@ export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** @param openedAt ms since the epoch */
-export function auditFileName(host: string, pid: number, openedAt: number, twin = ""): string {
+export interface FileName {
+  readonly host: string;
+  readonly pid: number;
+  /** Ms since the epoch. */
+  readonly openedAt: number;
+  readonly keptDays: number;
+}
+
+export function auditFileName({ host, pid, openedAt, keptDays }: FileName, twin = ""): string {
+  const kept = keptDays === KEPT_DAYS ? "" : `.${keptDays}d`;
   const where = host.replaceAll(/[^A-Za-z0-9._-]/g, "_").slice(0, MOST_HOST) || "_";
-  return `${dayOf(openedAt)}-${where}-${pid}-${Math.trunc(openedAt).toString(36)}${twin}.jsonl`;
+  return `${dayOf(openedAt)}-${where}-${pid}-${Math.trunc(openedAt).toString(36)}${twin}${kept}.jsonl`;
 }
 
 /** The day of a file's name; undefined for a file that is not of the audit. */
 export function dayOfFile(name: string): string | undefined {
   return NAME.exec(name)?.[1];
+}
+
+/** For how many days the file of this name is kept. */
+export function keptDaysOf(name: string): number {
+  const [, , days] = NAME.exec(name) ?? [];
+  return days === undefined ? KEPT_DAYS : Number(days);
 }
 
 /** The names of all files, oldest day first; none where there is no folder. Throws McpRunError `access-denied`. */

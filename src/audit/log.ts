@@ -4,13 +4,14 @@
  */
 import { type Clock, settledWithin } from "../clock.ts";
 import { McpRunError, systemErrorCode } from "../errors.ts";
-import { dayOf, makeAuditFolder } from "./files.ts";
+import { dayOf, KEPT_DAYS, makeAuditFolder } from "./files.ts";
 import { type AuditEntry, type AuditWriter, isDurable } from "./record.ts";
 import { removeExpired } from "./retention.ts";
 import { AuditFile } from "./writer.ts";
 
-/** Records that wait for a disk that takes nothing; later ones are counted only. */
-const MOST_WAITING = 1_000;
+/** Records that wait for a disk that takes nothing; later ones are counted only. Calls leave room for the others. */
+const MOST_WAITING = 2_000;
+const MOST_CALLS_WAITING = 1_000;
 /** Ms that the end of a process may wait for its last records. */
 const CLOSE_MS = 2_000;
 
@@ -22,6 +23,8 @@ export interface AuditLogOptions extends AuditWriter {
   /** Of mcp-run. */
   readonly version: string;
   readonly clock: Clock;
+  /** Days for which its files are kept; 90 by default. */
+  readonly keptDays?: number | undefined;
   /** Called once, at the first record that can't be written. */
   readonly onTrouble: (error: McpRunError) => void;
 }
@@ -48,7 +51,7 @@ export class AuditLog {
 
   /** Never throws, and returns at once. */
   record(entry: AuditEntry, at = this.#options.clock.now()): void {
-    if (this.#waiting.length >= MOST_WAITING) {
+    if (this.#waiting.length >= (entry.event === "call" ? MOST_CALLS_WAITING : MOST_WAITING)) {
       this.#lost++;
       return;
     }
@@ -61,6 +64,12 @@ export class AuditLog {
   async flushed(): Promise<boolean> {
     await this.#write();
     return this.#waiting.length === 0;
+  }
+
+  /** What is not written, oldest first, and how many more are lost. */
+  get unwritten(): { readonly entries: readonly AuditEntry[]; readonly lost: number } {
+    const lost = this.#waiting.reduce((sum, one) => sum + one.lost, this.#lost);
+    return { entries: this.#waiting.map(({ entry }) => entry), lost };
   }
 
   /** Resolves when all is written, or can't be. Bounded; never rejects. */
@@ -114,7 +123,7 @@ export class AuditLog {
   async #fileFor(at: number): Promise<AuditFile> {
     const before = this.#file;
     if (before && before.day >= dayOf(at) && !(await before.isGone())) return before;
-    const { folder, uid, host, user, pid, version } = this.#options;
+    const { folder, uid, host, user, pid, version, keptDays = KEPT_DAYS } = this.#options;
     await makeAuditFolder(folder, uid);
     const file = await AuditFile.create({
       folder,
@@ -122,6 +131,7 @@ export class AuditLog {
       user,
       pid,
       version,
+      keptDays,
       previous: before?.end,
       now: at,
     });

@@ -9,9 +9,15 @@ export const AUDIT_EVENTS = [
   "not-swapped",
   "signal",
   "restart",
+  "refresh",
   "refresh-failed",
+  "call",
   "leak",
+  "start-failed",
   "denied",
+  "reveal",
+  "write",
+  "remove",
   "rotation",
   "end",
 ] as const;
@@ -37,7 +43,11 @@ interface WithSecrets {
   readonly secrets: readonly AuditedSecret[];
 }
 
-export type AuditEntry = { readonly profile: string } & (
+/** How a tool call ended: `lost` if its server ended first, and nobody can say whether it did its work. */
+export type CallOutcome = "ok" | "tool-error" | "error" | "cancelled" | "lost";
+
+/** `profile` is absent where a secret is handled without one. */
+export type AuditEntry = { readonly profile?: string } & (
   | (OfServer &
       WithSecrets & {
         readonly event: "launch";
@@ -52,7 +62,23 @@ export type AuditEntry = { readonly profile: string } & (
   | (OfServer & { readonly event: "restart" })
   | { readonly event: "refresh-failed"; readonly reason: string; readonly retryMs: number }
   | (WithSecrets & { readonly event: "leak"; readonly method?: string; readonly isMasked: boolean })
-  | { readonly event: "denied"; readonly reason: string; readonly during: "start" | "refresh" }
+  | (WithSecrets & { readonly event: "refresh"; readonly generation: number })
+  | {
+      readonly event: "call";
+      readonly tool: string;
+      readonly outcome: CallOutcome;
+      /** Of JSON-RPC, for `error`. */
+      readonly code?: number;
+      readonly ms: number;
+      readonly generation: number;
+      readonly client?: string;
+    }
+  /** No program runs, although nobody was denied anything; `code` is that of the error family. */
+  | { readonly event: "start-failed"; readonly code: string; readonly reason: string }
+  | { readonly event: "denied"; readonly reason: string; readonly during: DeniedDuring }
+  /** A person has had a value printed, or has stored or removed one. */
+  | (WithSecrets & { readonly event: "reveal" | "remove" })
+  | (WithSecrets & { readonly event: "write"; readonly how: "set" | "generated" })
   | {
       readonly event: "rotation";
       readonly rotation: string;
@@ -66,6 +92,8 @@ export type AuditEntry = { readonly profile: string } & (
   | { readonly event: "end"; readonly exitCode: number }
 );
 
+export type DeniedDuring = "start" | "refresh" | "check" | "secrets";
+
 /** A loss of power must not take these with it: they are on the disk before anything else is written. */
 const DURABLE: Readonly<Record<AuditEvent, boolean>> = {
   launch: true,
@@ -73,9 +101,15 @@ const DURABLE: Readonly<Record<AuditEvent, boolean>> = {
   "not-swapped": false,
   signal: true,
   restart: false,
+  refresh: false,
   "refresh-failed": false,
+  call: false,
   leak: true,
+  "start-failed": true,
   denied: true,
+  reveal: true,
+  write: true,
+  remove: true,
   rotation: true,
   end: false,
 };

@@ -12,6 +12,7 @@ export interface FileOptions extends AuditWriter {
   readonly folder: string;
   /** Of mcp-run. */
   readonly version: string;
+  readonly keptDays: number;
   /** The file that this process wrote to before. */
   readonly previous?: ChainEnd | undefined;
   /** Ms since the epoch. */
@@ -36,8 +37,9 @@ export class AuditFile {
 
   /** Makes a new file, 0600, with its first line. Throws system errors; then there is none. */
   static async create(options: FileOptions): Promise<AuditFile> {
-    const { folder, host, user, pid, version, previous, now } = options;
-    const { name, handle } = await createFile(folder, (twin) => auditFileName(host, pid, now, twin));
+    const { folder, host, user, pid, version, keptDays, previous, now } = options;
+    const fileName = { host, pid, openedAt: now, keptDays };
+    const { name, handle } = await createFile(folder, (twin) => auditFileName(fileName, twin));
     const file = new AuditFile(name, now, handle);
     try {
       const opened = { event: "open", file: name, host, user, pid, version, ...(previous && { previous }) };

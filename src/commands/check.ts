@@ -1,5 +1,6 @@
 /** `mcp-run check`: everything that a start needs, tried out and reported, without printing a secret. */
 import { parse } from "node:path";
+import type { AuditEntry } from "../audit/record.ts";
 import { EXIT_CODES, InterruptedError, McpRunError, worstOf } from "../errors.ts";
 import { adviseOnContainer } from "../launch/container-advice.ts";
 import { listProfiles, loadProfile } from "../profile/load.ts";
@@ -8,6 +9,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import type { Resolution } from "../secrets/resolution.ts";
 import { tryResolveSecrets } from "../secrets/resolve.ts";
+import { denials, note } from "./audit/note.ts";
 import { overdueSecrets } from "./check/overdue.ts";
 import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check/result.ts";
 import { tryStart } from "./check/start.ts";
@@ -45,6 +47,7 @@ export async function check(
     results.push(result);
     if (!options.json) context.stdout.write(formatResult(result));
   }
+  await note(context, ...results.flatMap(denialsIn));
   const ok = results.every((result) => result.ok);
   if (options.json) context.stdout.write(`${JSON.stringify({ ok, profiles: results }, null, 2)}\n`);
   return ok ? 0 : worstExitCode(results);
@@ -87,6 +90,19 @@ async function checkProfile(
     secrets,
     ...(start && { start }),
   };
+}
+
+/** What was refused, by a backend or by the file itself. */
+function denialsIn({ profile, findings, secrets }: CheckResult): readonly AuditEntry[] {
+  const ofSecrets = secrets.flatMap(({ name, from, failure }) =>
+    failure?.code === undefined
+      ? []
+      : denials({ code: failure.code, message: `${name}: ${from}: ${failure.message}` }, "check", profile),
+  );
+  const ofProfile = findings.flatMap(({ code, message }) =>
+    code === undefined ? [] : denials({ code, message }, "check", profile),
+  );
+  return [...ofProfile, ...ofSecrets];
 }
 
 type Resolved = Omit<Resolution, "held">;

@@ -42,7 +42,7 @@ async function execWith(
   const profile = await loadForStart(context, name);
   const launch = { context, profile, override: { command, args }, purpose: "program" } as const;
   const inUse = new SecretsInUse(launch, needles);
-  auditing.follow(profile.name, inUse);
+  auditing.follow(profile, inUse);
   let stopBeingSeen: (() => Promise<void>) | undefined;
   const executing = execute({
     prepare: async (signal) => {

@@ -8,6 +8,7 @@ import type { Ref } from "../secrets/spec.ts";
 import { writeField } from "../secrets/write-field.ts";
 import { promptHidden, readPiped } from "../ui/prompt.ts";
 import { formatTable } from "../ui/table.ts";
+import { auditedRef, note } from "./audit/note.ts";
 import type { CommandContext } from "./context.ts";
 import { withPool, withStore, withWholeStore } from "./secrets/store-access.ts";
 
@@ -29,6 +30,8 @@ export async function setSecret(context: CommandContext, refText: string): Promi
     const { version } = ref.field
       ? await writeField(store, item, ref.field, value, signal)
       : await store.put(item, value, signal);
+    const secrets = [auditedRef(context, refText, { version, value })];
+    await note(context, { event: "write", how: "set", secrets });
     context.printer.emit({
       type: "notice",
       message: `Stored ${refText}${version ? `, version ${version}` : ""} (${value.reveal().length} characters)`,
@@ -46,6 +49,8 @@ export async function getSecret(
   return withPool(context, `read ${refText}`, ref.provider, async (pool, signal) => {
     const { value, version } = await pool.read(ref, signal);
     if (options.reveal) {
+      // Before anybody has seen it.
+      await note(context, { event: "reveal", secrets: [auditedRef(context, refText, { version, value })] });
       context.stdout.write(context.stdout.isTTY ? `${value.reveal()}\n` : value.reveal());
     } else {
       const length = `${value.reveal().length} characters`;
@@ -84,6 +89,7 @@ export async function removeSecret(context: CommandContext, refText: string): Pr
         hint: `mcp-run secrets list ${refText.split(":")[0]}`,
       });
     }
+    await note(context, { event: "remove", secrets: [auditedRef(context, refText, {})] });
     context.printer.emit({ type: "notice", message: `Removed ${refText}` });
     return 0;
   });
@@ -130,6 +136,8 @@ export async function generateSecret(
       written = await store.put(item, value, signal, { version: undefined });
     }
     const { version } = written;
+    const secrets = [auditedRef(context, refText, { version, value })];
+    await note(context, { event: "write", how: "generated", secrets });
     context.printer.emit({
       type: "notice",
       message: `Generated ${refText}${version ? `, version ${version}` : ""} (${bytes} random bytes as ${options.encoding})`,

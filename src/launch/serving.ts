@@ -2,6 +2,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../clock.ts";
 import type { Emit } from "../events.ts";
+import type { EndedCall } from "../relay/calls.ts";
 import type { ClientRequest } from "../relay/ledger.ts";
 import type { LineSink } from "../relay/line-sink.ts";
 import type { Probe } from "../relay/probe.ts";
@@ -37,6 +38,8 @@ export interface ServeOptions {
   /** How another server takes the place of the first, and how long (ms) that may finish its work. */
   readonly swap?: { readonly mode: "overlap" | "sequential"; readonly drainMs: number };
   readonly probe?: Probe | undefined;
+  /** Is told of each tool call when it has ended; without it nobody looks into them. */
+  readonly onCall?: ((call: EndedCall) => void) | undefined;
   /** What becomes of a secret that the server tells the client. */
   readonly leaks?: LeakPolicy | undefined;
   readonly platform: NodeJS.Platform;

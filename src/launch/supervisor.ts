@@ -19,6 +19,7 @@
  * | stopping    | to every server's stop policy| -                                | last bytes: stopped              |
  */
 import { InterruptedError } from "../errors.ts";
+import { CallWatch } from "../relay/calls.ts";
 import { Session } from "../relay/session.ts";
 import { Changes } from "./changes.ts";
 import { Comeback } from "./comeback.ts";
@@ -73,12 +74,14 @@ class Supervisor implements Helm {
   #hasRetried = false;
 
   constructor(options: ServeOptions) {
-    const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe, swap, platform } = options;
+    const { stdin, stdout, stderr, needles, maxLineBytes, leaks, clock, probe, swap, platform, onCall } =
+      options;
     this.#options = options;
     const session = new Session({
       onIdle: (number) => this.#idle(number),
       now: () => clock.monotonic(),
       onIntroduced: () => this.#changes.look(),
+      calls: onCall && new CallWatch(() => clock.monotonic(), onCall),
     });
     const warn = (message: string) => this.#warn(message);
     const onReaderGone = () => this.#clientGone(() => ({ type: "reader-gone" }));

@@ -4,6 +4,7 @@
  * has cancelled. At most 100,000 requests are remembered; what comes while so many are open does not count.
  */
 import { batchMembers } from "./batch.ts";
+import type { CallWatch } from "./calls.ts";
 import type { Line } from "./line.ts";
 import { at, messageOf } from "./message.ts";
 import { keyIn, keyOf, twinOf } from "./message-id.ts";
@@ -16,15 +17,28 @@ export interface ClientRequest {
   readonly method: string;
 }
 
+export interface LedgerOptions {
+  readonly onIdle?: () => void;
+  readonly calls?: CallWatch | undefined;
+  readonly generation?: number;
+}
+
 export class RequestLedger {
   /** In the order in which they came. */
   readonly #open = new Map<string, ClientRequest>();
   readonly #onIdle: (() => void) | undefined;
+  readonly #calls: CallWatch | undefined;
+  readonly #generation: number;
   #hasAnswered = false;
 
-  /** `onIdle` is called each time the last unanswered request is answered or cancelled. */
-  constructor(options: { readonly onIdle?: () => void } = {}) {
-    this.#onIdle = options.onIdle;
+  /**
+   * `onIdle` is called each time the last unanswered request is answered or cancelled; `calls` is told of what becomes
+   * of the tool calls of this `generation`.
+   */
+  constructor({ onIdle, calls, generation = 0 }: LedgerOptions = {}) {
+    this.#onIdle = onIdle;
+    this.#calls = calls;
+    this.#generation = generation;
   }
 
   /** To be called before the line goes to the server. */
@@ -33,8 +47,10 @@ export class RequestLedger {
     if (envelope.type === "request") {
       if (envelope.method === "subscriptions/listen" || this.#open.size >= MAX_UNANSWERED) return;
       this.#open.set(keyOf(envelope.id), envelope);
+      this.#calls?.began(envelope, line, this.#generation);
     } else if (envelope.type === "notification" && envelope.method === "notifications/cancelled") {
-      this.#forget(cancelledId(line.bytes));
+      const request = this.#forget(cancelledId(line.bytes));
+      if (request) this.#calls?.cancelled(request);
     } else if (envelope.type === "batch") {
       for (const member of batchMembers(line.bytes)) this.clientSaid(member);
     }
@@ -42,15 +58,17 @@ export class RequestLedger {
 
   serverSaid(line: Line): void {
     const { envelope } = line;
-    if (envelope.type === "response") this.answered(envelope.id);
+    if (envelope.type === "response") this.answered(envelope.id, line);
     else if (envelope.type === "batch")
       for (const member of batchMembers(line.bytes)) this.serverSaid(member);
   }
 
-  /** The same for an answer whose line was too long to be relayed. Gives the request that it answers. */
-  answered(id: string): ClientRequest | undefined {
+  /** Gives the request that it answers. `line` is absent where it was too long to be relayed. */
+  answered(id: string, line?: Line): ClientRequest | undefined {
     const request = this.#forget(id);
-    if (request) this.#hasAnswered = true;
+    if (!request) return undefined;
+    this.#hasAnswered = true;
+    this.#calls?.answered(request, line);
     return request;
   }
 
@@ -77,6 +95,7 @@ export class RequestLedger {
   /** Hands the unanswered requests over to who will answer them; they count no longer. */
   takeUnanswered(): readonly ClientRequest[] {
     const { requests } = this;
+    if (this.#calls) for (const request of this.#open.values()) this.#calls.lost(request);
     this.#open.clear();
     return requests;
   }

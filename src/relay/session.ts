@@ -22,17 +22,9 @@ import { wordsIn } from "./long-work.ts";
 import { isId, keyOf } from "./message-id.ts";
 import { Recall } from "./recall.ts";
 import { ServerRequests } from "./server-requests.ts";
+import type { SessionOptions } from "./session-options.ts";
 import { Traffic } from "./traffic.ts";
 import { type ClientVerdict, type Letter, type ServerVerdict, toEach, toSome } from "./verdict.ts";
-
-export interface SessionOptions {
-  /** Nothing of the client is unanswered by this generation, and it is at no longer work. */
-  readonly onIdle?: (generation: number) => void;
-  /** Ms on a steady clock, for how long a line has been held. */
-  readonly now?: () => number;
-  /** The client has made itself known, by the handshake of its era: from now on another server can take over. */
-  readonly onIntroduced?: () => void;
-}
 
 const CURRENT: ClientVerdict = { to: "current" };
 const NOBODY: ClientVerdict = { to: "nobody" };
@@ -44,6 +36,7 @@ export class Session {
   readonly recall: Recall;
   readonly #onIdle: (generation: number) => void;
   readonly #now: () => number;
+  readonly #calls: SessionOptions["calls"];
   readonly #traffic = new Map<number, Traffic>();
   readonly #serverRequests = new ServerRequests();
   readonly #held = new HeldLines();
@@ -51,15 +44,16 @@ export class Session {
   #isHolding = false;
   #hasAnswered = false;
 
-  constructor({ onIdle = () => undefined, now = () => 0, onIntroduced }: SessionOptions = {}) {
+  constructor({ onIdle = () => undefined, now = () => 0, onIntroduced, calls }: SessionOptions = {}) {
     this.recall = new Recall(onIntroduced);
+    this.#calls = calls;
     this.#onIdle = onIdle;
     this.#now = now;
   }
 
   /** A server is there, and is not the current one yet. Numbers begin with 1 and grow. */
   begin(number: number): void {
-    this.#traffic.set(number, new Traffic(number, this.#onIdle));
+    this.#traffic.set(number, new Traffic(number, this.#onIdle, this.#calls));
   }
 
   /** From now on this server gets what is new. Answers the lines that were held, in order: they go to it now. */
@@ -344,7 +338,7 @@ export class Session {
     }
     const hasOld = this.#traffic.size > 1;
     if (hasOld || this.recall.mayWorkLong) work.serverSaid(line, hasOld);
-    const request = ledger.answered(id);
+    const request = ledger.answered(id, line);
     if (request) {
       this.#hasAnswered = true;
       this.recall.serverAnswered(request, line);

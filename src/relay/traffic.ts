@@ -1,4 +1,5 @@
 /** What one generation has under way, as a session keeps it. */
+import type { CallWatch } from "./calls.ts";
 import { RequestLedger } from "./ledger.ts";
 import type { Line } from "./line.ts";
 import { LongWork } from "./long-work.ts";
@@ -23,9 +24,9 @@ export class Traffic {
   /** It takes nothing more. */
   isDeaf = false;
 
-  constructor(number: number, onIdle: (number: number) => void) {
+  constructor(number: number, onIdle: (number: number) => void, calls?: CallWatch) {
     this.number = number;
-    this.ledger = new RequestLedger({ onIdle: () => this.tellIfIdle() });
+    this.ledger = new RequestLedger({ onIdle: () => this.tellIfIdle(), generation: number, calls });
     this.#onIdle = onIdle;
   }
 

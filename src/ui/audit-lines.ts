@@ -42,7 +42,13 @@ export function verdictText(verdict: Verdict, anchored: number | undefined): str
 function detailsOf(record: AuditRecord): readonly string[] {
   const { mode, program, generation, serverPid, signal, method, isMasked, reason, exitCode, lost } = record;
   const { rotation, step, state, target } = record;
+  const { tool, outcome, code, ms, client, during, how } = record;
   return [
+    ...(tool === undefined ? [] : [`${text(tool)}: ${text(outcome)} in ${text(ms)} ms`]),
+    ...(code === undefined ? [] : [text(code)]),
+    ...(client === undefined ? [] : [`for ${text(client)}`]),
+    ...(during === undefined ? [] : [`during ${text(during)}`]),
+    ...(how === undefined ? [] : [text(how)]),
     ...(rotation === undefined ? [] : [`${text(rotation)}: ${text(step)} ${text(state)}`]),
     ...(target === undefined ? [] : [text(target)]),
     ...(program === undefined ? [] : [`${text(mode)} ${text(program)}`]),

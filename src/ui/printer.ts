@@ -81,6 +81,7 @@ function severityOf(event: McpRunEvent): LogLevel {
     case "not-swapped":
     case "leak":
       return "warn";
+    case "looked":
     case "debug":
       return "debug";
     case "started":
@@ -112,6 +113,8 @@ function describe(event: McpRunEvent): string {
         `${event.profile}: new ${changedText(event.changed)}, and the server goes on with the old`,
         "a restart of the client, or `refresh: { restart: overlap }` in the profile",
       );
+    case "looked":
+      return `${event.profile}: the secrets of generation ${event.generation} were looked at`;
     case "refresh-failed":
       return warning(
         `${event.profile}: ${event.reason}; the server goes on with what it has, and the next try is in ${Math.round(event.retryMs / 1000)} s`,

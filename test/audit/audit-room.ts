@@ -95,3 +95,12 @@ export const SWAP: AuditEntry = {
 export const RESTART: AuditEntry = { event: "restart", profile: "github", serverPid: 4713, generation: 3 };
 
 export const END: AuditEntry = { event: "end", profile: "github", exitCode: 0 };
+
+export const CALL: AuditEntry = {
+  event: "call",
+  profile: "github",
+  tool: "search",
+  outcome: "ok",
+  ms: 3,
+  generation: 1,
+};

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writ
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AuditRoom, DAY, END, LAUNCH, NOON, RESTART, SWAP } from "./audit-room.ts";
+import { AuditRoom, CALL, DAY, END, LAUNCH, NOON, RESTART, SWAP } from "./audit-room.ts";
 
 let room: AuditRoom;
 
@@ -181,7 +181,7 @@ describe("an audit that can't be written", () => {
     let isFull = true;
     await failingWrites("EIO", () => isFull);
     const log = room.log();
-    for (let count = 0; count < 1_005; count++) log.record(RESTART);
+    for (let count = 0; count < 2_005; count++) log.record(RESTART);
     expect(await log.flushed()).toBe(false);
     isFull = false;
     // Makes room for the next one.
@@ -190,9 +190,40 @@ describe("an audit that can't be written", () => {
     log.record(END);
     await log.close();
 
-    expect(room.lines()).toHaveLength(1_002);
+    expect(room.lines()).toHaveLength(2_002);
     expect(room.lines().at(-1)).toMatchObject({ event: "end", lost: 6 });
     expect(await room.verify()).toMatchObject({ problems: [] });
+  });
+
+  it("keeps room for other records than calls", async () => {
+    let isFull = true;
+    await failingWrites("EIO", () => isFull);
+    const log = room.log();
+    for (let count = 0; count < 1_500; count++) log.record(CALL);
+    log.record(SWAP);
+    await log.flushed();
+    isFull = false;
+    log.record(END);
+    await log.close();
+
+    const written = room.lines();
+    expect(written).toHaveLength(1_003);
+    expect(written.at(-2)).toMatchObject({ event: "swap", lost: 500 });
+  });
+
+  it("tells what it could not write", async () => {
+    let isFull = true;
+    await failingWrites("EIO", () => isFull);
+    const log = room.log();
+    log.record(LAUNCH);
+    log.record(END);
+
+    expect(await log.flushed()).toBe(false);
+    expect(log.unwritten).toEqual({ entries: [LAUNCH, END], lost: 0 });
+    isFull = false;
+    expect(await log.flushed()).toBe(true);
+    expect(log.unwritten).toEqual({ entries: [], lost: 0 });
+    await log.close();
   });
 
   it("is told in words where its folder is a symbolic link, and nothing goes there", async () => {
@@ -254,6 +285,25 @@ describe("retention", () => {
       "2026-11-21",
     ]);
     expect(readFileSync(other, "utf8")).toBe("mine");
+  });
+
+  it("goes by what each file was begun with, not by who removes", async () => {
+    for (const [age, keptDays] of [
+      [200, 365],
+      [60, 30],
+      [60, 90],
+      [30, 30],
+    ] as const)
+      await room.written([LAUNCH], { clock: clockAt(NOON - age * DAY), keptDays });
+    await room.written([LAUNCH], { keptDays: 1 });
+
+    expect(room.files.map((name) => name.replace(/-laptop.*?(?=\.)/, ""))).toEqual([
+      "2026-05-05.365d.jsonl",
+      "2026-09-22.jsonl",
+      "2026-10-22.30d.jsonl",
+      "2026-11-21.1d.jsonl",
+    ]);
+    expect(await room.verify()).toMatchObject({ files: 4, problems: [] });
   });
 });
 

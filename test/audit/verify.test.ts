@@ -167,6 +167,18 @@ describe("against its anchors", () => {
     expect(await room.verify(anchors)).toMatchObject({ files: 1, problems: [], expired: 4 });
   });
 
+  it("what was removed after the days in its name is no problem, and before them it is one", async () => {
+    await room.written([LAUNCH], { keptDays: 30 });
+    const [name = ""] = room.files.filter((file) => file.endsWith(".30d.jsonl"));
+    const anchors = await room.anchors();
+    rmSync(room.path(name));
+
+    await room.clock.advance(29 * DAY);
+    expect((await room.verify(anchors)).problems).toEqual([{ file: name, problem: "it was removed" }]);
+    await room.clock.advance(2 * DAY);
+    expect(await room.verify(anchors)).toMatchObject({ problems: [], expired: 1 });
+  });
+
   it("a file that was renamed is found", async () => {
     const anchors = await room.anchors();
     const name = room.files.at(-1) as string;

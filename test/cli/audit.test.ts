@@ -159,6 +159,80 @@ describe("exec", () => {
   }, 60_000);
 });
 
+describe("a start that fails", () => {
+  it("is written down with its reason, and of a profile that is not valid with its name", () => {
+    mcpRun.profile("broken", "command: node\nenv: { API_KEY: canary-0123456789abcdef }\n");
+    mcpRun.profile("absent", "command: node\nsecrets: { TOKEN: env:NO_SUCH_VARIABLE }\n");
+    mcpRun.profile("gone", "command: /nonexistent/server\n");
+    for (const name of ["broken", "absent", "gone", "typo"]) exec(name);
+    mcpRun.run(["gone"]);
+
+    expect(records()).toMatchObject([
+      { event: "start-failed", profile: "broken", code: "profile-invalid" },
+      {
+        event: "start-failed",
+        profile: "absent",
+        code: "secret-invalid",
+        reason: expect.stringMatching(/TOKEN/),
+      },
+      { event: "launch", profile: "gone" },
+      { event: "end", profile: "gone" },
+      { event: "start-failed", profile: "gone", code: "command-not-found" },
+    ]);
+    expect(mcpRun.run(["audit"]).stdout).not.toContain("canary");
+    expect(readdirSync(folder())).toHaveLength(4);
+  });
+});
+
+describe("what a person does with secrets", () => {
+  it("is written down: what was stored, printed and removed, and no value", () => {
+    mcpRun.set("local:a", "canary-one");
+    mcpRun.run(["secrets", "generate", "local:b"]);
+    mcpRun.run(["secrets", "get", "local:a"]);
+    mcpRun.run(["secrets", "get", "local:a", "--reveal"]);
+    mcpRun.run(["secrets", "rm", "local:a"]);
+
+    const found = records();
+    const of = (ref: string) => [expect.objectContaining({ name: ref, from: ref })];
+    expect(found).toMatchObject([
+      { event: "write", how: "set", secrets: of("local:a") },
+      { event: "write", how: "generated", secrets: of("local:b") },
+      { event: "reveal", secrets: of("local:a") },
+      { event: "remove", secrets: of("local:a") },
+    ]);
+    expect(printOf(found[2])).toBe(printOf(found[0]));
+    expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
+    const text = files().map((name) => readFileSync(join(folder(), name), "utf8"));
+    expect(text.join()).not.toContain("canary");
+  });
+
+  it("is done, with a warning, where it can't be written down", () => {
+    mcpRun.set("local:a", "canary-one");
+    rmSync(folder(), { recursive: true });
+    writeFileSync(folder(), "");
+
+    const { status, stdout, stderr } = mcpRun.run(["secrets", "get", "local:a", "--reveal"]);
+
+    expect([status, stdout]).toEqual([0, "canary-one"]);
+    expect(stderr).toContain("Warning: Cannot write the audit");
+  });
+});
+
+describe("check", () => {
+  it("writes down who was refused", () => {
+    const secret = mcpRun.write("secrets/key", "canary-one");
+    chmodSync(secret, 0o644);
+    mcpRun.profile("p", `command: node\nsecrets: { KEY: 'file:${secret}' }\n`);
+
+    const { status } = mcpRun.run(["check", "p"]);
+
+    expect(status).toBe(77);
+    expect(records()).toMatchObject([
+      { event: "denied", profile: "p", during: "check", reason: expect.stringContaining(secret) },
+    ]);
+  });
+});
+
 describe("run", () => {
   const pids = new Set<number>();
   let client: Client;
@@ -219,7 +293,7 @@ describe("run", () => {
     await happened(1, "leak");
     writeFileSync(secretFile, "canary-two");
     process.kill(pid, "SIGUSR2");
-    await happened(1, "swap");
+    await happened(1, "swap", "refresh");
     rmSync(secretFile);
     process.kill(pid, "SIGUSR2");
     await happened(1, "refresh-failed");
@@ -234,14 +308,41 @@ describe("run", () => {
       { event: "launch", mode: "run", pid, generation: 1, secrets: [{ name: "KEY", from }] },
       { event: "leak", secrets: [{ name: "KEY", from }], method: "tools/call", isMasked: false },
       { event: "swap", generation: 2, secrets: [{ name: "KEY", from, fingerprint: expect.any(String) }] },
+      { event: "refresh", generation: 2, secrets: [{ name: "KEY", from, fingerprint: expect.any(String) }] },
       { event: "refresh-failed", reason: expect.stringContaining("Cannot read secret KEY") },
       { event: "restart", generation: 3 },
       { event: "end", exitCode: expect.any(Number) },
     ]);
     expect(printOf(found[2])).not.toBe(printOf(found[0]));
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
-    expect(mcpRun.filesWith("canary-")).toEqual([]);
+    for (const value of ["canary-one", "canary-two"]) expect(mcpRun.filesWith(value)).toEqual([]);
     expect(log).not.toContain("audit");
+  });
+
+  it("writes down each tool call where the profile asks for it, and nothing that was said in it", async () => {
+    await serving("secrets: { KEY: 'file:SECRET_FILE' }\nscrub: { stdout: off }\naudit: { calls: metadata }");
+    await key();
+    const wrong = client.callTool({ name: "absent", arguments: { q: "canary-argument" } });
+    await wrong.catch(() => undefined);
+    await happened(2, "call");
+
+    const [first, second] = records("--event", "call");
+    expect(first).toMatchObject({ profile: "p", tool: "key", outcome: "ok", generation: 1, client: "test" });
+    expect(first?.ms).toBeTypeOf("number");
+    expect(second).toMatchObject({ tool: "absent", outcome: expect.stringMatching(/error$/) });
+    expect(mcpRun.filesWith("canary-argument")).toEqual([]);
+    expect(mcpRun.run(["audit", "--event", "call"]).stdout).toMatch(
+      / key: ok in [\d.]+ ms, for test, generation 1\n/,
+    );
+  });
+
+  it("writes down no call where the profile does not", async () => {
+    await serving("secrets: { KEY: 'file:SECRET_FILE' }");
+    await key();
+    await happened(1, "leak");
+    await client.close();
+
+    expect(records("--event", "call")).toEqual([]);
   });
 
   it("writes down a signal, with the fingerprint of what the server reads now", async () => {

@@ -1,5 +1,5 @@
 /** `mcp-run rotate` through the built program: a store, running servers, and whoever is on call. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -80,6 +80,56 @@ function journals(): readonly string[] {
 function idIn(stdout: string): string {
   return /\d{8}-\d{6}-\w{6}/.exec(stdout)?.[0] ?? "";
 }
+
+/** What stands in the place of the folder of the audit from now on. */
+const BREAK_AUDIT = `import { rmSync, writeFileSync } from "node:fs";
+  const audit = AUDIT; rmSync(audit, { recursive: true, force: true }); writeFileSync(audit, "");`;
+
+describe("an audit that can't be written", () => {
+  const audit = () => join(mcpRun.home, "state/audit");
+
+  it("keeps a rotation from beginning", () => {
+    profile();
+    rmSync(audit(), { recursive: true, force: true });
+    writeFileSync(audit(), "");
+
+    const ran = rotate("--reason", "leaked", "--yes");
+
+    expect(ran).toMatchObject({ status: 77 });
+    expect(ran.stderr).toContain("Cannot rotate: the audit can't be written");
+    expect(journals()).toEqual([]);
+    expect(mcpRun.run(["secrets", "get", "local:key", "--reveal"]).stdout).toBe(OLD);
+  });
+
+  it("does not stop one that has begun: it says the records, and ends with 75", () => {
+    profile();
+    const hook = join(mcpRun.home, "hook.mjs");
+    const breaking = BREAK_AUDIT.replace("AUDIT", JSON.stringify(audit()));
+    writeFileSync(hook, `${breaking}\n${readFileSync(hook, "utf8")}`);
+
+    const ran = rotate("--reason", "leaked", "--yes");
+
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 75 });
+    expect(ran.stdout).toMatch(/Rotation \S+: done\n/);
+    expect(mcpRun.run(["secrets", "get", "local:key", "--reveal"]).stdout).toBe(NEW);
+    expect(ran.stderr.match(/Cannot write the audit/g)).toHaveLength(1);
+    const said = [...ran.stderr.matchAll(/Warning: not in the audit: (\{.*\})\.$/gm)].map(([, text = ""]) =>
+      JSON.parse(text),
+    );
+    expect(said.map(({ step, state }) => `${step} ${state}`)).toEqual(
+      expect.arrayContaining(["mint done", "promote done", "revoke done", "retire done", "end done"]),
+    );
+    expect(ran.stdout + ran.stderr).not.toContain("canary-");
+  });
+
+  it("does not stop a server", async () => {
+    profile();
+    rmSync(audit(), { recursive: true, force: true });
+    writeFileSync(audit(), "");
+
+    expect(await (await serving())()).toBe(OLD);
+  });
+});
 
 describe("mcp-run rotate", () => {
   it("replaces a key in its store and in every running server, revokes and retires the old one", async () => {

@@ -2,19 +2,26 @@
  * Sees what happens to the secrets of one program, and has it written down. What writes is loaded only once there is
  * something to write, which is when the program runs: no start waits for it.
  */
-import { existsSync } from "node:fs";
-import { exitCodeFor, McpRunError, systemErrorCode } from "../../errors.ts";
+import { exitCodeFor, InterruptedError, McpRunError, systemErrorCode } from "../../errors.ts";
+import type { ServerControl } from "../../launch/serving.ts";
+import type { Profile } from "../../profile/profile.ts";
+import type { EndedCall } from "../../relay/calls.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
 import { type Happening, isAudited } from "./happening.ts";
+import { hasAudit } from "./place.ts";
 import type { AuditTrail } from "./trail.ts";
 
 export class Auditing {
   readonly #context: CommandContext;
   readonly #mode: "run" | "exec";
   readonly #needles: NeedleSet;
-  #profile: string;
+  readonly #isOff: boolean;
+  #name: string;
+  #profile: Profile | undefined;
+  #control: Pick<ServerControl, "client"> | undefined;
+  #client: string | undefined;
   #inUse: SecretsInUse | undefined;
   #waiting: Happening[] = [];
   #trail: Promise<AuditTrail | undefined> | undefined;
@@ -28,19 +35,34 @@ export class Auditing {
   constructor(context: CommandContext, mode: "run" | "exec", name: string, needles: NeedleSet) {
     this.#context = context;
     this.#mode = mode;
-    this.#profile = name;
+    this.#name = name;
     this.#needles = needles;
-    // As everywhere, a home that does not exist is not made.
-    if (!context.env.MCP_RUN_HOME && !existsSync(context.home)) return;
+    this.#isOff = !hasAudit(context);
+    if (this.#isOff) return;
     context.printer.listen((event) => {
       if (isAudited(event)) this.#add(event);
     });
   }
 
   /** The profile is read, and these will be its secrets. */
-  follow(profile: string, inUse: SecretsInUse): void {
+  follow(profile: Profile, inUse: SecretsInUse): void {
+    this.#name = profile.name;
     this.#profile = profile;
     this.#inUse = inUse;
+  }
+
+  /** A server runs, and a client will say who it is. */
+  serves(control: Pick<ServerControl, "client">): void {
+    this.#control = control;
+  }
+
+  /** To be told of each tool call; undefined where the profile does not ask for it. */
+  get onCall(): ((call: EndedCall) => void) | undefined {
+    if (this.#isOff || this.#profile?.audit.calls !== "metadata") return undefined;
+    return (call) => {
+      this.#client ??= this.#control?.client().name?.name;
+      this.#add({ type: "called", call, ...(this.#client !== undefined && { client: this.#client }) });
+    };
   }
 
   ended(exitCode: number): void {
@@ -49,6 +71,7 @@ export class Auditing {
 
   failed(error: unknown): void {
     if (error instanceof McpRunError && error.code === "access-denied") this.#add({ type: "denied", error });
+    else if (!this.#hasLaunched && isFailedStart(error)) this.#add({ type: "start-failed", error });
     this.ended(exitCodeFor(error));
   }
 
@@ -59,16 +82,17 @@ export class Auditing {
   }
 
   #add(what: Happening["what"]): void {
+    if (this.#isOff) return;
     this.#hasLaunched ||= what.type === "started";
     this.#waiting.push({
       at: this.#context.clock.now(),
       what,
-      profile: this.#profile,
+      profile: this.#name,
       command: this.#inUse?.command ?? "",
       secrets: this.#inUse?.current?.possession.secrets ?? [],
     });
     // The relay of the program that has just been started comes first.
-    setImmediate(() => this.#pass());
+    if (this.#waiting.length === 1) setImmediate(() => this.#pass());
   }
 
   #pass(): void {
@@ -82,11 +106,17 @@ export class Auditing {
   async #open(): Promise<AuditTrail | undefined> {
     try {
       const { AuditTrail } = await import("./trail.ts");
-      return new AuditTrail(this.#context, this.#mode, this.#needles);
+      return new AuditTrail(this.#context, this.#mode, this.#needles, this.#profile);
     } catch (error) {
       const message = `there is no audit of this program: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
       this.#context.printer.emit({ type: "warning", message });
       return undefined;
     }
   }
+}
+
+/** Who types a name that nobody has, or gives up, has started nothing. */
+function isFailedStart(error: unknown): boolean {
+  if (!(error instanceof McpRunError)) return true;
+  return !(error instanceof InterruptedError) && error.code !== "profile-not-found" && error.code !== "usage";
 }

@@ -1,6 +1,7 @@
 /** What the audit is told of one program while it is there; it makes records of it later. */
 import type { McpRunError } from "../../errors.ts";
 import type { McpRunEvent } from "../../events.ts";
+import type { EndedCall } from "../../relay/calls.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
 
 const EVENTS = [
@@ -9,6 +10,7 @@ const EVENTS = [
   "signalled",
   "not-swapped",
   "restarted",
+  "looked",
   "refresh-failed",
   "leak",
 ] as const;
@@ -20,6 +22,8 @@ export interface Happening {
   readonly what:
     | AuditedEvent
     | { readonly type: "denied"; readonly error: McpRunError }
+    | { readonly type: "start-failed"; readonly error: unknown }
+    | { readonly type: "called"; readonly call: EndedCall; readonly client?: string }
     | { readonly type: "ended"; readonly exitCode: number };
   /** The profile's name, or what was typed in its place. */
   readonly profile: string;

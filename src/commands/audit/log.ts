@@ -7,8 +7,15 @@ import type { Secret } from "../../secrets/secret.ts";
 import type { CommandContext } from "../context.ts";
 import { auditPlace } from "./place.ts";
 
-/** @param onTrouble called once, at the first record that can't be written */
-export function auditLog(context: CommandContext, onTrouble: (error: McpRunError) => void): AuditLog {
+/**
+ * @param onTrouble called once, at the first record that can't be written
+ * @param keptDays what the profile says, where there is one
+ */
+export function auditLog(
+  context: CommandContext,
+  onTrouble: (error: McpRunError) => void,
+  keptDays?: number,
+): AuditLog {
   const { clock, uid, loginName } = context;
   return new AuditLog({
     ...auditPlace(context),
@@ -17,6 +24,7 @@ export function auditLog(context: CommandContext, onTrouble: (error: McpRunError
     uid,
     version,
     clock,
+    keptDays,
     onTrouble,
   });
 }

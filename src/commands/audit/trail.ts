@@ -5,8 +5,9 @@
 import { basename } from "node:path";
 import type { AuditLog } from "../../audit/log.ts";
 import type { AuditEntry, AuditedSecret } from "../../audit/record.ts";
-import type { McpRunError } from "../../errors.ts";
+import { type ErrorCode, McpRunError } from "../../errors.ts";
 import type { ChangedSecret } from "../../events.ts";
+import type { Profile } from "../../profile/profile.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
@@ -15,6 +16,9 @@ import type { Happening } from "./happening.ts";
 import { auditLog, valueFingerprint } from "./log.ts";
 
 const MOST_TEXT = 1_000;
+/** Of a tool or a client. */
+const MOST_NAME = 200;
+const MOST_READ = 65_536;
 /** Of one record. */
 const MOST_SECRETS = 1_000;
 
@@ -24,14 +28,20 @@ export class AuditTrail {
   readonly #needles: NeedleSet;
   readonly #fingerprint: ReturnType<typeof valueFingerprint>;
 
-  constructor(context: CommandContext, mode: "run" | "exec", needles: NeedleSet) {
+  /** @param profile undefined where it could not be read */
+  constructor(
+    context: CommandContext,
+    mode: "run" | "exec",
+    needles: NeedleSet,
+    profile: Profile | undefined,
+  ) {
     const { printer } = context;
     this.#mode = mode;
     this.#needles = needles;
     this.#fingerprint = valueFingerprint(context);
-    this.#log = auditLog(context, ({ message, hint }) =>
-      printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) }),
-    );
+    const onTrouble = ({ message, hint }: McpRunError) =>
+      printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) });
+    this.#log = auditLog(context, onTrouble, profile?.audit.keptDays);
   }
 
   record(happening: Happening): void {
@@ -84,6 +94,29 @@ export class AuditTrail {
         const where = method === undefined ? {} : { method: this.#text(method) };
         return [{ event: "leak", profile, secrets: named, ...where, isMasked }];
       }
+      case "looked": {
+        const named = this.#known(secrets, secrets);
+        return [{ event: "refresh", profile, generation: what.generation, secrets: named }];
+      }
+      case "called": {
+        const { tool, outcome, code, ms, generation } = what.call;
+        return [
+          {
+            event: "call",
+            profile,
+            tool: this.#text(tool, MOST_NAME),
+            outcome,
+            ...(code !== undefined && { code }),
+            ms: Math.round(ms * 10) / 10,
+            generation,
+            ...(what.client !== undefined && { client: this.#text(what.client, MOST_NAME) }),
+          },
+        ];
+      }
+      case "start-failed": {
+        const { code, reason } = failureOf(what.error);
+        return [{ event: "start-failed", profile, code, reason: this.#text(reason) }];
+      }
       case "denied":
         return [{ event: "denied", profile, reason: this.#text(allWordsOf(what.error)), during: "start" }];
       case "ended":
@@ -111,9 +144,17 @@ export class AuditTrail {
     });
   }
 
-  #text(text: string): string {
-    return scrubText(text, this.#needles).slice(0, MOST_TEXT);
+  #text(text: string, most = MOST_TEXT): string {
+    // What is far too long is not read whole: a client says what it wants.
+    return scrubText(text.slice(0, MOST_READ), this.#needles).slice(0, most);
   }
+}
+
+/** Of a profile that is not valid its name only: the details quote its file. */
+function failureOf(error: unknown): { readonly code: ErrorCode; readonly reason: string } {
+  if (!(error instanceof McpRunError)) return { code: "internal", reason: "a bug in mcp-run" };
+  const { code, message } = error;
+  return { code, reason: code === "profile-invalid" ? message : allWordsOf(error) };
 }
 
 function allWordsOf({ message, details }: McpRunError): string {

@@ -1,17 +1,26 @@
-/** A rotation in the audit: it does not begin where that can't be written. */
+/**
+ * A rotation in the audit: it does not begin where that can't be written. Once it has begun it goes on; what could not
+ * be written in the end is said, so that somebody can keep it.
+ */
+
 import type { AuditLog } from "../../audit/log.ts";
+import { settledWithin } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
+import type { Profile } from "../../profile/profile.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
 import { auditLog } from "../audit/log.ts";
 import type { CommandContext } from "../context.ts";
 
+/** Ms that the records may take at the end. */
+const LAST_TRY_MS = 2_000;
+
 export class RotationRecord {
   readonly #context: CommandContext;
-  readonly #profile: string;
+  readonly #profile: Profile;
   #log: AuditLog | undefined;
   #rotation = "";
 
-  constructor(context: CommandContext, profile: string) {
+  constructor(context: CommandContext, profile: Profile) {
     this.#context = context;
     this.#profile = profile;
   }
@@ -20,8 +29,10 @@ export class RotationRecord {
   async mustBeWritable(rotation: string): Promise<void> {
     this.#rotation = rotation;
     const log = this.#open();
-    log.record({ event: "rotation", profile: this.#profile, rotation, step: "plan", state: "done" });
+    log.record({ event: "rotation", profile: this.#profile.name, rotation, step: "plan", state: "done" });
     if (await log.flushed()) return;
+    this.#log = undefined;
+    await log.close();
     throw new McpRunError(
       "access-denied",
       "Cannot rotate: the audit can't be written, and it has to say who did what",
@@ -35,18 +46,34 @@ export class RotationRecord {
     if (event.type === "began") this.#rotation = event.rotation;
     const entry = entryOf(event);
     if (!entry) return;
-    this.#open().record({ event: "rotation", profile: this.#profile, rotation: this.#rotation, ...entry });
+    this.#open().record({
+      event: "rotation",
+      profile: this.#profile.name,
+      rotation: this.#rotation,
+      ...entry,
+    });
   }
 
-  async close(): Promise<void> {
-    await this.#log?.close();
+  /** Resolves with false if something of it is in no file; then it was printed. Bounded; never rejects. */
+  async close(): Promise<boolean> {
+    const log = this.#log;
+    if (!log) return true;
+    this.#log = undefined;
+    await settledWithin(this.#context.clock, LAST_TRY_MS, log.flushed());
+    const { entries, lost } = log.unwritten;
+    await log.close();
+    const { printer } = this.#context;
+    const warn = (message: string) => printer.emit({ type: "warning", message });
+    for (const entry of entries) warn(`not in the audit: ${JSON.stringify(entry)}`);
+    if (lost > 0) warn(`not in the audit: ${lost} more records`);
+    return entries.length === 0 && lost === 0;
   }
 
   #open(): AuditLog {
     const { printer } = this.#context;
-    this.#log ??= auditLog(this.#context, ({ message, hint }) =>
-      printer.emit({ type: "warning", message, ...(hint && { hint }) }),
-    );
+    const onTrouble = ({ message, hint }: McpRunError) =>
+      printer.emit({ type: "warning", message, ...(hint && { hint }) });
+    this.#log ??= auditLog(this.#context, onTrouble, this.#profile.audit.keptDays);
     return this.#log;
   }
 }

@@ -10,6 +10,7 @@ import {
 } from "../../secrets/provider.ts";
 import { ProviderPool } from "../../secrets/provider-pool.ts";
 import type { Ref } from "../../secrets/spec.ts";
+import { denials, note } from "../audit/note.ts";
 import { type CommandContext, interruptible } from "../context.ts";
 import { profileRequest } from "../profile-request.ts";
 import { providerContext } from "../start/provider-context.ts";
@@ -81,7 +82,7 @@ export function withPool(
   provider: string,
   work: (pool: ProviderPool, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  return interruptible(context, async (signal) => {
+  return noted(context, async (signal) => {
     const entries = await loadProviderEntries(profileRequest(context), [provider]);
     const environment = new RecordingEnvironment(context.env);
     const pool = new ProviderPool(context.kinds, entries, providerContext(context, environment));
@@ -97,4 +98,17 @@ export function withPool(
       await pool.close();
     }
   });
+}
+
+/** A refusal is written down. */
+async function noted(
+  context: CommandContext,
+  work: (signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  try {
+    return await interruptible(context, work);
+  } catch (error) {
+    if (error instanceof McpRunError) await note(context, ...denials(error, "secrets"));
+    throw error;
+  }
 }

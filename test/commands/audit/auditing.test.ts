@@ -8,6 +8,8 @@ import type { SecretsInUse } from "../../../src/commands/start/secrets-in-use.ts
 import { McpRunError } from "../../../src/errors.ts";
 import type { McpRunEvent } from "../../../src/events.ts";
 import { mcpRunPaths } from "../../../src/paths.ts";
+import type { Profile } from "../../../src/profile/profile.ts";
+import type { EndedCall } from "../../../src/relay/calls.ts";
 import { NeedleSet } from "../../../src/scrub/needle-set.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 import { createPrinter } from "../../../src/ui/printer.ts";
@@ -17,6 +19,8 @@ import { testContext } from "../../helpers/provider-context.ts";
 const VALUE = "canary-value";
 const SERVER = { profile: "p", generation: 2, pid: 4711 };
 const STARTED: McpRunEvent = { type: "started", ...SERVER, secrets: [{ name: "A", from: "x:a" }], ms: 1.4 };
+
+const PROFILE = { name: "p", audit: { calls: "metadata", keptDays: 30 } } as Profile;
 
 let home: Installation;
 let context: CommandContext;
@@ -43,7 +47,7 @@ async function written(...events: readonly McpRunEvent[]): Promise<readonly Reco
   const secrets = [
     { name: "A", from: "x:a", version: "7", value: new Secret(VALUE), deliver: "env", scrub: true },
   ];
-  auditing.follow("p", {
+  auditing.follow(PROFILE, {
     command: "/opt/servers/one",
     current: { possession: { secrets } },
   } as unknown as SecretsInUse);
@@ -132,7 +136,13 @@ describe("what happens to a program", () => {
 describe("a start that fails", () => {
   it.each([
     ["access-denied", [{ event: "denied", profile: "typed", during: "start", reason: "Cannot; A; B" }]],
-    ["backend-unavailable", undefined],
+    [
+      "backend-unavailable",
+      [{ event: "start-failed", profile: "typed", code: "backend-unavailable", reason: "Cannot; A; B" }],
+    ],
+    ["profile-invalid", [{ event: "start-failed", code: "profile-invalid", reason: "Cannot" }]],
+    ["profile-not-found", undefined],
+    ["usage", undefined],
   ] as const)("with %s leaves %j", async (code, expected) => {
     const auditing = new Auditing(context, "exec", "typed", new NeedleSet());
     auditing.failed(new McpRunError(code, "Cannot", { details: ["A", "B"] }));
@@ -140,5 +150,55 @@ describe("a start that fails", () => {
 
     if (expected) expect(lines()).toMatchObject(expected);
     else expect(home.has("state/audit")).toBe(false);
+  });
+});
+
+describe("a tool call", () => {
+  const call: EndedCall = { tool: "search", outcome: "ok", ms: 12.34, generation: 2 };
+
+  function auditing(profile: Profile): Auditing {
+    const needles = new NeedleSet();
+    needles.add("A", new Secret(VALUE));
+    const one = new Auditing(context, "run", "typed", needles);
+    one.follow(profile, { command: "x", current: undefined } as unknown as SecretsInUse);
+    return one;
+  }
+
+  it("is looked at only where the profile asks for it", () => {
+    const off = { ...PROFILE, audit: { ...PROFILE.audit, calls: "off" } } as const;
+
+    expect(auditing(off).onCall).toBeUndefined();
+    expect(auditing(PROFILE).onCall).toBeTypeOf("function");
+  });
+
+  it("is one record, with who the client says that it is, and no value", async () => {
+    const one = auditing(PROFILE);
+    one.serves({ client: () => ({ era: "legacy", name: { name: `desk ${VALUE}` } }) });
+    one.onCall?.(call);
+    one.onCall?.({ ...call, tool: `${VALUE}${"x".repeat(1_000)}`, outcome: "error", code: -32602 });
+    await one.close();
+
+    const [first, second] = lines();
+    const client = "desk [mcp-run:A]";
+    expect(first).toMatchObject({
+      event: "call",
+      profile: "p",
+      tool: "search",
+      outcome: "ok",
+      ms: 12.3,
+      client,
+    });
+    expect(second).toMatchObject({ outcome: "error", code: -32602, generation: 2 });
+    expect(String(second?.tool)).toMatch(/^\[mcp-run:A\]x+$/);
+    expect(String(second?.tool)).toHaveLength(200);
+    expect(home.filesWith("canary")).toEqual([]);
+  });
+
+  it("is in a file that is kept for as long as the profile says", async () => {
+    const one = auditing(PROFILE);
+    one.onCall?.(call);
+    await one.close();
+
+    expect(readdirSync(join(home.home, "state/audit"))).toEqual([expect.stringMatching(/\.30d\.jsonl$/)]);
   });
 });

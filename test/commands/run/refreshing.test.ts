@@ -51,6 +51,8 @@ async function running(given: Given = {}) {
   const memory = createMemoryKind({ a: "canary-a1", b: "canary-b1" }, behaviour);
   const store = await memory.open({}, testContext({ clock }));
   const events: McpRunEvent[] = [];
+  /** Looks that went well. */
+  const looks: McpRunEvent[] = [];
   let wanted: () => void = () => undefined;
   const env = { PATH: process.env.PATH ?? "", MCP_RUN_HOME: home.home };
   const context = {
@@ -69,7 +71,7 @@ async function running(given: Given = {}) {
     stderr: new PassThrough(),
     onTerminal: false,
     printer: {
-      emit: (event: McpRunEvent) => void events.push(event),
+      emit: (event: McpRunEvent) => void (event.type === "looked" ? looks : events).push(event),
       printError: (error: unknown) => {
         throw error;
       },
@@ -145,6 +147,7 @@ async function running(given: Given = {}) {
     clock,
     behaviour,
     events,
+    looks,
     plans,
     signals,
     needles,
@@ -172,10 +175,11 @@ async function quiet(): Promise<void> {
 
 describe("a look at the secrets of a server that runs", () => {
   it("changes nothing if nothing has changed", async () => {
-    const { look, plans, events } = await running();
+    const { look, looks, plans, events } = await running();
     await look();
 
     expect([plans.length, events]).toEqual([1, []]);
+    expect(looks).toEqual([{ type: "looked", profile: "p", generation: 1 }]);
   });
 
   it("starts one server for all that changed together, and says which", async () => {
