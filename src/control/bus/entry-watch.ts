@@ -14,7 +14,7 @@ import { type Entry, LONGEST_REASON, type ReportedSecret } from "./messages.ts";
 export interface Standing {
   readonly generation: number;
   readonly era: string;
-  /** `never` for one that can't change its server. */
+  /** `never` and `exec` for one that can't change its server. */
   readonly mode: string;
   readonly isLooking: boolean;
   /** `at`: wall-clock ms. `reason`: a state in which nothing secret is. */
@@ -89,6 +89,7 @@ export class EntryWatch {
     this.#looks = 0;
     if (this.#hasIt) this.#become("has");
     else if (standing().mode === "never") this.#become("cannot-swap", "its profile has `restart: never`");
+    else if (standing().mode === "exec") this.#become("cannot-swap", "it runs under exec");
     else if (fractionOf(entry.rotation, instance) >= entry.upTo)
       this.#become("waiting", "its turn comes with a later wave");
     else this.#lookIn(Math.random() * entry.overMs);

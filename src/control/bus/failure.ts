@@ -32,10 +32,12 @@ export function failureOf(error: unknown, address: string): Failure {
     return { type: "refused", reason: error.message, ...(error.hint && { hint: error.hint }) };
   if (error instanceof errors.UserAuthenticationExpiredError)
     return refused("says that the credentials have expired", "new `fleet.credentials` for this host");
+  // The library takes it for a refusal; the server was only tired of waiting for us.
+  const isSlow = error instanceof errors.AuthorizationError && /timeout/i.test(error.message);
+  if (isSlow || error instanceof errors.TimeoutError || error instanceof TooSlow)
+    return unreachable("no answer in time");
   if (error instanceof errors.AuthorizationError)
     return refused("does not accept the credentials", "`fleet.credentials` of a user that the server knows");
-  if (error instanceof errors.TimeoutError || error instanceof TooSlow)
-    return unreachable("no answer in time");
   const code = systemErrorCode(error) ?? systemErrorCode(causeOf(error));
   if (code !== undefined && CERTIFICATE.test(code))
     return refused(

@@ -187,17 +187,19 @@ export class BusOperator {
 
   async #readAll(connection: NatsConnection): Promise<readonly HeardReport[]> {
     const js = jetstream(connection, { timeout: ANSWER_MS });
-    const reports: HeardReport[] = [];
+    const { streams } = await js.jetstreamManager(false);
+    const { state } = await streams.info(REPORTS_STREAM);
+    const reports = new Map<string, HeardReport>();
+    if (state.messages === 0) return [];
     const consumer = await js.consumers.get(REPORTS_STREAM, { deliver_policy: DeliverPolicy.All });
-    const { num_pending: pending } = await consumer.info(true);
-    if (pending === 0) return reports;
     const messages = await consumer.consume({ max_messages: REPORTS_AT_ONCE });
     for await (const message of messages) {
       const report = this.#reportOf(message.subject, message.data, message.time.getTime());
-      if (report) reports.push(report);
-      if (message.info.pending === 0) break;
+      if (report) reports.set(message.subject, report);
+      // Others report meanwhile, so that there may always be one more.
+      if (message.seq >= state.last_seq) break;
     }
-    return reports;
+    return [...reports.values()];
   }
 
   /** Waits for a connection that was lost. */
