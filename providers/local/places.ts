@@ -1,9 +1,8 @@
 /** Where one store's files are: the ciphertext apart from the keys, everything named after the provider. */
 import { createHash } from "node:crypto";
-import { realpath } from "node:fs/promises";
+import { realpathSync } from "node:fs";
 import { join, relative } from "node:path";
-import { pathToFileURL } from "node:url";
-import { ProviderError } from "../../src/errors.ts";
+import { ProviderError, systemErrorCode } from "../../src/errors.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
 
 /** The settings under `providers:`; design.md section 4. */
@@ -51,9 +50,20 @@ export function placesOf(settings: LocalSettings, context: ProviderContext): Pla
 }
 
 /** The same for everybody, also for whoever gets there through a link. */
-export async function fileUrlOf(store: string): Promise<string> {
-  const file = await realpath(store).catch(() => store); // Of no file there is nothing to be told.
-  return pathToFileURL(file).href;
+export function fileUrlOf(store: string): string {
+  // As `pathToFileURL` has it, whose module a start has no other use for.
+  const url = new URL("file:///");
+  url.pathname = linkedFile(store).replaceAll("%", "%25");
+  return url.href;
+}
+
+function linkedFile(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return path; // Of a file that is not there nothing will be told.
+  }
 }
 
 function absolute(path: string, { env, platform }: ProviderContext): string {

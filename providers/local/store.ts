@@ -62,7 +62,7 @@ export class LocalStore implements RotatableStore<LocalRef>, RecipientStore {
   ): Promise<ReadonlyMap<LocalRef, FetchedSecret | ProviderError>> {
     const opened = await this.#archive.read(signal);
     const answer = new Map<LocalRef, FetchedSecret | ProviderError>();
-    const fileUrl = await fileUrlOf(this.#file);
+    const fileUrl = fileUrlOf(this.#file);
     for (const ref of refs) answer.set(ref, await this.#pick(ref, opened?.document, fileUrl));
     return answer;
   }

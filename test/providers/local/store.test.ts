@@ -16,7 +16,7 @@ import { ProviderError } from "../../../src/errors.ts";
 import type { FetchedSecret } from "../../../src/secrets/provider.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 import { VirtualClock } from "../../helpers/virtual-clock.ts";
-import { get, openStore, put, read, refusalOf, signal } from "./open-store.ts";
+import { get, openStore, put, read, refusalOf, signal, temporaryDirectory } from "./open-store.ts";
 
 describe("the store", () => {
   test("gives back what was put, in one answer for many refs", async () => {
@@ -62,7 +62,8 @@ describe("the store", () => {
   });
 
   test("says of one file that it is one place, also behind a link", async () => {
-    const { home, store, places } = await openStore();
+    const home = join(await temporaryDirectory(), "100% #1? ü");
+    const { store, places } = await openStore({ home });
     await put(store, "team/key", "canary-a");
     const link = join(home, "link with a blank.age");
     symlinkSync(places.store, link);
