@@ -3,7 +3,7 @@
  * MCP_RUN_REQUIRE_BACKENDS=1 (in CI) that is a failure, but for what MCP_RUN_BACKENDS_NOT_HERE names (a comma
  * between two), because it can't be had there.
  */
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, it } from "vitest";
@@ -13,6 +13,7 @@ const CACHED = {
   vault: "vault",
   moto: "moto_server",
   "lowkey-vault": "lowkey-vault.jar",
+  "k8s-decode": "k8s-decode",
 } as const;
 
 /** What a person may have installed, the better kept one first. */
@@ -22,7 +23,10 @@ const IN_PATH: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Where Debian puts servers, and not every account looks. */
-const SYSTEM_FOLDER = "/usr/sbin";
+const SYSTEM_FOLDERS = [
+  "/usr/sbin",
+  ...versionsBelow("/usr/lib/postgresql").map((folder) => join(folder, "bin")),
+];
 
 export type BackendName = keyof typeof CACHED | "nats-server";
 
@@ -60,12 +64,24 @@ export function backendPath(name: BackendName, env = process.env): string {
   return path;
 }
 
+/** A program that comes with no backend of ours, such as one of PostgreSQL's. */
+export function programPath(name: string): string {
+  const path = whereIs(name, process.env);
+  if (path === undefined) throw new Error(`${name} is not on this machine; .ci/install-backends installs it`);
+  return path;
+}
+
+function versionsBelow(folder: string): readonly string[] {
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  return names.sort((one, other) => Number(other) - Number(one)).map((name) => join(folder, name));
+}
+
 function whereIs(need: string, env: NodeJS.ProcessEnv): string | undefined {
   const named = env[`MCP_RUN_TEST_${need.toUpperCase().replaceAll("-", "_")}`];
   if (named) return named;
   const cache = env.MCP_RUN_BACKENDS_CACHE || join(homedir(), ".cache/mcp-run-backends");
   const cached = Object.hasOwn(CACHED, need) ? [join(cache, CACHED[need as keyof typeof CACHED])] : [];
-  const folders = [...(env.PATH ?? "").split(delimiter), SYSTEM_FOLDER];
+  const folders = [...(env.PATH ?? "").split(delimiter), ...SYSTEM_FOLDERS];
   const programs = (IN_PATH[need] ?? [need]).flatMap((one) => folders.map((folder) => join(folder, one)));
   return [...cached, ...programs].find(isThere);
 }
