@@ -164,7 +164,7 @@ class Peer {
     if ("refused" in read) return refusal(read.refused);
     try {
       // What takes its time is given up when nobody waits for it; there is no second request to be read.
-      if (read.request.type === "canary") this.#socket.once("data", () => this.cut());
+      if (read.request.type === "canary") this.#socket.once("data", () => this.cut()).resume();
       const body = await this.#handle(read.request);
       if (!body)
         return refusal({ code: "unsupported", message: `${read.request.type} is not to be had here` });

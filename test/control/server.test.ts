@@ -7,6 +7,7 @@ import { systemClock } from "../../src/clock.ts";
 import { ask } from "../../src/control/client.ts";
 import { type Endpoint, endpointOf, makeFolder } from "../../src/control/endpoint.ts";
 import { LONGEST_LINE } from "../../src/control/protocol.ts";
+import { BusyError } from "../../src/control/server.ts";
 import { McpRunError } from "../../src/errors.ts";
 import { until } from "../helpers/processes.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
@@ -153,6 +154,47 @@ describe("a supervisor that is asked", () => {
     expect(await told).toBe("");
     expect(await silent.told).toBe("");
     expect(wasAborted).toBe(true);
+  });
+
+  it("gives up a canary whose asker has hung up, or says more", async () => {
+    const aborted: string[] = [];
+    let asked = 0;
+    const { endpoint } = await room.serve(7, {
+      canary: ({ rotation }, signal) => {
+        asked++;
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            aborted.push(rotation);
+            reject(signal.reason);
+          });
+        });
+      },
+    });
+    const line = (rotation: string) => `{"v":1,"type":"canary","rotation":"${rotation}","refs":["a:b"]}\n`;
+    const [gone, chatty] = [room.peer(endpoint), room.peer(endpoint)];
+    gone.socket.write(line("gone"));
+    chatty.socket.write(line("chatty"));
+    await until("both are asked for", () => asked === 2);
+
+    gone.socket.destroy();
+    await until("the first is given up", () => aborted.length === 1);
+    chatty.socket.write("x");
+
+    await until("the second, too", () => aborted.length === 2);
+    expect(aborted).toEqual(["gone", "chatty"]);
+    expect(await status(endpoint)).toMatchObject({ type: "refused", error: { code: "unsupported" } });
+  });
+
+  it("calls busy what another supervisor may be able to do", async () => {
+    const { endpoint } = await room.serve(7, {
+      canary: () => {
+        throw new BusyError("Cannot try it: it tries another one", "again in 10 s");
+      },
+    });
+    expect(await ask(endpoint, { type: "canary", rotation: "r", refs: ["a:b"] }, options)).toEqual({
+      type: "refused",
+      error: { code: "busy", message: "Cannot try it: it tries another one", hint: "again in 10 s" },
+    });
   });
 
   it.runIf(process.getuid?.() === 0)("can't be reached by another user", async () => {

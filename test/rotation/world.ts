@@ -140,7 +140,10 @@ export class World {
   readonly tried: (readonly string[])[] = [];
   readonly forgotten: string[] = [];
   answer: (question: Question) => Answer = () => "stop";
-  canary: () => CanaryOutcome = () => ({ works: true, wasProbed: true });
+  /** What a trial comes to, by `NAME=value` of what was tried. */
+  canary: (tried: readonly string[]) => CanaryOutcome = () => ({ works: true, wasProbed: true });
+  /** Secrets whose old value is put into a server once it is revoked. */
+  triesOld: readonly string[] = [];
   /** What a supervisor is in that does not have what is wanted; with it, all are. */
   lagging: Acknowledgement["state"] | undefined;
   missingOk: readonly string[] = [];
@@ -216,13 +219,14 @@ export class World {
       try: async (candidates) => {
         this.touch("canary");
         this.tried.push([...candidates].map(([name, value]) => `${name}=${value.reveal()}`));
-        const outcome = this.canary();
+        const outcome = this.canary(this.tried.at(-1) ?? []);
         await this.beforePromotion();
         return outcome;
       },
     };
     return {
       canary,
+      triesOld: (name) => this.triesOld.includes(name),
       fleet: this.fleet,
       clock: this.clock,
       ackTimeoutMs: 60_000,
