@@ -54,14 +54,18 @@ func decodeFile(decoder runtime.Decoder, file string) error {
 		if err != nil {
 			return err
 		}
-		_, kind, err := decoder.Decode(document, nil, nil)
+		var named runtime.TypeMeta
+		if err := yaml.Unmarshal(document, &named); err != nil {
+			return err
+		}
+		_, _, err = decoder.Decode(document, nil, nil)
 		switch {
-		case runtime.IsNotRegisteredError(err) && kind != nil:
-			fmt.Printf("%s unchecked\n", kind.Kind)
+		case runtime.IsNotRegisteredError(err):
+			fmt.Printf("%s %s unchecked\n", named.APIVersion, named.Kind)
 		case err != nil:
 			return err
 		default:
-			fmt.Printf("%s decoded\n", kind.Kind)
+			fmt.Printf("%s %s decoded\n", named.APIVersion, named.Kind)
 		}
 	}
 }
