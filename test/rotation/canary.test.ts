@@ -1,44 +1,23 @@
 /** The canary of a profile: real servers, the secrets out of a store in memory. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMemoryKind, type MemoryBehaviour } from "../../providers/memory.ts";
-import type { CommandContext } from "../../src/commands/context.ts";
 import { canaryOf } from "../../src/commands/rotate/canary-of.ts";
 import { ProviderError } from "../../src/errors.ts";
-import { mcpRunPaths } from "../../src/paths.ts";
 import type { Profile } from "../../src/profile/profile.ts";
 import type { Probe } from "../../src/relay/probe.ts";
 import { NeedleSet } from "../../src/scrub/needle-set.ts";
-import type { ProviderKind } from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import { createPrinter } from "../../src/ui/printer.ts";
 import { Installation } from "../helpers/installation.ts";
 import { isAlive, until } from "../helpers/processes.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { secret, template } from "../secrets/requests.ts";
+import { contextOf, OLD_VALUES, profileOf, serverWith } from "./canary-room.ts";
 
 const NEW = new Map([["KEY", new Secret("canary-new")]]);
 const PROBE: Probe = { tool: "check", arguments: {} };
-
-/** Notes its pid; `check` passes if the shell command `test` does. */
-function serverWith(test: string, before = ""): string {
-  return `
-echo $$ >pid
-${before}
-answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\\n' "$1" "$2"; }
-while IFS= read -r line; do
-  id=\${line#*'"id":'}; id=\${id%%,*}
-  case $line in
-    *'"method":"initialize"'*)
-      answer "$id" '{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"sh","version":"1"}}' ;;
-    *'"name":"check"'*)
-      if ${test}; then answer "$id" '{"content":[]}'; else answer "$id" '{"content":[],"isError":true}'; fi ;;
-  esac
-done`;
-}
 
 let home: Installation;
 let behaviour: MemoryBehaviour;
@@ -51,46 +30,9 @@ beforeEach(() => {
 afterEach(() => home.remove());
 
 function canary(script: string, given: Partial<Profile> = {}, clock = testContext().clock) {
-  const kind = createMemoryKind({ key: "canary-old", other: "canary-other" }, behaviour);
-  const env = { PATH: process.env.PATH ?? "", MCP_RUN_HOME: home.home };
-  const context = {
-    ...testContext({ clock }),
-    env,
-    cwd: home.home,
-    home: home.home,
-    nodePath: process.execPath,
-    scriptPath: "/nonexistent/main.cjs",
-    packageRoot: "/nonexistent",
-    paths: mcpRunPaths(env, "linux", home.home),
-    platform: process.platform,
-    uid: process.getuid?.(),
-    stdin: new PassThrough(),
-    stdout: new PassThrough(),
-    stderr: new PassThrough(),
-    onTerminal: false,
-    printer: createPrinter({ write: () => undefined, level: "error", format: "text" }),
-    kinds: { names: ["memory"], load: async () => kind as unknown as ProviderKind },
-    onSignal: () => () => undefined,
-  } as unknown as CommandContext;
-  const profile = {
-    name: "p",
-    file: join(home.home, "p.yaml"),
-    command: "/bin/sh",
-    args: ["-c", script],
-    env: {},
-    inheritEnv: [],
-    secrets: [secret("KEY", "memory:key"), secret("OTHER", "memory:other")],
-    secretsFrom: [],
-    secretsInArgs: [],
-    stopGraceMs: 1500,
-    maxLineBytes: 1_048_576,
-    fetchTimeoutMs: 10_000,
-    refresh: { restart: "overlap", drainMs: 1 },
-    variablesUsed: [],
-    providers: new Map(),
-    ...given,
-  } as unknown as Profile;
-  return canaryOf(context, profile, { needles: new NeedleSet(), ranBy: "the test" });
+  const context = contextOf(home, createMemoryKind(OLD_VALUES, behaviour), clock);
+  const parts = { needles: new NeedleSet(), ranBy: "the test" };
+  return canaryOf(context, profileOf(home, script, given), parts);
 }
 
 function serverPid(): number {

@@ -122,7 +122,8 @@ export class CandidateCanary {
     });
     const strange = refs.find((text) => !asked.some(({ ref }) => ref.text === text));
     if (strange === undefined && asked.length > 0) return asked;
-    throw refusal(profile.name, `it does not use ${strange ?? "any of none"}`, "a supervisor that does");
+    const state = strange === undefined ? "no secret is named" : `it does not use ${strange}`;
+    throw refusal(profile.name, state, "a supervisor that does");
   }
 
   async #fetch(
