@@ -18,6 +18,9 @@ export interface ServerCommand {
   readonly cwd?: string;
   /** Besides HOME and PATH. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Runs as this user, which only root can have. */
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 export class ServerProcess {
@@ -25,13 +28,15 @@ export class ServerProcess {
   readonly #process: ChildProcess;
   #failure: Error | undefined;
 
-  constructor({ program, args, home, cwd, env }: ServerCommand) {
+  constructor({ program, args, home, cwd, env, uid, gid }: ServerCommand) {
     this.home = home;
     // Standard streams are closed: its log would fill a pipe that nobody reads.
     this.#process = spawn(program, args, {
       ...(cwd && { cwd }),
       env: { HOME: home, PATH: process.env.PATH, ...env },
       stdio: "ignore",
+      ...(uid !== undefined && { uid }),
+      ...(gid !== undefined && { gid }),
     });
     this.#process.on("error", (error) => {
       this.#failure = error;
