@@ -1,10 +1,11 @@
 /** `mcp-run rotate` through the built program: a store, running servers, and whoever is on call. */
+import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Installation, MAIN } from "../helpers/installation.ts";
+import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
 const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
@@ -68,6 +69,23 @@ async function serving() {
 
 function rotate(...args: readonly string[]) {
   return mcpRun.run(["rotate", "p", ...args]);
+}
+
+/** The same, while the test goes on. */
+function started(...args: readonly string[]): Promise<Pick<Ran, "status" | "stdout" | "stderr">> {
+  const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
+    env: mcpRun.env,
+    cwd: mcpRun.home,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  pids.add(child.pid ?? 0);
+  const said = { stdout: "", stderr: "" };
+  for (const stream of ["stdout", "stderr"] as const) {
+    child[stream].on("data", (chunk) => {
+      said[stream] += chunk;
+    });
+  }
+  return new Promise((resolve) => child.once("close", (status) => resolve({ status, ...said })));
 }
 
 function journals(): readonly string[] {
@@ -145,6 +163,7 @@ describe("mcp-run rotate", () => {
     expect(ran.stdout).toMatch(/2 servers on this machine run with it: p \(pid \d+\), p \(pid \d+\)/);
     for (const step of ["lock", "mint", "candidate", "promote", "revoke", "verify", "retire"])
       expect(ran.stdout).toMatch(new RegExp(`✔ ${step} local:key`));
+    expect(ran.stdout).toMatch(/✔ canary: tried by the supervisor with pid \d+, /);
     expect(ran.stdout).toContain("2 acknowledged");
     expect(ran.stdout).toMatch(/Rotation \S+: done\n/);
     expect(ran.stdout + ran.stderr).not.toContain("canary-");
@@ -205,6 +224,90 @@ describe("mcp-run rotate", () => {
     expect(ran.stdout).toMatch(/✔ discard local:key/);
     expect(ran.stdout).toMatch(/Rotation \S+: discarded/);
     expect(await key()).toBe(OLD);
+  });
+
+  it("shows and keeps what a server with the new key said last, without the key", async () => {
+    profile();
+    mcpRun.profile(
+      "p",
+      mcpRun
+        .read("config/profiles/p.yaml")
+        .toString()
+        .replace(
+          /args: .*/,
+          `args: [-e, "console.error('denied: ' + process.env.KEY + ' at server.example'); process.exit(3)"]`,
+        ),
+    );
+    const report = join(mcpRun.home, "incident.md");
+
+    const ran = rotate("--reason", "drill", "--yes", "--report", report);
+
+    expect(ran.status).toBe(69);
+    expect(ran.stdout).toMatch(
+      /✘ canary: .*\n {4}it ended with exit code 3\n {4}denied: \[mcp-run:KEY\] at server\.example\n/,
+    );
+    const told = readFileSync(report, "utf8");
+    expect(told).toContain("### What the server with the new keys said");
+    expect(told).toContain("denied: [mcp-run:KEY] at server.example");
+    expect(told).toContain("tried by mcp-run rotate");
+    expect(ran.stdout + told + journals().join()).not.toContain("canary-");
+  });
+
+  it("has no canary beside a server that can't run twice, and says so before and after", async () => {
+    profile("refresh: { restart: sequential }");
+    const alone = rotate("--reason", "drill", "--dry-run");
+    const key = await serving();
+    const planned = rotate("--reason", "drill", "--dry-run");
+
+    const ran = rotate("--reason", "drill", "--yes");
+
+    const state = "its server can't run twice (refresh.restart is sequential)";
+    expect(alone.stdout).not.toContain("canary");
+    expect(planned.stdout).toContain(`There is no canary: ${state}.`);
+    expect(ran.stdout).toContain(`✔ canary: there was none, since ${state}`);
+    expect(ran.stdout).toContain(`- there was no canary, and the new key itself was not exercised: ${state}`);
+    expect(ran).toMatchObject({ status: 0 });
+    expect(await key()).toBe(NEW);
+  });
+
+  it("is tried by another when its supervisor is killed in the middle of it, and nothing is left", async () => {
+    const good = mcpRun.write("good-keys", `${OLD}\n${NEW}\n`);
+    const program = mcpRun.write(
+      "probe.mjs",
+      `import { existsSync, writeFileSync } from "node:fs";
+       if (process.env.KEY !== "${NEW}" || existsSync("${mcpRun.home}/tried")) process.exit(0);
+       writeFileSync("${mcpRun.home}/tried", process.pid + " " + process.ppid);
+       setInterval(() => undefined, 1000);`,
+    );
+    profile(`env: { GOOD_KEYS: ${good} }\nprobe: { program: [node, ${program}] }`);
+    const keys = [await serving(), await serving()];
+    for (const key of keys) await key();
+    const rotation = started("--reason", "drill", "--yes");
+    await until("the new key is tried", () => mcpRun.has("tried") && mcpRun.read("tried").length > 3);
+    const [probe = 0, supervisor = 0] = mcpRun.read("tried").toString().split(" ").map(Number);
+
+    process.kill(supervisor, "SIGKILL");
+
+    const ran = await rotation;
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
+    expect(ran.stdout).toContain(`- the supervisor with pid ${supervisor} could not try the new key: `);
+    expect(ran.stdout).toMatch(/✔ canary: tried by the supervisor with pid \d+ /);
+    expect(ran.stdout).not.toContain(`tried by the supervisor with pid ${supervisor} `);
+    await until("the probe is gone", () => !isAlive(probe));
+  });
+
+  it.each([
+    ["is refused", "refused", 0, "KEY: a server with it fails the probe, and passes it with the new one"],
+    ["is taken still", "taken", 75, "OLD KEY STILL VALID: KEY of local:key"],
+  ])("sees with a server of its own whether the old key %s", async (_what, is, status, said) => {
+    const good = mcpRun.write("good-keys", is === "taken" ? `${OLD}\n${NEW}\n` : `${NEW}\n`);
+    profile(`env: { GOOD_KEYS: ${good} }\nprobe: { tool: works, negative: true }`);
+
+    const ran = rotate("--reason", "drill", "--yes");
+
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status });
+    expect(ran.stdout).toContain(said);
+    expect(ran.stdout + ran.stderr + journals().join()).not.toContain("canary-");
   });
 
   it("ends with 75 and says that the old key is valid where nobody can revoke it, and can be undone", async () => {
