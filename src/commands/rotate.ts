@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { untilAborted } from "../clock.ts";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
+import { escapeControl } from "../escape.ts";
 import type { Profile } from "../profile/profile.ts";
 import { parseDuration } from "../profile/quantities.ts";
 import type { Canary, Issuer, Target } from "../rotation/contract.ts";
@@ -13,7 +14,6 @@ import { generateIssuer } from "../rotation/issuers/generate.ts";
 import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
 import { type JournalPlace, journalFolder, readJournal } from "../rotation/journal.ts";
-import { LocalFleet } from "../rotation/local-fleet.ts";
 import { isLive, modeOf } from "../rotation/modes.ts";
 import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
@@ -29,10 +29,12 @@ import { controlPlace } from "./control-place.ts";
 import { quotable } from "./quotable.ts";
 import { canaryOf, whyAlone } from "./rotate/canary-of.ts";
 import { forgetCopies } from "./rotate/copies.ts";
+import { WhoIsTold } from "./rotate/fleet.ts";
 import { eventText, outcomeText, planText } from "./rotate/lines.ts";
 import { answerTo, askOn } from "./rotate/questions.ts";
 import { RotationRecord } from "./rotate/record.ts";
 import { writeReport } from "./rotate/report.ts";
+import { SpreadProgress } from "./rotate/spread-progress.ts";
 import { chosenSecrets, credentialsOf, targetsOf } from "./rotate/targets.ts";
 import { loadForStart } from "./start/load-for-start.ts";
 import { providerContext } from "./start/provider-context.ts";
@@ -54,6 +56,7 @@ export interface RotateOptions {
   readonly takeOver?: string;
   readonly report?: string;
   readonly ifOlderThan?: string;
+  readonly atOnce?: boolean;
 }
 
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
@@ -78,18 +81,21 @@ export async function rotateSecrets(
     const environment = new RecordingEnvironment(context.env);
     const pool = new ProviderPool(context.kinds, profile.providers, providerContext(context, environment));
     const record = new RotationRecord(context, profile);
+    const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
       const rotation = new Rotating(context, profile, options, {
         ask,
         pool,
         needles,
         record,
+        told,
         ackTimeoutMs,
         leastAgeMs,
       });
       const exitCode = await rotation.run(signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
+      await told.close();
       await pool.close();
       await record.close();
     }
@@ -101,6 +107,7 @@ interface Parts {
   readonly pool: ProviderPool;
   readonly needles: NeedleSet;
   readonly record: RotationRecord;
+  readonly told: WhoIsTold;
   readonly ackTimeoutMs: number;
   /** What is younger is left as it is. */
   readonly leastAgeMs: number | undefined;
@@ -144,12 +151,40 @@ class Rotating {
     };
     const { folder } = this.#place;
     const keyIdOf: PlanDeps["keyIdOf"] = (from, fingerprint) => earlierKeyId(folder, from, fingerprint);
-    const plan = await planRotation(request, { fleet: this.#fleet, clock, keyIdOf }, signal);
+    if (!(await this.#isFleetThere(signal))) return this.#nothing("Nothing was done.");
+    const { told } = this.#parts;
+    const plan = await planRotation(request, { fleet: told.fleet(), clock, keyIdOf }, signal);
     this.#say(planText(plan, whyAlone(profile)));
+    for (const line of told.remarks(
+      targets.map(({ ref }) => ref),
+      plan.members,
+    ))
+      this.#say(`  ${escapeControl(line, " ")}\n`);
     if (options.dryRun) return 0;
     if (!(await this.#isWanted(targets, signal))) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
-    return this.#ended(await rotate(plan, this.#place, this.#deps, signal));
+    return this.#ended(await rotate(plan, this.#place, this.#depsFor(plan.record.rotation), signal));
+  }
+
+  /**
+   * True also if nobody minds that it is not: what runs elsewhere keeps the old key. Throws McpRunError where nobody
+   * can be asked.
+   */
+  async #isFleetThere(signal: AbortSignal): Promise<boolean> {
+    const { told, ask } = this.#parts;
+    const { dryRun, yes } = this.#options;
+    const trouble = await told.trouble(signal);
+    if (!trouble) return true;
+    const question = `${trouble.message}. Go on without other machines? Their servers keep the old key`;
+    const isAsked = !dryRun && !this.#missingOk.includes("*");
+    if (isAsked && (yes || !ask)) {
+      throw new McpRunError(trouble.code, `Cannot rotate on all machines: ${trouble.message}`, {
+        hint: `${trouble.hint ?? "again in a moment"}; or \`--missing-ok '*'\`, and their servers keep the old key`,
+      });
+    }
+    if (isAsked && !(await ask?.confirm(question, signal))) return false;
+    told.goOnWithout(trouble);
+    return true;
   }
 
   /** Throws McpRunError where `--yes` is not enough: what a backend changes by itself fails for a while. */
@@ -210,7 +245,7 @@ class Rotating {
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
     const targets = await this.#targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
-    return this.#ended(await work(id, targets, this.#place, this.#deps, signal));
+    return this.#ended(await work(id, targets, this.#place, this.#depsFor(id), signal));
   }
 
   async #ended(outcome: Outcome): Promise<number> {
@@ -253,8 +288,8 @@ class Rotating {
     return { context: this.#context, profile: this.#profile, options: this.#options };
   }
 
-  get #fleet(): LocalFleet {
-    return new LocalFleet({ place: controlPlace(this.#context), clock: this.#context.clock });
+  get #missingOk(): readonly string[] {
+    return this.#options.missingOk?.split(",").map((host) => host.trim()) ?? [];
   }
 
   get #canary(): Canary {
@@ -275,27 +310,38 @@ class Rotating {
     return { folder: journalFolder(paths.state), uid, clock, onUnwritten };
   }
 
-  get #deps(): RotationDeps {
+  get #progress(): SpreadProgress {
+    const { stdout, env, clock } = this.#context;
+    return new SpreadProgress({
+      terminal: stdout.isTTY && env.TERM !== "dumb" ? stdout : undefined,
+      clock,
+      tell: (line) => this.#say(`${line}\n`),
+      clean: (line) => scrubText(escapeControl(line, " "), this.#parts.needles),
+    });
+  }
+
+  #depsFor(rotation: string): RotationDeps {
     const { context, profile, options } = this.#all;
     const { ask, record, ackTimeoutMs } = this.#parts;
     const { negative } = profile.probe ?? {};
-    let lastText: string | undefined;
+    const progress = this.#progress;
     return {
       canary: this.#canary,
       triesOld: (secret) => negative === true || (negative?.includes(secret) ?? false),
-      fleet: this.#fleet,
+      fleet: this.#parts.told.fleet(rotation),
       clock: context.clock,
       ackTimeoutMs,
-      missingOk: options.missingOk?.split(",").map((host) => host.trim()) ?? [],
-      decide: (question, signal) =>
-        untilAborted(signal, answerTo(question, ask, options.yes === true, signal)),
+      missingOk: this.#missingOk,
+      decide: (question, signal) => {
+        progress.end();
+        return untilAborted(signal, answerTo(question, ask, options.yes === true, signal));
+      },
       emit: (event: RotationEvent) => {
         record.note(event);
+        if (event.type === "acknowledgements") return progress.show(event.acknowledgements);
+        progress.end();
         const text = eventText(event);
-        // Supervisors are counted again and again while they are waited for.
-        if (text === undefined || text === lastText) return;
-        lastText = text;
-        this.#say(text);
+        if (text !== undefined) this.#say(text);
       },
       forgetCopies: (refs) => forgetCopies(context, refs),
     };

@@ -1,11 +1,10 @@
 /** A rotation as the person who runs it reads it: the plan, a line for each step, and how it ended. */
 import { escapeControl } from "../../escape.ts";
-import type { Acknowledgement, Member } from "../../rotation/contract.ts";
 import type { Outcome, RotationEvent } from "../../rotation/happening.ts";
 import { MODES } from "../../rotation/modes.ts";
 import type { RotationPlan } from "../../rotation/plan.ts";
+import { membersText } from "./members.ts";
 
-const STATES = ["acknowledged", "pending", "failed", "cannot-swap", "gone", "unknown"] as const;
 const SHOWN_FINGERPRINT = 12;
 const SHOWN_LEASES = 20;
 const LIVE =
@@ -56,17 +55,6 @@ function leasesText(leases: readonly string[]): readonly string[] {
   ];
 }
 
-function membersText(members: readonly Member[]): readonly string[] {
-  if (members.length === 0) return ["  Nobody on this machine runs with it now."];
-  const stuck = members.filter(({ canSwap }) => !canSwap);
-  return [
-    `  ${count(members.length, "server")} on this machine ${members.length === 1 ? "runs" : "run"} with it: ${members
-      .map(({ profile, pid }) => `${profile} (pid ${pid})`)
-      .join(", ")}`,
-    ...stuck.map(({ profile, pid }) => `  ${profile} (pid ${pid}) can't change its server while it runs`),
-  ];
-}
-
 /** Undefined for what is no news to a person. */
 export function eventText(event: RotationEvent): string | undefined {
   switch (event.type) {
@@ -93,12 +81,11 @@ export function eventText(event: RotationEvent): string | undefined {
         `✘ ${stepText(event)}: ${event.reason} (${seconds(event.ms)})`,
         ...(event.details ?? []).map((line) => `    ${line}`),
       ]);
-    case "acknowledgements":
-      return text([`  ${tally(event.acknowledgements)}`]);
     case "turned":
       return text([`→ ${event.to}: ${event.reason}`]);
     case "note":
       return text([`- ${event.message}`]);
+    case "acknowledgements":
     case "step-began":
     case "asked":
     case "ended":
@@ -119,14 +106,6 @@ export function outcomeText({ is, rotation, reason, hint, stillValid, next }: Ou
 
 function stepText({ step, target }: { readonly step: string; readonly target?: string }): string {
   return target === undefined ? step : `${step} ${target}`;
-}
-
-function tally(acknowledgements: readonly Acknowledgement[]): string {
-  const parts = STATES.flatMap((state) => {
-    const number = acknowledgements.filter((one) => one.state === state).length;
-    return number === 0 ? [] : [`${number} ${state}`];
-  });
-  return parts.length === 0 ? "nobody to wait for" : parts.join(", ");
 }
 
 function seconds(ms: number): string {

@@ -1,11 +1,12 @@
 /** What a rotation asks the person who runs it. Without a person every answer is the one that ends nothing. */
 import { escapeControl } from "../../escape.ts";
-import type { Acknowledgement, Member } from "../../rotation/contract.ts";
+import type { Acknowledgement } from "../../rotation/contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "../../rotation/fingerprints.ts";
 import type { Answer, Question } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
 import { promptHidden, promptLine } from "../../ui/prompt.ts";
 import type { CommandContext } from "../context.ts";
+import { number, whoIs } from "./members.ts";
 
 /** So much of a fingerprint is enough for a person to compare. */
 const SHOWN_CHARACTERS = 12;
@@ -35,8 +36,8 @@ export async function answerTo(
   if (!ask || isSure) return "stop";
   switch (question.type) {
     case "not-acknowledged":
-      for (const member of question.members) ask.tell(`  ${memberText(member)}`);
-      if (await ask.confirm("These do not have the new value. Wait for them once more?", signal))
+      // Who they are stands above: the progress ends with them.
+      if (await ask.confirm(`${withoutIt(question.members)}. Wait for them once more?`, signal))
         return "again";
       return (await ask.confirm("Go on without them? The old key stops working for them", signal))
         ? "go-on"
@@ -71,11 +72,8 @@ export async function answerTo(
   }
 }
 
-/** `github on host7 (pid 4711): failed, its probe get_me failed` */
-export function memberText({ state, reason, ...member }: Acknowledgement): string {
-  return `${whoIs(member)}: ${state}${reason === undefined ? "" : `, ${reason}`}`;
-}
-
-function whoIs({ profile, host, pid }: Member): string {
-  return `${profile} on ${host} (pid ${pid})`;
+function withoutIt({ length }: readonly Acknowledgement[]): string {
+  return length === 1
+    ? "One server does not have the new value"
+    : `${number(length)} servers do not have the new value`;
 }
