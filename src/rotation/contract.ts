@@ -168,6 +168,10 @@ export interface Member {
   readonly generation: number;
   /** False for one that can't change its server while it runs. */
   readonly canSwap: boolean;
+  /** The name of this life of it on the bus of a fleet. */
+  readonly instance?: string;
+  /** It was heard in an earlier time, or should be there, and says nothing. */
+  readonly isSilent?: true;
 }
 
 export interface Acknowledgement extends Member {

@@ -133,8 +133,8 @@ export class Follower {
   }
 
   #acknowledges(generation: number): void {
-    const { host, pid, profile, canSwap } = this.#told ?? strangerAt(this.endpoint);
-    this.#told = { host, pid, profile, canSwap, generation, state: "acknowledged" };
+    const { reason: _reason, ...told } = this.#told ?? { ...strangerAt(this.endpoint), reason: undefined };
+    this.#told = { ...told, generation, state: "acknowledged" };
     this.#isOver = true;
   }
 
@@ -196,8 +196,15 @@ export class Follower {
 }
 
 export function memberOf(status: SupervisorStatus): Member {
-  const { host, pid, profile, generation } = status;
-  return { host, pid, profile, generation, canSwap: canSwap(status) };
+  const { host, pid, profile, generation, fleet } = status;
+  return {
+    host: fleet?.host ?? host,
+    pid,
+    profile,
+    generation,
+    canSwap: canSwap(status),
+    ...(fleet?.instance !== undefined && { instance: fleet.instance }),
+  };
 }
 
 function canSwap({ refresh: { mode } }: SupervisorStatus): boolean {

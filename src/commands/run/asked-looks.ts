@@ -5,11 +5,12 @@ const LEAST_MS = 1_000;
 
 export class AskedLooks {
   readonly #clock: Clock;
-  readonly #look: () => void;
+  readonly #look: () => Promise<void>;
   #lastAt = Number.NEGATIVE_INFINITY;
-  #next: Timer | undefined;
+  #next: { readonly timer: Timer; readonly ended: Promise<void> } | undefined;
 
-  constructor(clock: Clock, look: () => void) {
+  /** @param look resolves when it has ended, whichever way */
+  constructor(clock: Clock, look: () => Promise<void>) {
     this.#clock = clock;
     this.#look = look;
   }
@@ -19,20 +20,32 @@ export class AskedLooks {
     return this.#next !== undefined;
   }
 
-  ask(): void {
-    if (this.#next) return;
+  /** Resolves when the look that comes of it has ended; never after `stop`. */
+  ask(): Promise<void> {
+    if (this.#next) return this.#next.ended;
     const waitMs = this.#lastAt + LEAST_MS - this.#clock.monotonic();
-    if (waitMs <= 0) this.#begin();
-    else this.#next = this.#clock.after(waitMs, () => this.#begin(), { background: true });
+    if (waitMs <= 0) return this.#begin();
+    const { promise: ended, resolve } = deferred();
+    const timer = this.#clock.after(waitMs, () => resolve(this.#begin()), { background: true });
+    this.#next = { timer, ended };
+    return ended;
   }
 
   stop(): void {
-    this.#next?.cancel();
+    this.#next?.timer.cancel();
   }
 
-  #begin(): void {
+  #begin(): Promise<void> {
     this.#next = undefined;
     this.#lastAt = this.#clock.monotonic();
-    this.#look();
+    return this.#look();
   }
+}
+
+function deferred() {
+  let resolve: (value: void | Promise<void>) => void = () => undefined;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }

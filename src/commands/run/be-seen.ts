@@ -1,23 +1,59 @@
 /** What runs is to be seen by `status`, and by a rotation; but nothing is kept from running for its sake. */
 import { McpRunError, systemErrorCode } from "../../errors.ts";
+import type { AskedLooks } from "./asked-looks.ts";
 import type { OpenControl } from "./control.ts";
+import type { FleetSeat } from "./fleet.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /**
- * To be called only now that the program runs: no start waits for what others may want to know of it. Never rejects:
- * where there can be no socket, a warning says so.
+ * On this machine by a socket, and in its fleet by the bus, each whatever becomes of the other. To be called only now
+ * that the program runs: no start waits for what others may want to know of it. Never rejects: where it can't be seen,
+ * a warning says so.
  */
-export async function beSeen(supervised: Supervised): Promise<OpenControl | undefined> {
+export async function beSeen(supervised: Supervised): Promise<OpenControl> {
+  const { context, refreshing } = supervised;
+  const { AskedLooks } = await import("./asked-looks.ts");
+  const looks = new AskedLooks(context.clock, () => refreshing.now());
+  const seat = await seatOf(supervised, looks);
+  const seen = { ...supervised, ...(seat && { fleet: () => seat.status }) };
+  const control = await openControl(seen, looks);
+  return {
+    stop: () => control?.stop(),
+    close: async () => {
+      looks.stop();
+      await Promise.all([control?.close(), seat?.close()]);
+    },
+  };
+}
+
+async function openControl(supervised: Supervised, looks: AskedLooks): Promise<OpenControl | undefined> {
   try {
     const { openControl } = await import("./control.ts");
-    return await openControl(supervised);
+    return await openControl(supervised, looks);
   } catch (error) {
-    const isExpected = error instanceof McpRunError;
-    const reason = isExpected ? error.message : (systemErrorCode(error) ?? "a bug in mcp-run");
     const what = supervised.mode === "exec" ? "program" : "server";
-    const message = `mcp-run status will not show this ${what}: ${reason}`;
-    const hint = isExpected ? error.hint : undefined;
-    supervised.context.printer.emit({ type: "warning", message, ...(hint && { hint }) });
+    warn(supervised, `mcp-run status will not show this ${what}`, error);
     return undefined;
   }
+}
+
+/** Takes its seat and waits for nothing. */
+async function seatOf(supervised: Supervised, looks: AskedLooks): Promise<FleetSeat | undefined> {
+  const { fleet, name } = supervised.profile;
+  if (!fleet) return undefined;
+  try {
+    const { FleetSeat } = await import("./fleet.ts");
+    return new FleetSeat(supervised, fleet, looks);
+  } catch (error) {
+    warn(supervised, `${name} is not heard in its fleet`, error);
+    return undefined;
+  }
+}
+
+function warn({ context }: Supervised, what: string, error: unknown): void {
+  const isExpected = error instanceof McpRunError;
+  const reason = isExpected ? error.message : (systemErrorCode(error) ?? "a bug in mcp-run");
+  const hint = isExpected ? error.hint : undefined;
+  const message = `${what}: ${reason}`;
+  context.printer.emit({ type: "warning", message, ...(hint && { hint }) });
 }

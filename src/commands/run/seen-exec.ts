@@ -22,7 +22,11 @@ export function seenWhenItLasts({
       seen = beSeen({
         ...known,
         mode: "exec",
-        refreshing: { server: { pid, generation: 1 }, outlook: { isLooking: false }, now: () => undefined },
+        refreshing: {
+          server: { pid, generation: 1 },
+          outlook: { isLooking: false },
+          now: async () => undefined,
+        },
         control: { client: () => ({}), state: () => "running" },
         tally: { restarts: 0, leaks: 0 },
         startedAt,

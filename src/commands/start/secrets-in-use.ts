@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { systemErrorCode } from "../../errors.ts";
 import type { DeliveredFiles } from "../../launch/delivered-files.ts";
 import type { LaunchPlan } from "../../launch/spawn.ts";
+import type { Profile } from "../../profile/profile.ts";
 import type { KeptValue, NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import { cacheFile, forgetUnwanted } from "../../secrets/cache-place.ts";
@@ -45,6 +46,8 @@ export class SecretsInUse {
     this.#launch = launch;
     this.#needles = needles;
     this.#environment = new RecordingEnvironment(launch.context.env);
+    // They are fetched once the program runs, and it must not find them in its environment.
+    for (const name of fleetVariables(launch.profile)) this.#environment.get(name);
   }
 
   /** Fetches them for the first time. Throws McpRunError. */
@@ -54,6 +57,10 @@ export class SecretsInUse {
     this.hide(resolution);
     this.#resolution = resolution;
     printer.scrubWith((text) => scrubText(text, this.#needles));
+  }
+
+  get hasFetched(): boolean {
+    return this.#resolution !== undefined;
   }
 
   get resolution(): Resolution {
@@ -215,6 +222,14 @@ export class Possession {
   #keep({ secrets }: Resolution): readonly KeptValue[] {
     return secrets.filter(({ scrub }) => scrub).map(({ name, value }) => this.#needles.keep(name, value));
   }
+}
+
+/** Variables that hold the credentials of a fleet. */
+function fleetVariables({ fleet, providers }: Profile): readonly string[] {
+  const refs = [fleet?.credentials, fleet?.operator].filter((ref) => ref !== undefined);
+  return refs
+    .filter(({ provider }) => (providers.get(provider)?.type ?? provider) === "env")
+    .map(({ request }) => request.path);
 }
 
 /** Breaker and cache; a home that does not exist is not made for their sake. */

@@ -6,10 +6,10 @@ it("messages cause one look at once, and at most one a second, and the last of t
   const clock = new VirtualClock();
   const looks: number[] = [];
   const start = clock.now();
-  const asked = new AskedLooks(clock, () => looks.push(clock.now() - start));
+  const asked = new AskedLooks(clock, async () => void looks.push(clock.now() - start));
 
   for (let message = 0; message < 250; message++) {
-    asked.ask();
+    void asked.ask();
     await clock.advance(10);
   }
   expect(looks).toEqual([0, 1_000, 2_000]);
@@ -19,8 +19,8 @@ it("messages cause one look at once, and at most one a second, and the last of t
   expect(looks).toEqual([0, 1_000, 2_000, 3_000]);
   expect(asked.isPending).toBe(false);
 
-  asked.ask();
-  asked.ask();
+  void asked.ask();
+  void asked.ask();
   asked.stop();
   await clock.advance(10_000);
   expect(looks).toHaveLength(5);

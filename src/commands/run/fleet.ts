@@ -1,0 +1,233 @@
+/**
+ * A supervisor's seat on the bus of its fleet. The server runs already, and goes on whatever happens here: the
+ * credentials may be out of reach, the bus may be down, or refuse us. Credentials that are refused are fetched again,
+ * since somebody may have replaced them.
+ */
+import { createHmac } from "node:crypto";
+import type { Timer } from "../../clock.ts";
+import { BusMember, type BusState } from "../../control/bus/member.ts";
+import { busKey, isOfOneMachine } from "../../control/bus/names.ts";
+import type { FleetStatus } from "../../control/protocol.ts";
+import { McpRunError, systemErrorCode } from "../../errors.ts";
+import type { FleetSettings } from "../../profile/profile.ts";
+import { scrubText } from "../../scrub/scrub-stream.ts";
+import type { ResolvedSecret } from "../../secrets/resolution.ts";
+import type { Secret } from "../../secrets/secret.ts";
+import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } from "../fleet/credentials.ts";
+import type { AskedLooks } from "./asked-looks.ts";
+import type { Supervised } from "./supervisor-status.ts";
+
+/** Ms before credentials that were refused, or could not be had, are fetched again: at first, and at most. */
+const FIRST_RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 10 * 60_000;
+
+type State = Exclude<BusState, { id: "closed" }>;
+
+export class FleetSeat {
+  readonly #supervised: Supervised;
+  readonly #fleet: FleetSettings;
+  readonly #looks: AskedLooks;
+  readonly #stop = new AbortController();
+  #state: State;
+  #member: BusMember | undefined;
+  #credentials: Secret | undefined;
+  #retry: Timer | undefined;
+  #retries = 0;
+  /** What was said last and still holds. */
+  #told: string | undefined;
+  /** What the server had when it was reported last. */
+  #reported = "";
+  #work: Promise<void>;
+
+  /** Returns at once. Never throws. */
+  constructor(supervised: Supervised, fleet: FleetSettings, looks: AskedLooks) {
+    this.#supervised = supervised;
+    this.#fleet = fleet;
+    this.#looks = looks;
+    this.#state = { id: "connecting", since: supervised.context.clock.now() };
+    this.#work = this.#enter();
+    supervised.refreshing.onNews = () => this.#news();
+  }
+
+  get status(): FleetStatus {
+    const { id, since } = this.#state;
+    const trouble = troubleOf(this.#state);
+    return {
+      host: this.#host,
+      ...(this.#member && { instance: this.#member.instance }),
+      state: id,
+      since: new Date(since).toISOString(),
+      ...(trouble && { reason: trouble.reason }),
+    };
+  }
+
+  /** Within a second; never rejects. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error("the session has ended"));
+    this.#retry?.cancel();
+    await this.#work;
+    await this.#member?.close();
+  }
+
+  get #host(): string {
+    return hostOf(this.#fleet);
+  }
+
+  /** Fetches the credentials, and takes the seat, or another one where they have changed. Never rejects. */
+  async #enter(): Promise<void> {
+    const { context, profile, needles } = this.#supervised;
+    const { signal } = this.#stop;
+    try {
+      const { credentials } = this.#fleet;
+      const fetched = await fetchFleetCredentials(context, profile.providers, credentials, needles, signal);
+      if (signal.aborted) return;
+      if (this.#credentials && fetched.equals(this.#credentials)) {
+        // Refused as before: somebody has yet to replace them.
+        if (this.#state.id === "refused") this.#tryAgain();
+        return;
+      }
+      hideFleetCredentials(fetched, needles);
+      const ca = this.#fleet.ca === undefined ? undefined : await certificates(this.#fleet.ca);
+      await this.#member?.close();
+      if (signal.aborted) return;
+      this.#credentials = fetched;
+      this.#member = this.#join(fetched, ca);
+      this.#news();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#cannot(error);
+    }
+  }
+
+  #cannot(error: unknown): void {
+    const { clock } = this.#supervised.context;
+    const isExpected = error instanceof McpRunError;
+    const reason = isExpected ? error.message : (systemErrorCode(error) ?? "a bug in mcp-run");
+    const hint = isExpected ? error.hint : undefined;
+    this.#become({ id: "refused", since: clock.now(), reason, ...(hint !== undefined && { hint }) });
+  }
+
+  /** Throws McpRunError. */
+  #join(credentials: Secret, ca: string | undefined): BusMember {
+    const { context, profile, refreshing, control, mode } = this.#supervised;
+    const member = BusMember.join({
+      servers: this.#fleet.servers,
+      credentials,
+      ...(ca !== undefined && { ca }),
+      host: this.#host,
+      clock: context.clock,
+      pid: process.pid,
+      profile: profile.name,
+      secrets: () =>
+        [...this.#shared].map(([key, [secret]]) => ({
+          key,
+          ref: secret.from,
+          ...(secret.version !== undefined && { version: secret.version }),
+        })),
+      fingerprint: (key, under) => fingerprintOf(this.#shared.get(key), under),
+      standing: () => {
+        const { lastFailure, lastLookAt, isLooking } = refreshing.outlook;
+        return {
+          generation: refreshing.server.generation,
+          era: control.client().era ?? "undecided",
+          mode: mode ?? profile.refresh.restart,
+          isLooking: isLooking || this.#looks.isPending,
+          ...(lastFailure && {
+            lastFailure: { ...lastFailure, reason: this.#scrub(lastFailure.reason) },
+          }),
+          ...(lastLookAt !== undefined && { lastLookAt }),
+        };
+      },
+      look: () => this.#looks.ask(),
+      onState: (state) => {
+        if (state.id !== "closed" && this.#member === member) this.#become(state);
+      },
+    });
+    this.#become(member.state as State);
+    return member;
+  }
+
+  /** What other machines may have too, by its key; several of one key where a profile has a secret twice. */
+  get #shared(): ReadonlyMap<string, readonly [ResolvedSecret, ...ResolvedSecret[]]> {
+    const { inUse, profile } = this.#supervised;
+    const shared = new Map<string, [ResolvedSecret, ...ResolvedSecret[]]>();
+    for (const secret of inUse.served) {
+      const [word = "", path] = secret.from.split(":", 2);
+      // A template is made of others, and its name is no ref.
+      if (path === undefined || isOfOneMachine(profile.providers.get(word)?.type ?? word)) continue;
+      const key = busKey(secret);
+      const same = shared.get(key);
+      if (same) same.push(secret);
+      else shared.set(key, [secret]);
+    }
+    return shared;
+  }
+
+  #scrub(text: string): string {
+    return scrubText(text, this.#supervised.needles);
+  }
+
+  /** Not every look is worth a message: only what others would see. */
+  #news(): void {
+    if (!this.#member) return;
+    const { refreshing, control } = this.#supervised;
+    const now = JSON.stringify([
+      refreshing.server.generation,
+      control.client().era,
+      [...this.#shared].map(([key, [{ version }]]) => [key, version]),
+    ]);
+    if (now === this.#reported) return;
+    this.#reported = now;
+    this.#member.changed();
+  }
+
+  #become(state: State): void {
+    this.#state = state;
+    this.#tell();
+    if (state.id === "connected") this.#retries = 0;
+    else if (state.id === "refused") this.#tryAgain();
+  }
+
+  /** Once for each trouble, and when it is over. */
+  #tell(): void {
+    const { context, profile } = this.#supervised;
+    const trouble = troubleOf(this.#state);
+    if (trouble?.reason === this.#told) return;
+    const had = this.#told;
+    if (trouble) {
+      const message = `${profile.name} is not heard in its fleet: ${this.#scrub(trouble.reason)}`;
+      const { hint } = trouble;
+      // By its kind: a server that is down has many ways not to answer.
+      if (had === undefined || this.#state.id === "refused" || this.#state.id === "connected")
+        context.printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) });
+      this.#told = trouble.reason;
+    } else if (this.#state.id === "connected") {
+      this.#told = undefined;
+      if (had !== undefined)
+        context.printer.emit({ type: "notice", message: `${profile.name} is heard in its fleet again` });
+    }
+  }
+
+  #tryAgain(): void {
+    this.#retry?.cancel();
+    const most = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#retries++);
+    const again = () => {
+      this.#work = this.#enter();
+    };
+    this.#retry = this.#supervised.context.clock.after(most * (0.5 + Math.random() / 2), again, {
+      background: true,
+    });
+  }
+}
+
+function troubleOf(state: State): { readonly reason: string; readonly hint?: string } | undefined {
+  if (state.id === "connected") return state.lacks;
+  return state.id === "connecting" ? undefined : state;
+}
+
+/** Where a profile has a secret twice and in two versions, neither speaks for both. */
+function fingerprintOf(secrets: readonly ResolvedSecret[] | undefined, key: Buffer): string | undefined {
+  const [first, ...others] = secrets ?? [];
+  if (!first || others.some(({ value }) => !value.equals(first.value))) return undefined;
+  return createHmac("sha256", key).update(first.value.reveal()).digest("hex");
+}

@@ -1,0 +1,351 @@
+/**
+ * The supervisors of other machines, by way of the bus. What is put there says only that there is something new: each
+ * fetches it by itself and proves it with a fingerprint. Who was heard once and says nothing now is named, and is
+ * never taken for done.
+ *
+ *   who is there? -> a first wave -> all of it has the new value -> everybody -> all have it, or the time is over
+ */
+import { type Clock, pause, untilAborted } from "../clock.ts";
+import { busKey } from "../control/bus/names.ts";
+import type { BusOperator, HeardReport } from "../control/bus/operator.ts";
+import { McpRunError } from "../errors.ts";
+import type { SecretName } from "../secrets/identity.ts";
+import { BusMember, type KeyedGoals } from "./bus-member.ts";
+import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
+import { isInWave, type Wave, wavesOf } from "./waves.ts";
+
+/** What of the operator is needed here. */
+export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport">;
+
+export interface BusFleetOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  /** Which hosts there should be. */
+  readonly inventory: readonly string[];
+  /** The type of the backend behind a ref; undefined for one that only this machine has. */
+  readonly backendOf: (from: string) => string | undefined;
+  /** Looks a second that a backend of this type takes. */
+  readonly rateOf: (type: string) => number;
+  /** No waves. */
+  readonly atOnce: boolean;
+  readonly rotation: string;
+}
+
+/** Who is connected answers within this window. */
+const CALL = { forMs: 5_000, quietMs: 1_000 } as const;
+/** Ms that whoever has not answered the call has to say something all the same. */
+const SILENCE_MS = 5_000;
+/** Ms between two calls while it is waited, for reports that were lost. */
+const CALL_EVERY_MS = 10_000;
+/** Ms between two words of progress: with 10,000 supervisors each costs a walk over all of them. */
+const PROGRESS_MS = 250;
+/** Ms before what the bus did not take is said to it again, and how often. */
+const AGAIN_MS = 1_000;
+const MOST_TRIES = 5;
+
+export class BusFleet implements Fleet {
+  readonly #options: BusFleetOptions;
+
+  constructor(options: BusFleetOptions) {
+    this.#options = options;
+  }
+
+  /** Who answers now; who was heard in the last 30 days and does not, with `silentSince`. */
+  async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
+    const keys = new Set(this.#shared(secrets).map(busKey));
+    if (keys.size === 0) return [];
+    const census = await Census.take(this.#options, keys, signal);
+    census.end();
+    return census.acknowledgements(new Map(), "").map(({ state, reason: _reason, ...member }) => ({
+      ...member,
+      ...(state === "unknown" && { isSilent: true as const }),
+    }));
+  }
+
+  /**
+   * See Fleet. Rejects with McpRunError if it can't be known who is there; what goes wrong with the bus after that
+   * leaves those pending who were not heard.
+   */
+  async spread(
+    wanted: readonly Wanted[],
+    key: Buffer,
+    timeoutMs: number,
+    signal: AbortSignal,
+    onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
+  ): Promise<readonly Acknowledgement[]> {
+    const shared = this.#shared(wanted);
+    if (shared.length === 0) return [];
+    const keys = new Set(shared.map(busKey));
+    const census = await Census.take(this.#options, keys, signal);
+    const spreading = new Spreading(this.#options, census, shared, key, signal, onProgress);
+    try {
+      return await spreading.run(timeoutMs);
+    } finally {
+      census.end();
+    }
+  }
+
+  #shared<Name extends SecretName>(secrets: readonly Name[]): readonly Name[] {
+    return secrets.filter(({ from }) => this.#options.backendOf(from) !== undefined);
+  }
+}
+
+/** Who is there, who was, and who should be: of those that have one of these secrets. */
+class Census {
+  readonly #keys: ReadonlySet<string>;
+  readonly #inventory: readonly string[];
+  readonly #all = new Map<string, BusMember>();
+  #stop: () => void = () => undefined;
+  #news: () => void = () => undefined;
+
+  static async take(
+    { bus, clock, inventory }: BusFleetOptions,
+    keys: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<Census> {
+    const census = new Census(keys, inventory);
+    census.#stop = bus.onReport((report) => census.#hear(report, true));
+    try {
+      const history = await insist(clock, signal, () => bus.history(signal));
+      for (const report of history) census.#hear(report, false);
+      await insist(clock, signal, () => bus.call(CALL, signal));
+      return census;
+    } catch (error) {
+      census.end();
+      throw error;
+    }
+  }
+
+  private constructor(keys: ReadonlySet<string>, inventory: readonly string[]) {
+    this.#keys = keys;
+    this.#inventory = inventory;
+  }
+
+  /** Called at each report from now on. */
+  set onNews(news: () => void) {
+    this.#news = news;
+  }
+
+  end(): void {
+    this.#stop();
+  }
+
+  /** Those who have been heard since, have one of the secrets, and have not ended. */
+  get present(): readonly BusMember[] {
+    return [...this.#all.values()].filter(
+      (member) => member.isHere && !member.hasEnded && member.uses(this.#keys),
+    );
+  }
+
+  /** Of everybody who has one of the secrets; and of the hosts of which nothing is heard. */
+  acknowledgements(goals: KeyedGoals, rotation: string): readonly Acknowledgement[] {
+    const latest = this.#latest();
+    const counted = [...this.#all.values()].filter(
+      (member) => member.uses(this.#keys) && (member.isHere || latest.get(lifeOf(member)) === member),
+    );
+    const named = new Set(counted.map(({ host }) => host));
+    return [
+      ...counted.map((member) => member.acknowledgement(goals, rotation)),
+      ...this.#silentHosts(named).map(silentHost),
+    ];
+  }
+
+  #hear(report: HeardReport, isNow: boolean): void {
+    const id = BusMember.idOf(report);
+    const known = this.#all.get(id);
+    if (!known) this.#all.set(id, new BusMember(report, isNow));
+    else if (isNow) known.hear(report);
+    if (isNow) this.#news();
+  }
+
+  /** Of each process the one that was heard last and has not taken leave: another one may have its pid by now. */
+  #latest(): ReadonlyMap<string, BusMember> {
+    const latest = new Map<string, BusMember>();
+    for (const member of this.#all.values()) {
+      const known = latest.get(lifeOf(member));
+      if (!known || known.heardAt < member.heardAt) latest.set(lifeOf(member), member);
+    }
+    for (const [life, member] of latest) if (member.hasEnded) latest.delete(life);
+    return latest;
+  }
+
+  /** Hosts that there should be, of which nobody is heard now and nobody is named already. */
+  #silentHosts(named: ReadonlySet<string>): readonly { host: string; heardAt: number | undefined }[] {
+    const here = new Set<string>();
+    const heardAt = new Map<string, number>();
+    for (const member of this.#all.values()) {
+      if (member.isHere) here.add(member.host);
+      heardAt.set(member.host, Math.max(heardAt.get(member.host) ?? 0, member.heardAt));
+    }
+    return this.#inventory
+      .filter((host) => !here.has(host) && !named.has(host))
+      .map((host) => ({ host, heardAt: heardAt.get(host) }));
+  }
+}
+
+class Spreading {
+  readonly #options: BusFleetOptions;
+  readonly #census: Census;
+  readonly #wanted: readonly Wanted[];
+  readonly #key: string;
+  readonly #goals: KeyedGoals;
+  readonly #signal: AbortSignal;
+  readonly #onProgress: (acknowledgements: readonly Acknowledgement[]) => void;
+  readonly #over = new AbortController();
+  #trouble: string | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(
+    options: BusFleetOptions,
+    census: Census,
+    wanted: readonly Wanted[],
+    key: Buffer,
+    signal: AbortSignal,
+    onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
+  ) {
+    this.#options = options;
+    this.#census = census;
+    this.#wanted = wanted;
+    this.#key = key.toString("base64url");
+    this.#goals = new Map(wanted.map((one) => [busKey(one), one.fingerprint]));
+    this.#signal = signal;
+    this.#onProgress = onProgress;
+    census.onNews = () => this.#wake();
+  }
+
+  async run(timeoutMs: number): Promise<readonly Acknowledgement[]> {
+    const { rotation, atOnce } = this.#options;
+    const calling = this.#callAgain();
+    try {
+      const instances = this.#census.present.map(({ instance }) => instance);
+      for (const wave of wavesOf(instances, rotation, this.#rate, atOnce)) {
+        if (!(await this.#put(wave))) break;
+        const isDone = await this.#waitFor(wave, timeoutMs + wave.overMs);
+        if (!isDone && wave.upTo < 1) this.#trouble = "it has not been told: the first wave did not succeed";
+        if (!isDone) break;
+      }
+    } finally {
+      this.#over.abort(new Error("the answers have been counted"));
+      await calling;
+    }
+    return this.#each();
+  }
+
+  /** Looks a second: of the slowest backend. */
+  get #rate(): number {
+    const { backendOf, rateOf } = this.#options;
+    return Math.min(...this.#wanted.map(({ from }) => rateOf(backendOf(from) ?? "")));
+  }
+
+  /** False if the bus does not take it. */
+  async #put({ upTo, overMs }: Wave): Promise<boolean> {
+    const { bus, clock, rotation } = this.#options;
+    try {
+      for (const one of this.#wanted) {
+        const { from: ref, fingerprint } = one;
+        // A lease that still runs is given up only by whoever is asked on its own machine.
+        if (fingerprint === undefined) continue;
+        const entry = { rotation, ref: ref.slice(0, 1024), key: this.#key, fingerprint, upTo, overMs };
+        await insist(clock, this.#signal, () => bus.put(busKey(one), entry, this.#signal));
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof McpRunError) || this.#signal.aborted) throw error;
+      this.#trouble = error.message;
+      return false;
+    }
+  }
+
+  /** True if everybody whose turn it is has the new value, or can't have it, or has gone. */
+  async #waitFor(wave: Wave, forMs: number): Promise<boolean> {
+    const { clock } = this.#options;
+    const begun = clock.monotonic();
+    const deadline = begun + forMs;
+    let toldAt = Number.NEGATIVE_INFINITY;
+    for (;;) {
+      const news = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const all = this.#each();
+      this.#onProgress(all);
+      toldAt = clock.monotonic();
+      const states = all.filter((one) => this.#hasTurn(one, wave)).map(({ state }) => state);
+      // One that was slow to answer the call is heard at the latest now that there is something new.
+      const isEarly = all.some(({ state }) => state === "unknown") && clock.monotonic() < begun + SILENCE_MS;
+      const isSettled = states.every((state) => state !== "pending");
+      const left = (isSettled ? Math.min(begun + SILENCE_MS, deadline) : deadline) - clock.monotonic();
+      if (left <= 0 || (isSettled && !isEarly)) return isSettled && !states.includes("failed");
+      await untilEither(clock, news, left, this.#signal);
+      // What comes together is counted together.
+      const soon = Math.min(toldAt + PROGRESS_MS, deadline) - clock.monotonic();
+      if (soon > 0) await pause(clock, soon, this.#signal);
+    }
+  }
+
+  #hasTurn({ instance }: Acknowledgement, wave: Wave): boolean {
+    return instance !== undefined && isInWave(this.#options.rotation, instance, wave);
+  }
+
+  #each(): readonly Acknowledgement[] {
+    const all = this.#census.acknowledgements(this.#goals, this.#options.rotation);
+    const trouble = this.#trouble;
+    if (trouble === undefined) return all;
+    return all.map((one) => (one.state === "pending" ? { ...one, reason: trouble } : one));
+  }
+
+  /** Reports reach us at most once. Never rejects. */
+  async #callAgain(): Promise<void> {
+    const { bus, clock } = this.#options;
+    const stop = AbortSignal.any([this.#signal, this.#over.signal]);
+    try {
+      for (;;) {
+        await pause(clock, CALL_EVERY_MS, stop);
+        for (const key of this.#goals.keys()) {
+          // One that does not come about is made up for by the next.
+          await bus.call(CALL, stop, key).catch((error: unknown) => {
+            if (!(error instanceof McpRunError)) throw error;
+          });
+        }
+      }
+    } catch (error) {
+      if (!stop.aborted) this.#trouble = error instanceof Error ? error.message : "a bug in mcp-run";
+    }
+  }
+}
+
+function lifeOf({ host, pid }: BusMember): string {
+  return `${host} ${pid}`;
+}
+
+function silentHost({ host, heardAt }: { host: string; heardAt: number | undefined }): Acknowledgement {
+  const reason = heardAt === undefined ? "never heard" : `last heard ${new Date(heardAt).toISOString()}`;
+  return { host, pid: 0, profile: "?", generation: 0, canSwap: true, state: "unknown", reason };
+}
+
+/** The bus may be changing its servers at this moment. */
+async function insist<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const mayPass = error instanceof McpRunError && error.code === "backend-unavailable";
+      if (!mayPass || tries >= MOST_TRIES || signal.aborted) throw error;
+      await pause(clock, AGAIN_MS, signal);
+    }
+  }
+}
+
+async function untilEither(
+  clock: Clock,
+  news: Promise<void>,
+  ms: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const over = new AbortController();
+  const stop = AbortSignal.any([signal, over.signal]);
+  try {
+    await Promise.race([untilAborted(stop, news), pause(clock, ms, stop)]);
+  } finally {
+    over.abort(new Error("one of them is over"));
+  }
+}

@@ -1,0 +1,106 @@
+/** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
+import type { SecretName } from "../secrets/identity.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "./contract.ts";
+
+export interface WholeFleetOptions {
+  readonly local: Fleet;
+  /** Rejects with McpRunError where the bus can't be reached. */
+  readonly bus: (signal: AbortSignal) => Promise<Fleet>;
+  /** This machine's name on the bus. */
+  readonly host: string;
+  /** Whether there is such a process on this machine. */
+  readonly isRunning: (pid: number) => boolean;
+}
+
+/** The state of one that is heard in two ways: what is proven counts, then what is in the way. */
+const BY_WEIGHT: readonly Acknowledgement["state"][] = [
+  "acknowledged",
+  "failed",
+  "cannot-swap",
+  "gone",
+  "pending",
+  "unknown",
+];
+
+export class WholeFleet implements Fleet {
+  readonly #options: WholeFleetOptions;
+
+  constructor(options: WholeFleetOptions) {
+    this.#options = options;
+  }
+
+  async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
+    const { local, bus } = this.#options;
+    const [here, everywhere] = await Promise.all([
+      local.list(secrets, signal),
+      bus(signal).then((fleet) => fleet.list(secrets, signal)),
+    ]);
+    const same = sameAmong(here, this.#options.host);
+    return [...here, ...everywhere.filter((member) => !same(member) && !this.#hasGone(member))];
+  }
+
+  /** Those on this machine are told whether or not the others can be; then it rejects if they can't. */
+  async spread(
+    wanted: readonly Wanted[],
+    key: Buffer,
+    timeoutMs: number,
+    signal: AbortSignal,
+    onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
+  ): Promise<readonly Acknowledgement[]> {
+    const { local, bus } = this.#options;
+    let [here, everywhere]: (readonly Acknowledgement[])[] = [[], []];
+    const tell = () => onProgress(this.#together(here ?? [], everywhere ?? []));
+    const [first, second] = await Promise.allSettled([
+      local.spread(wanted, key, timeoutMs, signal, (acknowledgements) => {
+        here = acknowledgements;
+        tell();
+      }),
+      bus(signal).then((fleet) =>
+        fleet.spread(wanted, key, timeoutMs, signal, (acknowledgements) => {
+          everywhere = acknowledgements;
+          tell();
+        }),
+      ),
+    ]);
+    if (first.status === "rejected") throw first.reason;
+    if (second.status === "rejected") throw second.reason;
+    return this.#together(first.value, second.value);
+  }
+
+  async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {
+    return (await this.#options.local.leaseHolders?.(secrets, signal)) ?? [];
+  }
+
+  #together(
+    here: readonly Acknowledgement[],
+    everywhere: readonly Acknowledgement[],
+  ): readonly Acknowledgement[] {
+    const same = sameAmong(here, this.#options.host);
+    const proven = new Map<Acknowledgement, Acknowledgement>();
+    const others: Acknowledgement[] = [];
+    for (const one of everywhere) {
+      const known = same(one);
+      if (known) proven.set(known, weightOf(one) < weightOf(known) ? one : known);
+      else if (one.state === "unknown" && this.#hasGone(one))
+        others.push({ ...one, state: "gone", reason: "there is no such process" });
+      else others.push(one);
+    }
+    return [...here.map((one) => proven.get(one) ?? one), ...others];
+  }
+
+  /** Of this machine more is known than that it is silent. */
+  #hasGone({ host, pid }: Member): boolean {
+    return host === this.#options.host && pid > 0 && !this.#options.isRunning(pid);
+  }
+}
+
+/** Finds who of this machine it is. One that says nothing by its socket is known by its process alone. */
+function sameAmong<One extends Member>(here: readonly One[], host: string) {
+  const byLife = new Map(here.map((one) => [one.instance ?? one.pid, one]));
+  return (one: Member): One | undefined =>
+    one.host === host ? (byLife.get(one.instance ?? one.pid) ?? byLife.get(one.pid)) : undefined;
+}
+
+function weightOf({ state }: Acknowledgement): number {
+  return BY_WEIGHT.indexOf(state);
+}
