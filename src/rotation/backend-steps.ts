@@ -79,7 +79,7 @@ export async function revokeLeases(run: Run, target: Target, signal: AbortSignal
       await own.revoke(id, signal);
     } catch (error) {
       if (!(error instanceof McpRunError) || signal.aborted) throw error;
-      failed.push({ id, reason: reasonOf(error) });
+      failed.push({ id, reason: reasonOf(error) + (error.hint === undefined ? "" : `; try ${error.hint}`) });
     }
   }
   const reasons = [

@@ -1,9 +1,10 @@
 /** Keys that their backend replaces by itself, under servers that run: the real backend, the built program. */
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
-import { closings, Drill, hash, idIn } from "../helpers/drill.ts";
+import { closings, Drill, hash, idIn, vaultStore } from "../helpers/drill.ts";
 import { Gateway } from "../helpers/gateway.ts";
 import { PostgresServer } from "../helpers/postgres-server.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
@@ -122,5 +123,257 @@ path "database/rotate-role/app" { capabilities = ["update"] }
     }
     expect(drill.home.run(["audit", "verify"])).toMatchObject({ status: 0 });
     expect(idIn(result)).not.toBe("");
+  });
+
+  it("is left as it is by a dry run, and by `--yes` without consent", async () => {
+    const { vault, gateway, drill } = await databaseIn(PATH, POLICY);
+    const before = (await vault.must("GET", PATH)).data;
+
+    const dry = await drill.rotate(["--dry-run"]);
+    const refused = await drill.rotate();
+
+    expect(dry, dry.out).toMatchObject({ status: 0 });
+    expect(dry.out).toContain(before.last_vault_rotation);
+    expect(refused, refused.out).toMatchObject({ status: 64 });
+    expect(refused.out).toContain("Try `--revoke-first` beside `--yes`.");
+    expect(gateway.passed.filter(({ method }) => method !== "GET")).toEqual([]);
+    expect((await vault.must("GET", PATH)).data.password).toBe(before.password);
+  });
+
+  it("is left as it is where the policy does not let it be rotated, which ends with 69", async () => {
+    const { vault, drill } = await databaseIn(PATH, `path "${PATH}" { capabilities = ["read"] }`);
+    const before = (await vault.must("GET", PATH)).data;
+
+    const result = await drill.rotate(CONSENT);
+
+    expect(result, result.out).toMatchObject({ status: 69 });
+    expect(result.out).toContain('path "database/rotate-role/app" { capabilities = ["update"] }');
+    expect(result.out).toContain("discarded");
+    expect((await vault.must("GET", PATH)).data.password).toBe(before.password);
+  });
+
+  it("is not rotated again by a rotation that goes on after the answer was lost", async () => {
+    const { database, vault, gateway, drill } = await databaseIn(PATH, POLICY);
+    const before = (await vault.must("GET", PATH)).data;
+    await drill.serve("p", 1);
+    gateway.onRequest = (method, path) => {
+      if (method === "GET" || !path.includes("rotate-role")) return;
+      gateway.onRequest = () => undefined;
+      void gateway.shut();
+    };
+
+    const broken = await drill.rotate(CONSENT);
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    expect(broken.out).toContain(`--resume ${idIn(broken)} would`);
+    expect(broken.out).toContain("is no way any more: its backend can't put the old key back");
+    const undone = await drill.start(["p", "--rollback", idIn(broken)]).ended;
+    expect(undone, undone.out).toMatchObject({ status: 75 });
+    await gateway.open();
+    const refused = await drill.start(["p", "--rollback", idIn(broken)]).ended;
+    expect(refused.out).toContain("nobody can put the old one back");
+    const ended = await drill.resume(idIn(broken));
+
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(gateway.count("rotate-role")).toBe(1);
+    const { password } = (await vault.must("GET", PATH)).data;
+    for (const { key } of await drill.told()) expect(key).toBe(hash(password));
+    expect(await database.lets("app", before.password)).toBe(false);
+  });
+
+  it("goes on when its database refused the new password, as soon as that takes it", async () => {
+    const { database, vault, drill } = await databaseIn(PATH, POLICY);
+    const before = (await vault.must("GET", PATH)).data;
+    await database.query("alter role app rename to other");
+
+    const broken = await drill.rotate(CONSENT);
+    expect(broken, broken.out).toMatchObject({ status: 75 });
+    await database.query("alter role other rename to app");
+    const ended = await drill.resume(idIn(broken));
+
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    const after = (await vault.must("GET", PATH)).data;
+    expect(await database.lets("app", after.password)).toBe(true);
+    expect(await database.lets("app", before.password)).toBe(false);
+  });
+
+  it.each(["rotate", "revoke", "verify", "spread"])(
+    "goes on when it was killed after its step %s, and is rotated once",
+    async (step) => {
+      const { database, vault, gateway, drill } = await databaseIn(PATH, POLICY);
+      const before = (await vault.must("GET", PATH)).data;
+      await drill.serve("p", 1);
+
+      const killed = await drill.endAfter(`✔ ${step}`, (child) => child.kill("SIGKILL"), CONSENT);
+      const ended = await drill.resume(idIn(killed));
+
+      expect(killed.status).toBeNull();
+      expect(ended, ended.out).toMatchObject({ status: 0 });
+      expect(gateway.count("rotate-role")).toBe(1);
+      const { password } = (await vault.must("GET", PATH)).data;
+      for (const { key } of await drill.told()) expect(key).toBe(hash(password));
+      expect(await database.lets("app", before.password)).toBe(false);
+    },
+  );
+});
+
+describeBackend("leases of Vault's database engine", ["vault", "initdb", "postgres"], () => {
+  const PATH = "database/creds/lent";
+  const LOOKUP = `path "sys/leases/lookup/${PATH}" { capabilities = ["list", "sudo"] }\n`;
+  const READ = `
+path "${PATH}" { capabilities = ["read"] }
+path "sys/leases/renew" { capabilities = ["update"] }
+`;
+  const REVOKE = `path "sys/leases/revoke" { capabilities = ["update"] }\n`;
+
+  async function lentIn(policy = READ + LOOKUP + REVOKE) {
+    const room = await databaseIn(PATH, policy);
+    const { vault, database } = room;
+    const alive = async (): Promise<readonly string[]> =>
+      ((await vault.api("LIST", `sys/leases/lookup/${PATH}`)).json?.data?.keys ?? [])
+        .map((id: string) => `${PATH}/${id}`)
+        .sort();
+    /** Somebody has read one, and it is no longer a secret. */
+    const leak = async () => {
+      const { data, lease_id: id } = await vault.must("GET", PATH);
+      const isGood = () => database.lets(data.username, data.password);
+      expect(await isGood()).toBe(true);
+      return { id: id as string, isGood, password: data.password as string };
+    };
+    return { ...room, alive, leak };
+  }
+
+  it("are all replaced under servers whose clients notice nothing, and those of before are dead", async () => {
+    const { drill, alive, leak, gateway } = await lentIn();
+    await drill.serve("p", 3);
+    const leaked = await leak();
+    const before = await alive();
+    expect(before).toHaveLength(4);
+    const had = (await drill.told()).map(({ key }) => key);
+    const report = join(drill.home.home, "incident.md");
+
+    const { result, traffic } = await drill.underLoad(() => drill.rotate(["--report", report]));
+
+    expect(result, result.out).toMatchObject({ status: 0 });
+    expect(traffic.wrong).toEqual([]);
+    for (const id of before) expect(result.out).toContain(id);
+    expect(await leaked.isGood()).toBe(false);
+    const after = await alive();
+    expect(after).toHaveLength(3);
+    expect(after.filter((id) => before.includes(id))).toEqual([]);
+    for (const { key } of await drill.told()) expect(had).not.toContain(key);
+    expect(result.out).toContain("✔ canary");
+    expect(result.out).toContain("3 acknowledged");
+    expect(gateway.passed.filter(({ path }) => path.includes("prefix"))).toEqual([]);
+    expect(result.out + readFileSync(report, "utf8")).not.toContain(leaked.password);
+    expect(readFileSync(report, "utf8")).not.toContain("OLD KEY STILL VALID");
+    expect(drill.home.filesWith(leaked.password)).toEqual([]);
+  });
+
+  it("are not touched where they can't be listed, and the error has the line of the policy", async () => {
+    const { drill, leak } = await lentIn(READ + REVOKE);
+    const leaked = await leak();
+
+    const result = await drill.rotate();
+
+    expect(result, result.out).toMatchObject({ status: 77 });
+    expect(result.out).toContain(LOOKUP.trim());
+    expect(await leaked.isGood()).toBe(true);
+  });
+
+  it("are named where they can't be revoked, and revoked when they can", async () => {
+    const { vault, drill, leak, alive } = await lentIn(READ + LOOKUP);
+    await drill.serve("p", 1);
+    const leaked = await leak();
+
+    const stuck = await drill.rotate();
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(stuck.out).toContain("OLD KEY STILL VALID");
+    expect(stuck.out).toContain(leaked.id);
+    expect(stuck.out).toContain('path "sys/leases/revoke"');
+    const lent = await alive();
+    const env = { VAULT_TOKEN: await vault.tokenWith(READ + LOOKUP + REVOKE) };
+    const ended = await drill.start(["p", "--resume", idIn(stuck)], env).ended;
+
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(await leaked.isGood()).toBe(false);
+    expect((await alive()).every((id) => lent.includes(id))).toBe(true);
+    await drill.told();
+  });
+
+  it("stay alive for a server that can't take another, and for nobody else", async () => {
+    const { drill, profile, leak, alive } = await lentIn();
+    profile("refresh: { restart: never }");
+    await drill.serve("p", 1);
+    await drill.told();
+    const [kept = ""] = await alive();
+    const leaked = await leak();
+
+    const stuck = await drill.rotate(["--missing-ok", hostname(), "--ack-timeout", "5s"]);
+
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(stuck.out).toContain(`lease ${kept} kept for p on ${hostname()}`);
+    expect(await leaked.isGood()).toBe(false);
+    await drill.told();
+    await drill.end();
+    const ended = await drill.resume(idIn(stuck));
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(await alive()).toEqual([]);
+  });
+
+  it("stay alive as long as a supervisor says nothing", async () => {
+    const { drill, leak } = await lentIn();
+    await drill.serve("p", 2);
+    await drill.told();
+    const leaked = await leak();
+    const silent = drill.sessions[0]?.pid ?? 0;
+    process.kill(silent, "SIGSTOP");
+    closings.push(() => process.kill(silent, "SIGCONT"));
+
+    const stuck = await drill.rotate(["--ack-timeout", "3s"]);
+    expect(stuck, stuck.out).toMatchObject({ status: 75 });
+    expect(await leaked.isGood()).toBe(true);
+    process.kill(silent, "SIGCONT");
+    const ended = await drill.resume(idIn(stuck));
+
+    expect(ended, ended.out).toMatchObject({ status: 0 });
+    expect(await leaked.isGood()).toBe(false);
+    await drill.told();
+  });
+
+  it.each(["canary", "spread", "revoke", "verify"])(
+    "are all replaced once when it was killed after its step %s",
+    async (step) => {
+      const { drill, leak, alive, gateway } = await lentIn();
+      await drill.serve("p", 2);
+      const leaked = await leak();
+      const before = await alive();
+      const reads = () => gateway.passed.filter(({ path }) => path === `/v1/${PATH}`).length;
+
+      const killed = await drill.endAfter(`✔ ${step}`, (child) => child.kill("SIGKILL"));
+      const readBefore = reads();
+      const ended = await drill.resume(idIn(killed));
+
+      expect(killed.status).toBeNull();
+      expect(ended, ended.out).toMatchObject({ status: 0 });
+      expect(await leaked.isGood()).toBe(false);
+      expect((await alive()).filter((id) => before.includes(id))).toEqual([]);
+      // Who has another lease by then keeps it.
+      if (step !== "canary") expect(reads()).toBe(readBefore);
+      await drill.told();
+    },
+  );
+});
+
+describeBackend("a secret that no backend replaces by itself", ["vault"], () => {
+  it("is refused with what to do, where it is kept in KV", async () => {
+    const { drill } = await vaultStore();
+    const written = drill.home.read("config/profiles/p.yaml").toString();
+    drill.home.profile("p", written.replace(/rotate: .*$/m, "rotate: { backend: true } }"));
+
+    const result = await drill.rotate(CONSENT);
+
+    expect(result, result.out).toMatchObject({ status: 78 });
+    expect(result.out).toContain("is a KV store, which keeps keys and makes none");
+    expect(result.out).toContain("Try `rotate:` with `generate`, `hook` or `console` instead of `backend`.");
   });
 });

@@ -220,8 +220,8 @@ secrets:
   }
 
   /** A rotation that something is done to as soon as it has said this. */
-  endAfter(text: string, act: (child: ChildProcess) => void): Promise<Ended> {
-    const { child, ended } = this.start(["p", "--reason", "drill"]);
+  endAfter(text: string, act: (child: ChildProcess) => void, args: readonly string[] = []): Promise<Ended> {
+    const { child, ended } = this.start(["p", "--reason", "drill", ...args]);
     let told = "";
     let isDone = false;
     child.stdout?.on("data", (chunk) => {
@@ -268,13 +268,23 @@ secrets:
     return [...this.home.filesWith("canary-"), ...logs];
   }
 
-  async #close(): Promise<void> {
+  /** Ends all sessions, and waits until nothing of them is left. */
+  async end(): Promise<void> {
     const pids = [...this.sessions.map(({ pid }) => pid), ...this.#servers];
     try {
       await Promise.all(this.sessions.map(({ client }) => (client as { close(): Promise<void> }).close()));
       await until("nothing is left", () => !pids.some(isAlive), PATIENCE_MS);
     } finally {
       killAll(pids);
+      this.sessions.splice(0);
+      this.#servers.clear();
+    }
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.end();
+    } finally {
       this.home.remove();
       rmSync(this.issuer, { recursive: true, force: true });
     }
