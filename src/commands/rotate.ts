@@ -27,7 +27,6 @@ import { readPiped } from "../ui/prompt.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
 import { quotable } from "./quotable.ts";
-import { canaryOf, whyAlone } from "./rotate/canary-of.ts";
 import { forgetCopies } from "./rotate/copies.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
 import { eventText, outcomeText, planText } from "./rotate/lines.ts";
@@ -38,6 +37,7 @@ import { SpreadProgress } from "./rotate/spread-progress.ts";
 import { chosenSecrets, credentialsOf, targetsOf } from "./rotate/targets.ts";
 import { loadForStart } from "./start/load-for-start.ts";
 import { providerContext } from "./start/provider-context.ts";
+import { canaryOf, whyAlone } from "./start/trial-server.ts";
 
 export interface RotateOptions {
   readonly reason?: string;

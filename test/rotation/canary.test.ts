@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMemoryKind, type MemoryBehaviour } from "../../providers/memory.ts";
-import { canaryOf } from "../../src/commands/rotate/canary-of.ts";
+import { canaryOf } from "../../src/commands/start/trial-server.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Profile } from "../../src/profile/profile.ts";
 import type { Probe } from "../../src/relay/probe.ts";

@@ -15,8 +15,8 @@ import { isRotatableStore } from "../../secrets/provider.ts";
 import { ProviderPool } from "../../secrets/provider-pool.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Ref, SecretSpec } from "../../secrets/spec.ts";
-import { canaryOf, whyAlone } from "../rotate/canary-of.ts";
 import { providerContext } from "../start/provider-context.ts";
+import { canaryOf, whyAlone } from "../start/trial-server.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /** Ms from the beginning of one to that of the next. */

@@ -6,8 +6,8 @@ import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { CommandContext } from "../context.ts";
 import { quotable } from "../quotable.ts";
-import { SecretsInUse } from "../start/secrets-in-use.ts";
-import { serverLimits, surroundings } from "../start/serving.ts";
+import { SecretsInUse } from "./secrets-in-use.ts";
+import { serverLimits, surroundings } from "./serving.ts";
 
 export interface CanaryParts {
   /** Those of the printer too: what the canary gets is added to them. */
