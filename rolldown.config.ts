@@ -39,20 +39,21 @@ export default defineConfig({
       ],
     },
   },
-  plugins: [modulesOfAws(), asciiOnly(), thirdPartyNotices()],
+  plugins: [modulesOfSdks(), asciiOnly(), thirdPartyNotices()],
 });
 
-/** The AWS SDK's ES modules, of which only what is used gets in; Node would take its CommonJS build, which is whole. */
-function modulesOfAws(): Plugin {
+/** ES modules of these SDKs, of which only what is used gets in; Node would take their CommonJS builds, whole. */
+function modulesOfSdks(): Plugin {
   return {
-    name: "modules-of-aws",
+    name: "modules-of-sdks",
     resolveId: {
-      filter: { id: /^@(?:aws-sdk|smithy)\// },
+      filter: { id: /^@(?:aws-sdk|smithy|opentelemetry)\// },
       handler(source) {
         const [, name = "", path = ""] = /^(@[^/]+\/[^/]+)(.*)$/.exec(source) ?? [];
         const folder = join(import.meta.dirname, "node_modules", name);
         const { exports, module } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-        return join(folder, exports?.[`.${path}`]?.module ?? module);
+        const file = exports?.[`.${path}`]?.module ?? module;
+        return file === undefined ? null : join(folder, file);
       },
     },
   };

@@ -9,6 +9,7 @@ import type { EndedCall } from "../../relay/calls.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
+import type { AuditExport } from "./exporting.ts";
 import { type Happening, isAudited } from "./happening.ts";
 import { hasAudit } from "./place.ts";
 import type { AuditTrail } from "./trail.ts";
@@ -102,11 +103,24 @@ export class Auditing {
     });
   }
 
+  /** Undefined where the profile does not ask for it, and then nothing of it is loaded. */
+  async #openExport(): Promise<AuditExport | undefined> {
+    const profile = this.#profile;
+    const plan = profile?.audit.export;
+    const inUse = this.#inUse;
+    if (!profile || !plan || !inUse) return undefined;
+    const { AuditExport } = await import("./exporting.ts");
+    const { observed, valuesIn } = await import("./observed.ts");
+    const observe = () => observed(profile, inUse, this.#needles, this.#context.clock.now());
+    return new AuditExport(this.#context, profile, plan, async () => valuesIn(inUse), observe);
+  }
+
   /** What can't be loaded (mcp-run was just replaced by another version) must not end a program that runs. */
   async #open(): Promise<AuditTrail | undefined> {
     try {
       const { AuditTrail } = await import("./trail.ts");
-      return new AuditTrail(this.#context, this.#mode, this.#needles, this.#profile);
+      const exported = await this.#openExport();
+      return new AuditTrail(this.#context, this.#mode, this.#needles, this.#profile, exported);
     } catch (error) {
       const message = `there is no audit of this program: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
       this.#context.printer.emit({ type: "warning", message });

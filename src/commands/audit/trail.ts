@@ -12,6 +12,7 @@ import type { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { CommandContext } from "../context.ts";
+import type { AuditExport } from "./exporting.ts";
 import type { Happening } from "./happening.ts";
 import { auditLog, valueFingerprint } from "./log.ts";
 
@@ -26,18 +27,24 @@ export class AuditTrail {
   readonly #log: AuditLog;
   readonly #mode: "run" | "exec";
   readonly #needles: NeedleSet;
+  readonly #export: Pick<AuditExport, "record" | "close"> | undefined;
   readonly #fingerprint: ReturnType<typeof valueFingerprint>;
 
-  /** @param profile undefined where it could not be read */
+  /**
+   * @param profile undefined where it could not be read
+   * @param exported where records go besides
+   */
   constructor(
     context: CommandContext,
     mode: "run" | "exec",
     needles: NeedleSet,
     profile: Profile | undefined,
+    exported: Pick<AuditExport, "record" | "close"> | undefined,
   ) {
     const { printer } = context;
     this.#mode = mode;
     this.#needles = needles;
+    this.#export = exported;
     this.#fingerprint = valueFingerprint(context);
     const onTrouble = ({ message, hint }: McpRunError) =>
       printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) });
@@ -45,12 +52,15 @@ export class AuditTrail {
   }
 
   record(happening: Happening): void {
-    for (const entry of this.#entriesFor(happening)) this.#log.record(entry, happening.at);
+    for (const entry of this.#entriesFor(happening)) {
+      this.#log.record(entry, happening.at);
+      this.#export?.record(entry, happening.at);
+    }
   }
 
   /** Bounded; never rejects. */
-  close(): Promise<void> {
-    return this.#log.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#log.close(), this.#export?.close()]);
   }
 
   #entriesFor({ what, profile, command, secrets }: Happening): readonly AuditEntry[] {

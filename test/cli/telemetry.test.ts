@@ -1,0 +1,160 @@
+/** What a receiver gets of a program that runs under mcp-run, through the built mcp-run. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
+import { OtlpReceiver } from "../helpers/otlp-receiver.ts";
+import { isAlive, until } from "../helpers/processes.ts";
+
+const KEYED_SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
+const OTEL_KEY = "canary-otel-key";
+const TOKEN = "canary-token";
+
+let mcpRun: Installation;
+let receiver: OtlpReceiver;
+
+beforeEach(async () => {
+  mcpRun = new Installation();
+  receiver = await OtlpReceiver.start();
+});
+
+afterEach(async () => {
+  await receiver.stop();
+  mcpRun.remove();
+});
+
+/** Not as Installation does: the receiver is in this process. */
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (chunk) => (stdout += chunk));
+  child.stderr.on("data", (chunk) => (stderr += chunk));
+  const [status] = await once(child, "close");
+  return { status, stdout, stderr } as Ran;
+}
+
+function profile(keys = "", exported = `otlp: "${receiver.address}"`): void {
+  mcpRun.profile(
+    "p",
+    `command: node
+args: [${JSON.stringify(KEYED_SERVER)}]
+environment: staging
+secrets:
+  KEY: env:TT
+  OTEL_KEY: { from: "env:OT", deliver: none }
+audit:
+  calls: metadata
+  export: { ${exported}, headers: { Authorization: "Bearer {{OTEL_KEY}}" } }
+${keys}
+`,
+  );
+}
+
+describe("exec", () => {
+  it("sends its records and figures, with a key out of a store, and no value in them", async () => {
+    profile();
+    const { status, stderr } = await run(["exec", "p", "--", "node", "-e", "console.error(process.env.KEY)"]);
+
+    expect([status, stderr.includes("Warning")]).toEqual([0, false]);
+    expect(receiver.logs.map(({ eventName }) => eventName)).toEqual(["mcp_run.launch", "mcp_run.end"]);
+    expect(receiver.logs[0]).toMatchObject({
+      attributes: { "mcp_run.profile": "p", "mcp_run.mode": "exec", "mcp_run.program": "node" },
+      resource: { "service.name": "mcp-run", "deployment.environment.name": "staging" },
+    });
+    const figures = new Map(receiver.points.map(({ name, value }) => [name, value]));
+    expect(figures.get("mcp_run.launches")).toBe(1);
+    expect(figures.get("mcp_run.scrubbed")).toBe(1);
+    expect(receiver.headers.every(({ authorization }) => authorization === `Bearer ${OTEL_KEY}`)).toBe(true);
+    expect(receiver.raw).not.toContain(TOKEN);
+    expect(receiver.raw.replaceAll(`Bearer ${OTEL_KEY}`, "")).not.toContain("canary");
+    expect(mcpRun.filesWith(OTEL_KEY)).toEqual([]);
+  });
+
+  it("says once that nobody takes them, and ends as its program did", async () => {
+    receiver.answerWith(() => ({ status: 401, body: "canary-body" }));
+    profile();
+    const { status, stderr } = await run(["exec", "p", "--", "node", "-e", "process.exit(7)"]);
+
+    expect(status).toBe(7);
+    expect(stderr.match(/the audit is not sent to/g)).toHaveLength(1);
+    expect(stderr).toContain(`: HTTP 401. Try another secret in \`audit.export.headers\`.`);
+    expect(stderr).toContain("2 records of the audit were not sent");
+    expect(stderr).not.toContain("canary");
+    expect(mcpRun.run(["audit"]).stdout.trimEnd().split("\n")).toHaveLength(2);
+  });
+
+  it("leaves the variables of OpenTelemetry to its program, and obeys none", async () => {
+    const other = await OtlpReceiver.start();
+    const { address } = other;
+    profile();
+    const { stdout } = await run(
+      ["exec", "p", "--", "node", "-p", "process.env.OTEL_EXPORTER_OTLP_ENDPOINT"],
+      {
+        OTEL_EXPORTER_OTLP_ENDPOINT: address,
+      },
+    );
+    await other.stop();
+
+    expect(stdout).toBe(`${address}\n`);
+    expect([receiver.logs.length, other.requests]).toEqual([2, 0]);
+  });
+
+  it("gives its program neither the key of the receiver nor anything else of it", async () => {
+    profile();
+    const { stdout } = await run(["exec", "p", "--", "node", "-p", "JSON.stringify(process.env)"]);
+
+    expect(stdout).not.toContain(OTEL_KEY);
+    expect(Object.keys(JSON.parse(stdout)).filter((name) => name.startsWith("OTEL"))).toEqual([]);
+  });
+
+  it("goes on without a key that is optional and absent, and says so", async () => {
+    profile();
+    mcpRun.profile(
+      "q",
+      `command: node
+secrets: { OTEL_KEY: { from: "env:NONE", deliver: none, optional: true } }
+audit: { export: { otlp: "${receiver.address}", headers: { Authorization: "Bearer {{OTEL_KEY}}" } } }
+`,
+    );
+    const { status, stderr } = await run(["exec", "q", "--", "node", "-e", "0"]);
+
+    expect([status, receiver.requests]).toEqual([0, 0]);
+    expect(stderr).toContain("the secret OTEL_KEY for its headers is absent");
+  });
+});
+
+describe("run", () => {
+  it("sends each tool call while it serves, without what was said in it", async () => {
+    profile("scrub: { stdout: off }");
+    const transport = new StdioClientTransport({
+      command: process.execPath,
+      args: [MAIN, "p"],
+      env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY },
+      stderr: "pipe",
+    });
+    transport.stderr?.on("data", () => undefined);
+    const client = new Client({ name: "test", version: "1.0.0" });
+    await client.connect(transport);
+    const { pid } = transport;
+    await client.callTool({ name: "key", arguments: { q: "canary-argument" } });
+    const called = () => receiver.logs.find(({ eventName }) => eventName === "mcp_run.call");
+    await until("the call has come", () => called() !== undefined, 10_000);
+    await client.close();
+    await until("it has ended", () => pid === undefined || pid === null || !isAlive(pid), 10_000);
+
+    expect(called()?.attributes).toMatchObject({
+      "mcp_run.tool": "key",
+      "mcp_run.outcome": "ok",
+      "mcp_run.client": "test",
+    });
+    const durations = receiver.points.filter(({ name }) => name === "mcp.server.operation.duration");
+    expect(durations).toMatchObject([{ value: 1, attributes: { "gen_ai.tool.name": "key" } }]);
+    expect(receiver.raw.replaceAll(`Bearer ${OTEL_KEY}`, "")).not.toContain("canary");
+  });
+});
