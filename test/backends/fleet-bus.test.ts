@@ -1,16 +1,25 @@
 /** The bus against a real nats-server: what an operator puts reaches supervisors, and what they report reaches him. */
 import { createHmac, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from "node:net";
+import { inspect } from "node:util";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
-import { BusMember, type BusMemberOptions } from "../../src/control/bus/member.ts";
-import { busKey } from "../../src/control/bus/names.ts";
+import type { Lack } from "../../src/control/bus/lack.ts";
+import { BusMember, type BusMemberOptions, type BusState } from "../../src/control/bus/member.ts";
+import { readEntry } from "../../src/control/bus/messages.ts";
+import { busKey, subjects } from "../../src/control/bus/names.ts";
 import { BusOperator, type HeardReport, type NewEntry } from "../../src/control/bus/operator.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
+import { privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
 
 const KEY = busKey({ from: "vault:mcp/github#token" });
+const OTHER_KEY = busKey({ from: "vault:other" });
 const FINGERPRINT_KEY = randomBytes(32);
 const signal = AbortSignal.timeout(60_000);
 
@@ -30,8 +39,13 @@ async function natsServer(...options: Parameters<typeof NatsServer.start>): Prom
   return server;
 }
 
-async function operatorAt(server: NatsServer, credentials = OPERATOR): Promise<BusOperator> {
+async function operatorAt(
+  server: Pick<NatsServer, "url">,
+  credentials = OPERATOR,
+  ca?: string,
+): Promise<BusOperator> {
   const options = {
+    ...(ca !== undefined && { ca }),
     servers: [server.url],
     credentials: new Secret(credentials),
     host: "ops",
@@ -42,6 +56,69 @@ async function operatorAt(server: NatsServer, credentials = OPERATOR): Promise<B
   return operator;
 }
 
+/** Somebody with all rights who keeps to no form. */
+async function rawAt({ url }: NatsServer): Promise<NatsConnection> {
+  const connection = await connect({
+    servers: url.slice("nats://".length),
+    user: "op",
+    pass: "canary-operator",
+  });
+  ends.push(() => connection.close());
+  return connection;
+}
+
+/** A server that is set up, an operator, and what he hears. */
+async function fleet() {
+  const server = await natsServer();
+  const operator = await operatorAt(server);
+  await operator.setUp({ replicas: 1 }, signal);
+  return { server, operator, heard: listenTo(operator) };
+}
+
+/** The way to a server, which can be cut and mended. */
+class Cut {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #isCut = false;
+
+  static async before({ port }: NatsServer): Promise<Cut> {
+    const cut = new Cut(port);
+    cut.#server.listen(0, "127.0.0.1");
+    await once(cut.#server, "listening");
+    ends.push(async () => {
+      cut.cut();
+      cut.#server.close();
+    });
+    return cut;
+  }
+
+  private constructor(port: number) {
+    this.#server = createServer((socket) => {
+      if (this.#isCut) return void socket.destroy();
+      const way = connectTo(port, "127.0.0.1");
+      for (const end of [socket, way]) {
+        this.#sockets.add(end);
+        end.on("error", () => undefined);
+      }
+      socket.pipe(way).pipe(socket);
+    });
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+  }
+}
+
 /** A supervisor whose server has `value`, and gets what the backend has when it looks. */
 class FakeSupervisor {
   value = "canary-old";
@@ -49,7 +126,7 @@ class FakeSupervisor {
   looks = 0;
   mode = "overlap";
   lastFailure: { at: number; reason: string } | undefined;
-  readonly states: string[] = [];
+  readonly states: BusState[] = [];
   readonly member: BusMember;
 
   constructor(server: Pick<NatsServer, "url">, options: Partial<BusMemberOptions> = {}) {
@@ -73,10 +150,18 @@ class FakeSupervisor {
         this.looks += 1;
         this.value = this.backend;
       },
-      onState: (state) => this.states.push(state.id),
+      onState: (state) => this.states.push(state),
       ...options,
     });
     ends.push(() => this.member.close());
+  }
+
+  get isConnected(): boolean {
+    return this.member.state.id === "connected";
+  }
+
+  get lack(): Lack | undefined {
+    return this.member.state.id === "connected" ? this.member.state.lacks : undefined;
   }
 }
 
@@ -100,28 +185,423 @@ function listenTo(operator: BusOperator): Map<string, HeardReport> {
 }
 
 describeBackend("the bus of a fleet", ["nats-server"], () => {
-  describe("a supervisor", () => {
-    it("looks when an entry for its secret is put, and reports that it has it", async () => {
+  it("carries an entry to a supervisor, which looks and reports that it has it", async () => {
+    const { operator, heard, server } = await fleet();
+    const supervisor = new FakeSupervisor(server);
+    await until("it has come", async () => heard.size === 1);
+
+    supervisor.backend = "canary-new";
+    const { generation } = await operator.put(KEY, entryFor("canary-new"), signal);
+    const report = () => heard.get(supervisor.member.instance);
+    await until("it has it", async () => report()?.secrets[0]?.state === "has");
+
+    expect(generation).toBe(1);
+    expect(supervisor.looks).toBe(1);
+    expect(report()).toMatchObject({
+      host: "web.example",
+      pid: 4711,
+      profile: "github",
+      state: "serving",
+      secrets: [{ key: KEY, rotation: "r1", fingerprint: fingerprintOf("canary-new") }],
+    });
+  });
+
+  describe("an operator", () => {
+    it("makes what is kept on the server, finds it as it was, and mends what somebody has changed", async () => {
       const server = await natsServer();
       const operator = await operatorAt(server);
+      const raw = await rawAt(server);
+
+      const made = await operator.setUp({ replicas: 1 }, signal);
+      const again = await operator.setUp({ replicas: 1 }, signal);
+      const { streams } = await jetstreamManager(raw);
+      await streams.update("KV_mcp-run", { allow_direct: false });
+      const mended = await operator.setUp({ replicas: 1 }, signal);
+
+      expect(made.map(({ done }) => done)).toEqual(["made", "made"]);
+      expect(again.map(({ done }) => done)).toEqual(["unchanged", "unchanged"]);
+      expect(mended).toEqual([
+        { name: "bucket mcp-run", done: "changed" },
+        { name: "stream mcp-run-hosts", done: "unchanged" },
+      ]);
+    });
+
+    it("is told to set it up where nobody has", async () => {
+      const server = await natsServer();
+      const operator = await operatorAt(server);
+      const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
+
+      await expect(operator.put(KEY, entryFor("canary-new"), signal)).rejects.toMatchObject(missing);
+      await expect(operator.history(signal)).rejects.toMatchObject(missing);
+    });
+
+    it("is told that JetStream is off", async () => {
+      const server = await natsServer({ hasJetStream: false });
+      const operator = await operatorAt(server);
+
+      await expect(operator.setUp({ replicas: 1 }, signal)).rejects.toMatchObject({
+        code: "backend-unavailable",
+        message: expect.stringContaining("JetStream is off"),
+      });
+    });
+
+    it("is told why no server lets it in", async () => {
+      const server = await natsServer();
+      const wrong = operatorAt(server, "op:canary-wrong");
+
+      await expect(wrong).rejects.toMatchObject({
+        code: "access-denied",
+        message: `Cannot reach the fleet's bus: 127.0.0.1:${server.port} does not accept the credentials`,
+      });
+      await server.pause();
+      await expect(operatorAt(server)).rejects.toMatchObject({
+        code: "backend-unavailable",
+        message: `Cannot reach the fleet's bus: 127.0.0.1:${server.port}: ECONNREFUSED`,
+      });
+    });
+
+    it("puts after another one who was quicker, and nobody hears what was refused", async () => {
+      const { operator, server } = await fleet();
+      const others = await Promise.all(Array.from({ length: 4 }, () => operatorAt(server)));
+      const raw = await rawAt(server);
+      const generations: number[] = [];
+      raw.subscribe(subjects.entry(KEY), {
+        callback: (_error, message) => {
+          generations.push(readEntry(message.data)?.generation ?? 0);
+        },
+      });
+      await raw.flush();
+
+      const puts = await Promise.all(
+        [operator, ...others].map((one, index) =>
+          one.put(KEY, entryFor("canary-new", { rotation: `r${index}` }), signal),
+        ),
+      );
+      await until("all are heard", async () => generations.length === 5);
+
+      expect(puts.map(({ generation }) => generation).sort()).toEqual([1, 2, 3, 4, 5]);
+      expect(generations).toEqual([1, 2, 3, 4, 5]);
+      expect((await operator.stored(KEY, signal))?.generation).toBe(5);
+    });
+
+    it("calls, and everybody who is there answers within the window, or those with a secret", async () => {
+      const { operator, server } = await fleet();
+      const one = new FakeSupervisor(server, { host: "one" });
+      const other = new FakeSupervisor(server, {
+        host: "other",
+        secrets: () => [{ key: OTHER_KEY, ref: "vault:other" }],
+      });
+      await until("both are there", async () => one.isConnected && other.isConnected);
+      const window = { forMs: 5_000, quietMs: 500 };
+
+      const all = await operator.call(window, signal);
+      const some = await operator.call(window, signal, OTHER_KEY);
+
+      expect(all.map(({ host }) => host).sort()).toEqual(["one", "other"]);
+      expect(some.map(({ host }) => host)).toEqual(["other"]);
+    });
+
+    it("ends a call when it is interrupted", async () => {
+      const { operator } = await fleet();
+      const interrupt = new AbortController();
+
+      const calling = operator.call({ forMs: 60_000, quietMs: 60_000 }, interrupt.signal);
+      interrupt.abort(new Error("enough"));
+
+      await expect(calling).rejects.toThrow("enough");
+    });
+
+    it("reads in the history who has gone, and who has ended by himself", async () => {
+      const { operator, server, heard } = await fleet();
+      expect(await operator.history(signal)).toEqual([]);
+      const ended = new FakeSupervisor(server, { host: "ended" });
+      const asleep = new FakeSupervisor(server, { host: "asleep" });
+      await until("both are heard", async () => heard.size === 2);
+
+      await ended.member.close();
+      await until("it has said so", async () => heard.get(ended.member.instance)?.state === "ended");
+      const history = await operator.history(signal);
+
+      const told = history.map(({ host, state }) => [host, state]).sort();
+      expect(told).toEqual([
+        ["asleep", "serving"],
+        ["ended", "ended"],
+      ]);
+      expect(history.every(({ heardAt }) => Math.abs(heardAt - Date.now()) < 60_000)).toBe(true);
+      expect(asleep.isConnected).toBe(true);
+    });
+
+    it("drops reports that are rubbish, too long, or of another host than their subject", async () => {
+      const { operator, server, heard } = await fleet();
+      const raw = await rawAt(server);
+      const supervisor = new FakeSupervisor(server, { host: "good" });
+      await until("it is heard", async () => heard.size === 1);
+      const honest = JSON.stringify(heard.get(supervisor.member.instance));
+
+      raw.publish(subjects.report("evil", "1-aa"), "{");
+      raw.publish(subjects.report("evil", "1-aa"), Buffer.alloc(500_000, 0x20));
+      raw.publish(subjects.report("evil", "1-aa"), honest);
+      raw.publish(subjects.report("good", "1-aa"), honest);
+      await until("they are dropped", async () => operator.dropped === 4);
+      const history = await operator.history(signal);
+
+      expect([...heard.values()].map(({ host }) => host)).toEqual(["good"]);
+      expect(history.map(({ host }) => host)).toEqual(["good"]);
+    });
+
+    it("goes on when the server comes back", async () => {
+      const { operator, server, heard } = await fleet();
+      await server.pause();
+      const supervisor = new FakeSupervisor(server);
+      const putting = operator.put(KEY, entryFor("canary-old"), signal);
+      await server.resume();
+
+      expect(await putting).toEqual({ generation: 1 });
+      await until("it hears reports again", async () => heard.has(supervisor.member.instance));
+    });
+  });
+
+  describe("a supervisor", () => {
+    it("that was not there catches up as soon as it comes", async () => {
+      const { operator, server, heard } = await fleet();
+      await operator.put(KEY, entryFor("canary-new"), signal);
+
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      const report = () => heard.get(supervisor.member.instance)?.secrets[0];
+      await until("it has it", async () => report()?.state === "has");
+
+      expect(supervisor.looks).toBe(1);
+    });
+
+    it("starts without a bus, serves, and catches up when there is one", async () => {
+      const { operator, server, heard } = await fleet();
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      await server.pause();
+
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      await until("it says so", async () => supervisor.member.state.id === "reconnecting");
+      expect(supervisor.member.state).toMatchObject({ reason: `127.0.0.1:${server.port}: ECONNREFUSED` });
+      await server.resume();
+      await until(
+        "it has it",
+        async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
+      );
+
+      expect(supervisor.states.map(({ id }) => id)).toEqual(["reconnecting", "connected"]);
+    });
+
+    it("catches up with what was put while it had lost the bus", async () => {
+      const { operator, server, heard } = await fleet();
+      const cut = await Cut.before(server);
+      const supervisor = new FakeSupervisor(cut);
+      await until("it is there", async () => heard.size === 1);
+
+      cut.cut();
+      await until("it has noticed", async () => supervisor.member.state.id === "reconnecting");
+      supervisor.backend = "canary-new";
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      cut.mend();
+      await until(
+        "it has it",
+        async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
+      );
+
+      expect(supervisor.looks).toBe(1);
+    });
+
+    it("goes on through a restart of the server, which keeps what was put and reported", async () => {
+      const { operator, server, heard } = await fleet();
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      const state = () => heard.get(supervisor.member.instance)?.secrets[0];
+      await until("it has it", async () => state()?.state === "has");
+
+      await server.pause();
+      await until("it has noticed", async () => !supervisor.isConnected);
+      await server.resume();
+      await until("it is back", async () => supervisor.isConnected);
+      supervisor.backend = "canary-newer";
+      await operator.put(KEY, entryFor("canary-newer", { rotation: "r2" }), signal);
+      await until("it has that", async () => state()?.rotation === "r2" && state()?.state === "has");
+
+      expect(supervisor.looks).toBe(2);
+      expect((await operator.history(signal)).map(({ host }) => host)).toEqual(["web.example"]);
+    });
+
+    it("tries the other servers of the cluster when one has gone", async () => {
+      const { server } = await fleet();
+      const gone = await natsServer();
+      await gone.stop();
+
+      const supervisor = new FakeSupervisor(server, { servers: [gone.url, server.url] });
+
+      await until("it is there", async () => supervisor.isConnected);
+    });
+
+    it("has a wave's turn raised", async () => {
+      const { operator, server, heard } = await fleet();
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      await until("it is there", async () => heard.size === 1);
+      const state = () => heard.get(supervisor.member.instance)?.secrets[0]?.state;
+
+      await operator.put(KEY, entryFor("canary-new", { upTo: 0 }), signal);
+      await until("it waits", async () => state() === "waiting");
+      expect(supervisor.looks).toBe(0);
+      await operator.put(KEY, entryFor("canary-new", { upTo: 1 }), signal);
+      await until("it has it", async () => state() === "has");
+    });
+
+    it("says why it has not got it", async () => {
+      const { operator, server, heard } = await fleet();
+      const failing = new FakeSupervisor(server, {
+        host: "failing",
+        look: async () => {
+          failing.lastFailure = { at: Date.now() + 1, reason: "permission denied (403)" };
+        },
+      });
+      const fixed = new FakeSupervisor(server, { host: "fixed" });
+      fixed.mode = "never";
+      await until("they are there", async () => heard.size === 2);
+
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      const said = ({ member }: FakeSupervisor) => heard.get(member.instance)?.secrets[0];
+      await until("both have said it", async () => [failing, fixed].every((one) => said(one)?.reason));
+
+      expect(said(failing)).toMatchObject({ state: "failed", reason: "permission denied (403)" });
+      expect(said(fixed)).toMatchObject({ state: "cannot-swap" });
+    });
+
+    it("drops what is rubbish, too long or of nobody's place in the stream, and goes on", async () => {
+      const { operator, server, heard } = await fleet();
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      await until("it is there", async () => heard.size === 1);
+      const raw = await rawAt(server);
+      const entry = JSON.stringify({
+        v: 1,
+        generation: 9,
+        at: new Date().toISOString(),
+        ...entryFor("canary-x"),
+      });
+
+      raw.publish(subjects.entry(KEY), "rubbish");
+      raw.publish(subjects.entry(KEY), Buffer.alloc(900_000, 0x20));
+      raw.publish(subjects.entry(KEY), entry);
+      raw.publish(subjects.callAll, "rubbish");
+      raw.publish(subjects.call(KEY), Buffer.alloc(900_000, 0x20));
+      await until("they are dropped", async () => supervisor.member.dropped === 5);
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      await until(
+        "it has it",
+        async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
+      );
+
+      expect(supervisor.looks).toBe(1);
+    });
+
+    it("follows a secret that it begins to use, and no longer one that it has left", async () => {
+      const { operator, server, heard } = await fleet();
+      let secrets = [{ key: KEY, ref: "vault:mcp/github#token" }];
+      const supervisor = new FakeSupervisor(server, { secrets: () => secrets });
+      supervisor.backend = "canary-new";
+      await until("it is there", async () => heard.size === 1);
+      await operator.put(OTHER_KEY, entryFor("canary-new", { ref: "vault:other" }), signal);
+
+      secrets = [{ key: OTHER_KEY, ref: "vault:other" }];
+      supervisor.member.changed();
+      const said = () => heard.get(supervisor.member.instance)?.secrets;
+      await until("it has it", async () => said()?.[0]?.state === "has");
+      await operator.put(KEY, entryFor("canary-newer", { rotation: "r2" }), signal);
+      const answers = await operator.call({ forMs: 5_000, quietMs: 300 }, signal, KEY);
+
+      expect(said()?.map(({ key }) => key)).toEqual([OTHER_KEY]);
+      expect(answers).toEqual([]);
+      expect(supervisor.looks).toBe(1);
+    });
+
+    it("ends within a second while the server says nothing any more", async () => {
+      const server = await natsServer();
+      const supervisor = new FakeSupervisor(server);
+      await until("it is there", async () => supervisor.isConnected);
+      const { pid } = server;
+      if (pid === undefined) throw new Error("the server does not run");
+      process.kill(pid, "SIGSTOP");
+      ends.push(async () => void process.kill(pid, "SIGCONT"));
+
+      const begun = performance.now();
+      await supervisor.member.close();
+
+      expect(performance.now() - begun).toBeLessThan(1_500);
+    });
+
+    it("says what is missing although it is connected", async () => {
+      const server = await natsServer();
+      const supervisor = new FakeSupervisor(server);
+
+      await until("it says so", async () => supervisor.lack !== undefined);
+
+      const lack = supervisor.lack;
+      await (await operatorAt(server)).setUp({ replicas: 1 }, signal);
+      await until("it is content", async () => supervisor.lack === undefined);
+
+      expect(lack).toEqual({
+        reason: "the server has no bucket mcp-run, or does not answer in time",
+        hint: "mcp-run fleet setup",
+      });
+    });
+
+    it("is refused with wrong credentials, and says so without them", async () => {
+      const server = await natsServer();
+      const supervisor = new FakeSupervisor(server, { credentials: new Secret("op:canary-wrong") });
+
+      await until("it says so", async () => supervisor.member.state.id === "refused");
+
+      expect(supervisor.member.state).toMatchObject({
+        reason: `127.0.0.1:${server.port} does not accept the credentials`,
+        hint: expect.stringContaining("fleet.credentials"),
+      });
+      expect(inspect([supervisor.member, supervisor.states], { depth: 9, showHidden: true })).not.toContain(
+        "canary-w",
+      );
+    });
+  });
+
+  describe("TLS", () => {
+    it("is verified against the authority that is named, and the system's where none is", async () => {
+      const tls = await privateCa();
+      const server = await natsServer({ tls });
+      const operator = await operatorAt(server, OPERATOR, tls.ca);
       await operator.setUp({ replicas: 1 }, signal);
       const heard = listenTo(operator);
-      const supervisor = new FakeSupervisor(server);
-      await until("it has come", async () => heard.size === 1);
 
-      supervisor.backend = "canary-new";
-      const { generation } = await operator.put(KEY, entryFor("canary-new"), signal);
-      const report = () => heard.get(supervisor.member.instance);
-      await until("it has it", async () => report()?.secrets[0]?.state === "has");
+      const supervisor = new FakeSupervisor(server, { ca: tls.ca });
+      await until("it has come", async () => heard.has(supervisor.member.instance));
 
-      expect(generation).toBe(1);
-      expect(supervisor.looks).toBe(1);
-      expect(report()).toMatchObject({
-        host: "web.example",
-        pid: 4711,
-        profile: "github",
-        state: "serving",
-        secrets: [{ key: KEY, rotation: "r1", fingerprint: fingerprintOf("canary-new") }],
+      await expect(operatorAt(server)).rejects.toMatchObject({
+        code: "access-denied",
+        message: expect.stringMatching(/has a certificate that can't be trusted \(\w+\)$/),
+      });
+    });
+
+    it("is verified against the very address that was asked for", async () => {
+      const tls = await privateCa();
+      const server = await natsServer({ tls, address: "127.0.0.2" });
+
+      await expect(operatorAt(server, OPERATOR, tls.ca)).rejects.toMatchObject({
+        message: expect.stringContaining("(ERR_TLS_CERT_ALTNAME_INVALID)"),
+      });
+    });
+
+    it("is asked for: a server without it is told nothing", async () => {
+      const server = await natsServer();
+      const url = server.url.replace("nats:", "tls:");
+
+      await expect(operatorAt({ url })).rejects.toMatchObject({
+        message: expect.stringContaining("does not speak TLS"),
       });
     });
   });

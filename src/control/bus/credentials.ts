@@ -4,7 +4,7 @@
  */
 import {
   type Authenticator,
-  credsAuthenticator,
+  jwtAuthenticator,
   nkeyAuthenticator,
   nkeys,
   tokenAuthenticator,
@@ -13,8 +13,8 @@ import {
 import { McpRunError } from "../../errors.ts";
 import type { Secret } from "../../secrets/secret.ts";
 
-const CREDS =
-  /-{3,}BEGIN NATS USER JWT-{3,}\s+[^\s-][^\n]*\n[\s\S]*-{3,}BEGIN USER NKEY SEED-{3,}\s+(SU[A-Z2-7]+)\s/;
+const JWT_IN_FILE = /-{3,}BEGIN NATS USER JWT-{3,}\s+([\w.-]*\w)\s/;
+const SEED_IN_FILE = /-{3,}BEGIN USER NKEY SEED-{3,}\s+(\w+)\s/;
 const SEED = /^SU[A-Z2-7]{56}$/;
 
 /** Throws McpRunError `secret-invalid`. */
@@ -22,28 +22,26 @@ export function authenticatorOf(credentials: Secret): Authenticator {
   const text = credentials.reveal().trim();
   if (text === "") throw invalid("it is empty");
   if (text.includes("-----BEGIN")) {
-    const seed = CREDS.exec(`${text}\n`)?.[1];
-    if (seed === undefined)
-      throw invalid("it looks like a creds file, and lacks the JWT or the seed of a user");
-    checkSeed(seed);
-    return credsAuthenticator(Buffer.from(`${text}\n`));
+    const jwt = JWT_IN_FILE.exec(text)?.[1];
+    const seed = SEED_IN_FILE.exec(text)?.[1];
+    if (!jwt || !seed) throw invalid("it looks like a creds file, and lacks the JWT or the seed of a user");
+    return jwtAuthenticator(jwt, seedIn(seed));
   }
-  if (SEED.test(text)) {
-    checkSeed(text);
-    return nkeyAuthenticator(Buffer.from(text));
-  }
+  if (SEED.test(text)) return nkeyAuthenticator(seedIn(text));
   if (/\s/.test(text)) throw invalid("it has white space in it, and is no creds file");
   const colon = text.indexOf(":");
   if (colon < 0) return tokenAuthenticator(text);
   return usernamePasswordAuthenticator(text.slice(0, colon), text.slice(colon + 1));
 }
 
-function checkSeed(seed: string): void {
+function seedIn(text: string): Uint8Array {
   try {
-    nkeys.fromSeed(Buffer.from(seed)).clear();
+    // Clearing takes the seed along.
+    nkeys.fromSeed(Buffer.from(text)).clear();
   } catch {
     throw invalid("the seed in it is damaged");
   }
+  return Buffer.from(text);
 }
 
 function invalid(state: string): McpRunError {

@@ -18,15 +18,26 @@ export function lackOf(error: unknown): Lack | undefined {
     const verb = violation.operation === "publish" ? "publish to" : "subscribe to";
     return { reason: `the server does not let this host ${verb} ${violation.subject}`, hint: PERMISSIONS };
   }
-  if (error instanceof errors.RequestError && error.isNoResponders())
-    return { reason: "the bucket mcp-run is not there, or JetStream is off", hint: SETUP };
+  if (isUnanswered(error))
+    return { reason: "JetStream is off for this account", hint: "`jetstream: enabled` in the account" };
+  // A server does not answer for a bucket that it does not have.
+  if (error instanceof errors.TimeoutError)
+    return { reason: "the server has no bucket mcp-run, or does not answer in time", hint: SETUP };
   return undefined;
 }
 
-export function violationIn(
-  error: unknown,
-): InstanceType<typeof errors.PermissionViolationError> | undefined {
-  if (error instanceof errors.PermissionViolationError) return error;
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof errors.PermissionViolationError ? cause : undefined;
+/** What the server has refused by its permissions. */
+export function violationIn(error: unknown): PermissionViolation | undefined {
+  return [error, causeOf(error)].find((one) => one instanceof errors.PermissionViolationError);
+}
+
+/** Nobody listens there: JetStream is not on. */
+export function isUnanswered(error: unknown): boolean {
+  return [error, causeOf(error)].some((one) => one instanceof errors.RequestError && one.isNoResponders());
+}
+
+type PermissionViolation = InstanceType<typeof errors.PermissionViolationError>;
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : undefined;
 }

@@ -64,6 +64,9 @@ export class BusMember {
   readonly #watched = new Map<string, Watched>();
   #state: BusState;
   #dropped = 0;
+  /** What the server does not let us do, and what it has not answered; of this connection. */
+  #refused: Lack | undefined;
+  #unanswered: Lack | undefined;
   /** When the next look at what is stored is due, a report, and answers to calls. */
   #nextLook: Timer | undefined;
   #nextReport: { readonly timer: Timer; readonly isUrgent: boolean } | undefined;
@@ -132,6 +135,8 @@ export class BusMember {
 
   #isUp(connection: NatsConnection, server: Server): void {
     if (this.#isClosed) return;
+    this.#refused = undefined;
+    this.#unanswered = undefined;
     this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address });
     void this.#hearRefusals(connection);
     connection.subscribe(subjects.callAll, { callback: this.#onCall });
@@ -196,10 +201,12 @@ export class BusMember {
 
   /** After the subscriptions, so that nothing falls between. Never rejects. */
   async #readStored(connection: NatsConnection, keys: readonly string[]): Promise<void> {
-    const answered = await Promise.all(keys.map((key) => this.#readOne(connection, key)));
+    const unanswered = await Promise.all(keys.map((key) => this.#readOne(connection, key)));
     if (this.#isClosed || this.#link.connection !== connection) return;
+    this.#unanswered = unanswered.find((lack) => lack !== undefined);
+    this.#judge();
     this.#report(true);
-    const base = answered.every(Boolean) ? LOOK_EVERY_MS : LOOK_SOON_MS;
+    const base = this.#unanswered ? LOOK_SOON_MS : LOOK_EVERY_MS;
     this.#nextLook?.cancel();
     const again = () => void this.#readStored(connection, [...this.#watched.keys()]);
     this.#nextLook = this.#options.clock.after(base * (0.8 + Math.random() * 0.4), again, {
@@ -207,17 +214,15 @@ export class BusMember {
     });
   }
 
-  /** False if the server has said nothing of it. */
-  async #readOne(connection: NatsConnection, key: string): Promise<boolean> {
+  /** What kept the server from answering. */
+  async #readOne(connection: NatsConnection, key: string): Promise<Lack | undefined> {
     try {
       const message = await connection.request(subjects.stored(key), Empty, { timeout: ANSWER_MS });
       // 404: nobody has put any.
-      if (message.headers?.hasError) return true;
-      this.#onEntry(key, message);
-      return true;
+      if (!message.headers?.hasError) this.#onEntry(key, message);
+      return undefined;
     } catch (error) {
-      this.#lacks(lackOf(error));
-      return false;
+      return lackOf(error);
     }
   }
 
@@ -292,13 +297,19 @@ export class BusMember {
   }
 
   async #hearRefusals(connection: NatsConnection): Promise<void> {
-    for await (const status of connection.status())
-      if (status.type === "error") this.#lacks(lackOf(status.error));
+    for await (const status of connection.status()) {
+      if (status.type !== "error") continue;
+      this.#refused ??= lackOf(status.error);
+      this.#judge();
+    }
   }
 
-  #lacks(lack: Lack | undefined): void {
-    if (lack && this.#state.id === "connected" && !this.#state.lacks)
-      this.#become({ ...this.#state, lacks: lack });
+  /** Whether the connection is of use. */
+  #judge(): void {
+    if (this.#state.id !== "connected") return;
+    const { id, since, server } = this.#state;
+    const lacks = this.#refused ?? this.#unanswered;
+    this.#become({ id, since, server, ...(lacks && { lacks }) });
   }
 }
 

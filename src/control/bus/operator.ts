@@ -3,7 +3,7 @@
  * McpRunError or the signal's reason, within a time of its own.
  */
 import { randomBytes } from "node:crypto";
-import { DeliverPolicy, jetstream } from "@nats-io/jetstream";
+import { DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Empty, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { pause, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
@@ -11,7 +11,7 @@ import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
 import { Link } from "./link.ts";
 import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
-import { hostToken, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
+import { BUCKET_STREAM, hostToken, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
 import { isConflict, refusalOf, refusalToConnect } from "./refusal.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
@@ -272,7 +272,14 @@ async function lastOf(
   connection: NatsConnection,
   key: string,
 ): Promise<{ readonly sequence: number; readonly entry?: Entry | undefined }> {
-  const message = await connection.request(subjects.stored(key), Empty, { timeout: ANSWER_MS });
+  const message = await connection
+    .request(subjects.stored(key), Empty, { timeout: ANSWER_MS })
+    .catch(async (error: unknown) => {
+      // A server does not answer for a bucket that it does not have, and says so only to who asks.
+      const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: ANSWER_MS });
+      await streams.info(BUCKET_STREAM);
+      throw error;
+    });
   if (message.headers?.hasError) return { sequence: 0 };
   return { sequence: Number(message.headers?.get("Nats-Sequence")), entry: readEntry(message.data) };
 }

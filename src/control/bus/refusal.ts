@@ -3,7 +3,7 @@ import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { McpRunError } from "../../errors.ts";
 import type { Failure } from "./failure.ts";
-import { violationIn } from "./lack.ts";
+import { isUnanswered, violationIn } from "./lack.ts";
 
 /** JetStream's numbers: server/errors.json of nats-server. */
 const WRONG_LAST_SEQUENCE = 10071;
@@ -29,14 +29,14 @@ export function refusalOf(action: string, error: unknown): McpRunError {
     const state = `the server does not let the operator ${violation.operation === "publish" ? "publish to" : "subscribe to"} ${violation.subject}`;
     return because("access-denied", state, "mcp-run fleet permissions --operator");
   }
-  if (error instanceof JetStreamApiError && OFF.includes(error.code))
+  const isOff = isUnanswered(error) || (error instanceof JetStreamApiError && OFF.includes(error.code));
+  if (isOff)
     return because(
       "backend-unavailable",
       "JetStream is off for this account",
       "`jetstream: enabled` in the account",
     );
-  const hasNoStream = error instanceof errors.RequestError && error.isNoResponders();
-  if (isStreamMissing(error) || hasNoStream)
+  if (isStreamMissing(error))
     return because("backend-unavailable", "its bucket and stream are not there", "mcp-run fleet setup");
   if (error instanceof JetStreamApiError)
     return because("backend-unavailable", `JetStream says no (error ${error.code})`, "mcp-run fleet setup");

@@ -9,8 +9,8 @@ import { BUCKET, BUCKET_STREAM, REPORTS_STREAM, subjects } from "./names.ts";
 import { isStreamMissing, refusalOf } from "./refusal.ts";
 
 export interface SetUpOptions {
-  /** How many servers of a cluster keep a copy: 1, 3 or 5. */
-  readonly replicas: number;
+  /** How many servers of a cluster keep a copy: 1, 3 or 5. Without it as many as do now, and one at first. */
+  readonly replicas?: number;
 }
 
 export interface SetUpResult {
@@ -50,7 +50,7 @@ function bucket({ replicas }: SetUpOptions): Wanted {
     max_msg_size: LONGEST_ENTRY,
     storage: "file",
     discard: "new",
-    num_replicas: replicas,
+    ...(replicas !== undefined && { num_replicas: replicas }),
     allow_direct: true,
     allow_rollup_hdrs: true,
     deny_delete: true,
@@ -71,7 +71,7 @@ function reports({ replicas }: SetUpOptions): Wanted {
     max_age: 30 * DAY_NS,
     storage: "file",
     discard: "old",
-    num_replicas: replicas,
+    ...(replicas !== undefined && { num_replicas: replicas }),
   };
 }
 

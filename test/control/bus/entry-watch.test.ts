@@ -1,0 +1,227 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { EntryWatch, fractionOf } from "../../../src/control/bus/entry-watch.ts";
+import type { Entry } from "../../../src/control/bus/messages.ts";
+import { VirtualClock } from "../../helpers/virtual-clock.ts";
+
+const KEY = randomBytes(32);
+
+function fingerprintOf(value: string): string {
+  return createHmac("sha256", KEY).update(value).digest("hex");
+}
+
+function entryFor(value: string | undefined, more: Partial<Entry> = {}): Entry {
+  return {
+    v: 1,
+    generation: 1,
+    rotation: "r1",
+    at: "2027-01-03T12:00:00.000Z",
+    ref: "vault:a",
+    key: KEY.toString("base64url"),
+    ...(value !== undefined && { fingerprint: fingerprintOf(value) }),
+    upTo: 1,
+    overMs: 0,
+    ...more,
+  };
+}
+
+/** A server with a value, a backend that may have another, and an entry-watch between. */
+class Machine {
+  readonly clock = new VirtualClock();
+  value = "canary-old";
+  backend = "canary-old";
+  mode = "overlap";
+  looks = 0;
+  failure: string | undefined;
+  lastFailure: { at: number; reason: string } | undefined;
+  readonly changes: boolean[] = [];
+  readonly watch = new EntryWatch({
+    instance: "7-ab",
+    clock: this.clock,
+    fingerprint: (key) => createHmac("sha256", key).update(this.value).digest("hex"),
+    standing: () => ({
+      generation: 1,
+      era: "handshake",
+      mode: this.mode,
+      isLooking: false,
+      lastFailure: this.lastFailure,
+    }),
+    look: async () => {
+      this.looks += 1;
+      if (this.failure === undefined) this.value = this.backend;
+      else this.lastFailure = { at: this.clock.now(), reason: this.failure };
+    },
+    onChange: (isSettled) => this.changes.push(isSettled),
+  });
+
+  get state(): string {
+    return this.watch.said.state;
+  }
+}
+
+describe("an entry", () => {
+  it("makes a supervisor look that does not have what is wanted", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(0);
+
+    expect(machine.watch.said).toEqual({
+      rotation: "r1",
+      fingerprint: fingerprintOf("canary-new"),
+      state: "has",
+    });
+    expect(machine.looks).toBe(1);
+    expect(machine.changes).toEqual([false, true]);
+  });
+
+  it("costs no look where the server has what is wanted", async () => {
+    const machine = new Machine();
+
+    machine.watch.hear(entryFor("canary-old"), 1);
+    await machine.clock.advance(60_000);
+
+    expect(machine.state).toBe("has");
+    expect(machine.looks).toBe(0);
+  });
+
+  it("is listed, and nothing more, by one that can't change its server", async () => {
+    const machine = new Machine();
+    machine.mode = "never";
+
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(60_000);
+
+    expect(machine.watch.said).toMatchObject({
+      state: "cannot-swap",
+      reason: "its profile has `restart: never`",
+    });
+    expect(machine.looks).toBe(0);
+  });
+
+  it("waits for the wave that it is for", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+    const fraction = fractionOf("r1", "7-ab");
+
+    machine.watch.hear(entryFor("canary-new", { upTo: fraction }), 1);
+    await machine.clock.advance(60_000);
+    expect(machine.state).toBe("waiting");
+    expect(machine.looks).toBe(0);
+
+    machine.watch.hear(entryFor("canary-new", { upTo: fraction + 0.001, generation: 2 }), 2);
+    await machine.clock.advance(0);
+    expect(machine.state).toBe("has");
+  });
+
+  it("is followed at a moment of one's own within the time that is given", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+
+    machine.watch.hear(entryFor("canary-new", { overMs: 10_000 }), 1);
+    expect(machine.state).toBe("waiting");
+    expect(machine.clock.nextIn).toBeLessThanOrEqual(10_000);
+    await machine.clock.advance(10_000);
+
+    expect(machine.state).toBe("has");
+  });
+
+  it("is a failure with its reason where the look fails, and is had once a later look of one's own succeeds", async () => {
+    const machine = new Machine();
+    machine.failure = "permission denied (403)";
+
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(60_000);
+    expect(machine.watch.said).toMatchObject({ state: "failed", reason: "permission denied (403)" });
+    expect(machine.looks).toBe(1);
+
+    machine.value = "canary-new";
+    machine.watch.changed();
+    expect(machine.state).toBe("has");
+  });
+
+  it("is looked for three times where the backend has another value, and then no more", async () => {
+    const machine = new Machine();
+
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(600_000);
+
+    expect(machine.watch.said).toMatchObject({
+      state: "other",
+      reason: "it has looked, and found another value",
+    });
+    expect(machine.looks).toBe(3);
+  });
+
+  it("without a wanted value is had by whoever has another than before", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-lease";
+
+    machine.watch.hear(entryFor(undefined), 1);
+    await machine.clock.advance(0);
+
+    expect(machine.state).toBe("has");
+    expect(machine.looks).toBe(1);
+  });
+
+  it("that is older than the one that is known changes nothing", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+    machine.watch.hear(entryFor("canary-new", { rotation: "r2" }), 9);
+    await machine.clock.advance(0);
+
+    machine.watch.hear(entryFor("canary-older"), 8);
+    machine.watch.hear(entryFor("canary-older"), 9);
+    await machine.clock.advance(60_000);
+
+    expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
+    expect(machine.looks).toBe(1);
+  });
+
+  it("counts from one again when the bucket was made anew", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+    machine.watch.hear(entryFor("canary-old"), 9);
+
+    machine.watch.hear(entryFor("canary-new", { rotation: "r2", at: "2027-01-04T12:00:00.000Z" }), 1);
+    await machine.clock.advance(0);
+
+    expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
+  });
+
+  it("that is overtaken by another one while it looks leaves the word to that", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-old";
+    machine.watch.hear(entryFor("canary-first"), 1);
+    machine.clock.after(0, () => {
+      machine.backend = "canary-second";
+      machine.watch.hear(entryFor("canary-second", { rotation: "r2" }), 2);
+    });
+    await machine.clock.advance(60_000);
+
+    expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
+  });
+
+  it("is forgotten when the secret is no longer used", async () => {
+    const machine = new Machine();
+    machine.watch.hear(entryFor("canary-new", { overMs: 1_000 }), 1);
+
+    machine.watch.close();
+    await machine.clock.advance(60_000);
+
+    expect(machine.looks).toBe(0);
+    expect(machine.clock.pending).toBe(0);
+  });
+});
+
+describe("waves", () => {
+  it("take each supervisor at the same place for one rotation, and spread them evenly", () => {
+    const fractions = Array.from({ length: 1_000 }, (_, pid) => fractionOf("r1", `${pid}-ab`));
+
+    expect(fractionOf("r1", "5-ab")).toBe(fractions[5]);
+    expect(fractions.filter((fraction) => fraction < 0.1).length).toBeGreaterThan(60);
+    expect(fractions.filter((fraction) => fraction < 0.1).length).toBeLessThan(140);
+    expect(fractions.every((fraction) => fraction >= 0 && fraction < 1)).toBe(true);
+  });
+});
