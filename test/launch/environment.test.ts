@@ -102,6 +102,25 @@ describe("the environment of a server", () => {
     },
   );
 
+  it.each([[["NOTIFY_SOCKET", "WATCHDOG_USEC"]], ["all"]] as const)(
+    "never inherits by %j the word of a service to systemd",
+    (inheritEnv) => {
+      const ambient = {
+        NOTIFY_SOCKET: "/run/systemd/notify",
+        WATCHDOG_USEC: "1",
+        WATCHDOG_PID: "2",
+        EDITOR: "vi",
+      };
+
+      const env = server({ inheritEnv, ambient });
+
+      expect(Object.keys(env).filter((name) => /^(NOTIFY|WATCHDOG)_/.test(name))).toEqual([]);
+      expect(server({ inheritEnv, ambient, env: { NOTIFY_SOCKET: "/n" } })).toMatchObject({
+        NOTIFY_SOCKET: "/n",
+      });
+    },
+  );
+
   it("passes a credential that the profile sets by name", () => {
     const env = server({
       ambient: { VAULT_ADDR: "https://ours", AWS_SECRET_ACCESS_KEY: "ours" },

@@ -22,7 +22,9 @@ const LEAST_PING_MS = 100;
 const PATH_OF_LAST_RESORT = "/usr/local/bin:/usr/bin:/bin";
 
 export interface NoticeOptions {
-  readonly context: Pick<CommandContext, "env" | "clock" | "printer">;
+  readonly context: Pick<CommandContext, "env" | "clock"> & {
+    readonly printer: Pick<CommandContext["printer"], "emit">;
+  };
   readonly profile: { readonly name: string };
   readonly control: Pick<ServerControl, "state">;
   /** The server that runs now. */
@@ -35,7 +37,7 @@ export class Systemd {
   readonly #pingMs: number | undefined;
   /** Messages go out one after the other, in order. */
   #sent: Promise<void> = Promise.resolve();
-  #waiting = 0;
+  #isPinging = false;
   #isReady = false;
   #isStopping = false;
   #hasFailed = false;
@@ -54,7 +56,7 @@ export class Systemd {
     const { pid, generation } = refreshing.server;
     if (this.#isStopping || !isThere(pid)) return;
     const status = `STATUS=generation ${generation} of ${escapeControl(profile.name, " ")} started, server ${pid}`;
-    this.#tell(this.#isReady ? [status] : ["READY=1", status]);
+    void this.#tell(this.#isReady ? [status] : ["READY=1", status]);
     if (!this.#isReady) this.#keepPinging();
     this.#isReady = true;
   }
@@ -63,7 +65,7 @@ export class Systemd {
   stopping(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    this.#tell(["STOPPING=1", `STATUS=stopping ${escapeControl(this.#options.profile.name, " ")}`]);
+    void this.#tell(["STOPPING=1", `STATUS=stopping ${escapeControl(this.#options.profile.name, " ")}`]);
   }
 
   /** Never rejects. */
@@ -77,7 +79,12 @@ export class Systemd {
   #keepPinging(): void {
     if (this.#pingMs === undefined || this.#abort.signal.aborted) return;
     // Behind one that is still under way another says nothing new.
-    if (this.#waiting === 0 && this.#isAlive()) this.#tell(["WATCHDOG=1"]);
+    if (!this.#isPinging && this.#isAlive()) {
+      this.#isPinging = true;
+      void this.#tell(["WATCHDOG=1"]).then(() => {
+        this.#isPinging = false;
+      });
+    }
     this.#ping = this.#options.context.clock.after(this.#pingMs, () => this.#keepPinging(), {
       background: true,
     });
@@ -96,12 +103,11 @@ export class Systemd {
     return context.clock.monotonic() - this.#goneSince < MOST_MS_WITHOUT_SERVER;
   }
 
-  #tell(words: readonly string[]): void {
-    this.#waiting++;
+  #tell(words: readonly string[]): Promise<void> {
     this.#sent = this.#sent
       .then(() => this.#send(words))
-      .catch((error: unknown) => this.#failed(systemErrorCode(error) ?? "a bug in mcp-run"))
-      .finally(() => this.#waiting--);
+      .catch((error: unknown) => this.#failed(systemErrorCode(error) ?? "a bug in mcp-run"));
+    return this.#sent;
   }
 
   async #send(words: readonly string[]): Promise<void> {
