@@ -4,17 +4,25 @@ import { once } from "node:events";
 import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from "node:net";
 import { inspect } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import * as jwt from "@nats-io/jwt";
+import { connect, errors, type NatsConnection, nkeys } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
+import { authenticatorOf } from "../../src/control/bus/credentials.ts";
 import type { Lack } from "../../src/control/bus/lack.ts";
 import { BusMember, type BusMemberOptions, type BusState } from "../../src/control/bus/member.ts";
 import { readEntry } from "../../src/control/bus/messages.ts";
-import { busKey, subjects } from "../../src/control/bus/names.ts";
+import { busKey, hostInbox, OPERATOR_INBOX, subjects } from "../../src/control/bus/names.ts";
 import { BusOperator, type HeardReport, type NewEntry } from "../../src/control/bus/operator.ts";
+import {
+  hostPermissions,
+  operatorPermissions,
+  type Permissions,
+  permissionsBlock,
+} from "../../src/control/bus/permissions.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
-import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
+import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
 
@@ -116,6 +124,112 @@ class Cut {
 
   mend(): void {
     this.#isCut = false;
+  }
+}
+
+type KeyPair = ReturnType<typeof nkeys.createUser>;
+
+interface Credentials {
+  readonly operator: string;
+  readonly a: string;
+  readonly b: string;
+}
+
+const OF_A = hostPermissions("a.example", [KEY]);
+const OF_B = hostPermissions("b.example", [OTHER_KEY]);
+
+function hostA(credentials: string): Partial<BusMemberOptions> {
+  return { host: "a.example", credentials: new Secret(credentials) };
+}
+
+async function passwordFleet(): Promise<{ server: NatsServer; credentials: Credentials }> {
+  const user = (name: string, permissions: Permissions) =>
+    `{ user: ${name}, password: canary-${name}, ${permissionsBlock(permissions)} }`;
+  const users = [user("operator", operatorPermissions()), user("a", OF_A), user("b", OF_B)];
+  const server = await natsServer({ accounts: accountOf(users) });
+  return { server, credentials: { operator: "operator:canary-operator", a: "a:canary-a", b: "b:canary-b" } };
+}
+
+async function nkeyFleet(): Promise<{ server: NatsServer; credentials: Credentials }> {
+  const [operator, a, b] = [nkeys.createUser(), nkeys.createUser(), nkeys.createUser()];
+  const user = (key: KeyPair, permissions: Permissions) =>
+    `{ nkey: ${key.getPublicKey()}, ${permissionsBlock(permissions)} }`;
+  const users = [user(operator, operatorPermissions()), user(a, OF_A), user(b, OF_B)];
+  const server = await natsServer({ accounts: accountOf(users) });
+  const seed = (key: KeyPair) => Buffer.from(key.getSeed()).toString();
+  return { server, credentials: { operator: seed(operator), a: seed(a), b: seed(b) } };
+}
+
+/** As `nsc` makes them: an operator that signs accounts, and an account that signs its users. */
+async function jwtFleet(): Promise<{ server: NatsServer; credentials: Credentials }> {
+  const [root, system, account] = [jwt.createOperator(), jwt.createAccount(), jwt.createAccount()];
+  const limits = { conn: -1, subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true };
+  const stores = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const accounts = {
+    system: await jwt.encodeAccount("SYS", system, { limits }, { signer: root }),
+    fleet: await jwt.encodeAccount("FLEET", account, { limits: { ...limits, ...stores } }, { signer: root }),
+  };
+  const rootJwt = await jwt.encodeOperator("mcp-run", root, { system_account: system.getPublicKey() });
+  const server = await natsServer({
+    accounts: `operator: ${rootJwt}
+resolver: MEMORY
+resolver_preload: {
+  ${system.getPublicKey()}: ${accounts.system}
+  ${account.getPublicKey()}: ${accounts.fleet}
+}`,
+  });
+  const creds = async (name: string, { publish, subscribe }: Permissions) => {
+    const key = jwt.createUser();
+    const claims = { pub: { allow: [...publish.allow] }, sub: { allow: [...subscribe.allow] } };
+    const token = await jwt.encodeUser(name, key, account, { ...claims, subs: -1, data: -1, payload: -1 });
+    return Buffer.from(jwt.fmtCreds(token, key)).toString();
+  };
+  const [operator, a, b] = [
+    await creds("operator", operatorPermissions()),
+    await creds("a", OF_A),
+    await creds("b", OF_B),
+  ];
+  return { server, credentials: { operator, a, b } };
+}
+
+/** Somebody with the credentials of a host, who tries what he is not allowed. */
+class Intruder {
+  readonly #connection: NatsConnection;
+  readonly #refused = { publish: [] as string[], subscribe: [] as string[] };
+
+  static async as({ url }: NatsServer, credentials: string): Promise<Intruder> {
+    const authenticator = authenticatorOf(new Secret(credentials));
+    const connection = await connect({ servers: url.slice("nats://".length), authenticator });
+    ends.push(() => connection.close());
+    return new Intruder(connection);
+  }
+
+  private constructor(connection: NatsConnection) {
+    this.#connection = connection;
+    void this.#follow();
+  }
+
+  /** What the server has refused, each in the order in which it was tried. */
+  async tryAll(listen: readonly string[], say: readonly string[], what: string) {
+    for (const subject of listen) this.#connection.subscribe(subject, { callback: () => undefined });
+    for (const subject of say) this.#connection.publish(subject, what);
+    await this.#connection.flush();
+    const { publish, subscribe } = this.#refused;
+    // The errors have come before the answer, and are told one by one.
+    await until(
+      "all is refused",
+      async () => publish.length + subscribe.length >= listen.length + say.length,
+      3_000,
+    ).catch(() => undefined);
+    return this.#refused;
+  }
+
+  async #follow(): Promise<void> {
+    for await (const status of this.#connection.status()) {
+      if (status.type !== "error" || !(status.error instanceof errors.PermissionViolationError)) continue;
+      const { operation, subject } = status.error;
+      this.#refused[operation === "publish" ? "publish" : "subscribe"].push(subject);
+    }
   }
 }
 
@@ -567,6 +681,113 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       expect(inspect([supervisor.member, supervisor.states], { depth: 9, showHidden: true })).not.toContain(
         "canary-w",
       );
+    });
+  });
+
+  describe.each([
+    ["of users with passwords", passwordFleet],
+    ["of users with nkeys", nkeyFleet],
+    ["of users with JWTs", jwtFleet],
+  ])("with the permissions of a host %s", (_kind, start) => {
+    it("a rotation goes through, from the set-up to the history", async () => {
+      const { server, credentials } = await start();
+      const operator = await operatorAt(server, credentials.operator);
+      await operator.setUp({ replicas: 1 }, signal);
+      await operator.setUp({ replicas: 1 }, signal);
+      const heard = listenTo(operator);
+      const supervisor = new FakeSupervisor(server, hostA(credentials.a));
+      supervisor.backend = "canary-new";
+      await until("it is there", async () => heard.size === 1);
+
+      await operator.put(KEY, entryFor("canary-new"), signal);
+      await until(
+        "it has it",
+        async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
+      );
+      const called = await operator.call({ forMs: 5_000, quietMs: 300 }, signal);
+      const calledByKey = await operator.call({ forMs: 5_000, quietMs: 300 }, signal, KEY);
+      const history = await operator.history(signal);
+
+      expect([called, calledByKey, history].map((reports) => reports.map(({ host }) => host))).toEqual([
+        ["a.example"],
+        ["a.example"],
+        ["a.example"],
+      ]);
+      expect(supervisor.lack).toBeUndefined();
+    });
+
+    it("a host reads nothing that is not its own, and reports for nobody else", async () => {
+      const { server, credentials } = await start();
+      const operator = await operatorAt(server, credentials.operator);
+      await operator.setUp({ replicas: 1 }, signal);
+      await operator.put(OTHER_KEY, entryFor("canary-new", { ref: "vault:other" }), signal);
+      const heard = listenTo(operator);
+      const b = new FakeSupervisor(server, {
+        host: "b.example",
+        credentials: new Secret(credentials.b),
+        secrets: () => [{ key: OTHER_KEY, ref: "vault:other" }],
+      });
+      await until("b is there", async () => heard.has(b.member.instance));
+      const before = JSON.stringify(heard.get(b.member.instance));
+      const intruder = await Intruder.as(server, credentials.a);
+
+      const heardNothingOf = [
+        subjects.put(">"),
+        subjects.put(OTHER_KEY),
+        subjects.entry(">"),
+        subjects.entry(OTHER_KEY),
+        subjects.call(OTHER_KEY),
+        subjects.anyReport,
+        "mcp-run.host.>",
+        subjects.report("b.example", "*"),
+        "_INBOX.>",
+        `${hostInbox("b.example")}.>`,
+        `${OPERATOR_INBOX}.>`,
+        "$JS.>",
+        ">",
+      ];
+      const saidNothingOn = [
+        subjects.put(KEY),
+        subjects.put(OTHER_KEY),
+        subjects.entry(KEY),
+        subjects.callAll,
+        subjects.call(KEY),
+        subjects.stored(OTHER_KEY),
+        subjects.report("b.example", b.member.instance),
+        `${hostInbox("b.example")}.x`,
+        "$JS.API.STREAM.MSG.GET.KV_mcp-run",
+        "$JS.API.STREAM.MSG.GET.mcp-run-hosts",
+        "$JS.API.DIRECT.GET.KV_mcp-run",
+        "$JS.API.STREAM.INFO.KV_mcp-run",
+        "$JS.API.STREAM.DELETE.KV_mcp-run",
+        "$JS.API.STREAM.PURGE.mcp-run-hosts",
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.CONSUMER.CREATE.KV_mcp-run",
+        "$JS.API.CONSUMER.CREATE.mcp-run-hosts",
+        "$JS.API.CONSUMER.DURABLE.CREATE.KV_mcp-run.x",
+      ];
+      const refused = await intruder.tryAll(heardNothingOf, saidNothingOn, before);
+
+      expect(refused.subscribe).toEqual(heardNothingOf);
+      expect(refused.publish).toEqual(saidNothingOn);
+      expect((await operator.stored(OTHER_KEY, signal))?.generation).toBe(1);
+      expect(JSON.stringify(heard.get(b.member.instance))).toBe(before);
+    });
+
+    it("a host that has a secret without a permission for it says which is missing", async () => {
+      const { server, credentials } = await start();
+      await (await operatorAt(server, credentials.operator)).setUp({ replicas: 1 }, signal);
+      const secrets = () => [{ key: OTHER_KEY, ref: "vault:other" }];
+      const supervisor = new FakeSupervisor(server, { ...hostA(credentials.a), secrets });
+
+      await until("it says so", async () => supervisor.lack !== undefined);
+
+      expect(supervisor.lack).toEqual({
+        reason: expect.stringMatching(
+          /^the server does not let this host (subscribe|publish) to .*\.k[\w-]{26}$/,
+        ),
+        hint: "mcp-run fleet permissions, and its lines in the server's configuration",
+      });
     });
   });
 

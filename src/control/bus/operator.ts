@@ -35,7 +35,10 @@ const ANSWER_MS = 5_000;
 const HISTORY_MS = 60_000;
 const COMEBACK_MS = 15_000;
 const MOST_CONFLICTS = 8;
+const MOST_TRIES = 4;
+const LOST_MS = 100;
 const REPORTS_AT_ONCE = 1_000;
+const COMEBACK_SPREAD_MS = 1_000;
 
 type Listener = (report: HeardReport) => void;
 
@@ -45,6 +48,7 @@ export class BusOperator {
   readonly #listeners = new Set<Listener>();
   readonly #waiting = new Set<(result: Failure | NatsConnection) => void>();
   #dropped = 0;
+  #wasUp = false;
 
   /** Rejects if no server lets us in, or if it does not let us hear reports. */
   static async connect(options: BusOptions, signal: AbortSignal): Promise<BusOperator> {
@@ -68,6 +72,9 @@ export class BusOperator {
       inbox: OPERATOR_INBOX,
       onUp: (connection) => {
         connection.subscribe(subjects.anyReport, { callback: this.#onMessage });
+        // What was reported while the bus was away has not been heard.
+        if (this.#wasUp) publishCall(connection, subjects.callAll, COMEBACK_SPREAD_MS);
+        this.#wasUp = true;
         this.#tell(connection);
       },
       onDown: (failure) => this.#tell(failure),
@@ -89,8 +96,9 @@ export class BusOperator {
   async call(window: CallWindow, signal: AbortSignal, key?: string): Promise<readonly HeardReport[]> {
     const { clock } = this.#options;
     const connection = await this.#connected("call for reports", signal);
-    const id = randomBytes(12).toString("hex");
+    const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
     const heard = new Map<string, HeardReport>();
+    let id = "";
     let lastAt = clock.monotonic();
     const end = lastAt + window.forMs;
     const stop = this.onReport((report) => {
@@ -99,9 +107,7 @@ export class BusOperator {
       lastAt = clock.monotonic();
     });
     try {
-      const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
-      const subject = key === undefined ? subjects.callAll : subjects.call(key);
-      connection.publish(subject, JSON.stringify({ v: 1, id, spreadMs }));
+      id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
       await this.#answered("call for reports", connection.flush(), signal);
       for (;;) {
         const left = Math.min(end, lastAt + window.quietMs) - clock.monotonic();
@@ -116,22 +122,22 @@ export class BusOperator {
 
   /** The last report of every supervisor that was ever heard, for 30 days; those that have ended too. */
   async history(signal: AbortSignal): Promise<readonly HeardReport[]> {
-    const connection = await this.#connected("read the reports", signal);
-    return this.#answered("read the reports", this.#readAll(connection), signal, HISTORY_MS);
+    const read = (connection: NatsConnection) => this.#readAll(connection);
+    return this.#surely("read the reports", signal, read, HISTORY_MS);
   }
 
   /** The entry that is stored; undefined where there is none, or none that can be read. */
   async stored(key: string, signal: AbortSignal): Promise<Entry | undefined> {
-    const connection = await this.#connected("read an entry", signal);
-    return (await this.#answered("read an entry", lastOf(connection, key), signal)).entry;
+    return (await this.#surely("read an entry", signal, (connection) => lastOf(connection, key))).entry;
   }
 
   /** Puts an entry over the last one. Of two operators at once the later one counts, and both have been stored. */
   async put(key: string, entry: NewEntry, signal: AbortSignal): Promise<{ readonly generation: number }> {
     for (let conflicts = 0; ; conflicts++) {
-      const connection = await this.#connected("put an entry", signal);
       try {
-        return await this.#answered("put an entry", this.#putOver(connection, key, entry), signal);
+        return await this.#surely("put an entry", signal, (connection) =>
+          this.#putOver(connection, key, entry),
+        );
       } catch (error) {
         if (!isConflict(error) || conflicts >= MOST_CONFLICTS) throw refusalOf("put an entry", error);
         await pause(this.#options.clock, Math.random() * 50 * 2 ** conflicts, signal);
@@ -141,13 +147,8 @@ export class BusOperator {
 
   /** Makes the bucket and the stream, or brings them to what is wanted. */
   async setUp(options: SetUpOptions, signal: AbortSignal): Promise<readonly SetUpResult[]> {
-    const connection = await this.#connected("set up the bucket and the stream", signal);
-    return this.#answered(
-      "set up the bucket and the stream",
-      setUp(connection, options),
-      signal,
-      6 * ANSWER_MS,
-    );
+    const make = (connection: NatsConnection) => setUp(connection, options);
+    return this.#surely("set up the bucket and the stream", signal, make, 6 * ANSWER_MS);
   }
 
   /** Never rejects; ends within a second. */
@@ -200,6 +201,26 @@ export class BusOperator {
       if (message.seq >= state.last_seq) break;
     }
     return [...reports.values()];
+  }
+
+  /** Once more where the connection is lost meanwhile: to be used for what can be done twice. */
+  async #surely<T>(
+    action: string,
+    signal: AbortSignal,
+    work: (connection: NatsConnection) => Promise<T>,
+    ms?: number,
+  ): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      const connection = await this.#connected(action, signal);
+      try {
+        return await this.#answered(action, work(connection), signal, ms);
+      } catch (error) {
+        if (signal.aborted || isConflict(error) || tries >= MOST_TRIES) throw error;
+        // What fails because the connection is closed fails a moment before it is.
+        await pause(this.#options.clock, LOST_MS, signal);
+        if (this.#link.connection === connection) throw error;
+      }
+    }
   }
 
   /** Waits for a connection that was lost. */
@@ -265,6 +286,13 @@ export class BusOperator {
       throw refusalOf(action, error);
     }
   }
+}
+
+/** The id by which answers are known. */
+function publishCall(connection: NatsConnection, subject: string, spreadMs: number): string {
+  const id = randomBytes(12).toString("hex");
+  connection.publish(subject, JSON.stringify({ v: 1, id, spreadMs }));
+  return id;
 }
 
 /** `sequence` is 0 where nothing is stored. */
