@@ -17,6 +17,8 @@ export interface Described {
   readonly kmsKeyId: string | undefined;
   /** Scheduled for deletion: it can be restored, and nothing else. */
   readonly isDeleted: boolean;
+  /** A rotation of AWS's own is enabled for it. */
+  readonly rotatesItself: boolean;
   /** The version that bears AWSCURRENT. */
   readonly current: string | undefined;
   /** Version ids and their labels; a version without a label is not in it. */
@@ -30,7 +32,7 @@ export async function describeSecret(
   signal: AbortSignal,
 ): Promise<Described | undefined> {
   try {
-    const { Name, KmsKeyId, DeletedDate, VersionIdsToStages } = await session.repeatable(
+    const { Name, KmsKeyId, DeletedDate, RotationEnabled, VersionIdsToStages } = await session.repeatable(
       (client, options) => client.send(new DescribeSecretCommand({ SecretId: path }), options),
       signal,
     );
@@ -41,6 +43,7 @@ export async function describeSecret(
       name: Name ?? path,
       kmsKeyId: KmsKeyId,
       isDeleted: DeletedDate !== undefined,
+      rotatesItself: RotationEnabled === true,
       current: bearersOf(labels, CURRENT)[0],
       labels,
     };

@@ -1,29 +1,35 @@
 /** One Secrets Manager as a store: what mcp-run's commands and its rotation see of it. */
+import type { Clock } from "../../src/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type {
   Candidate,
   CandidateMark,
   FetchedSecret,
+  OwnRotation,
   ProviderContext,
   RotatableStore,
+  SelfRotating,
   StoredEntry,
 } from "../../src/secrets/provider.ts";
 import type { Secret } from "../../src/secrets/secret.ts";
 import { isSideName } from "./pending-secret.ts";
 import { type Answer, SecretReader } from "./read.ts";
 import { type AwsRef, versionOf } from "./ref.ts";
+import { rotationOf } from "./rotate-now.ts";
 import { Rotation } from "./rotation.ts";
 import type { Session } from "./session.ts";
 import { bearersOf, describeSecret } from "./stages.ts";
 import { checkSize, listSecrets, overwrite, removeSecret, replace, writeFirst } from "./write.ts";
 
-export class SecretsManagerStore implements RotatableStore<AwsRef> {
+export class SecretsManagerStore implements RotatableStore<AwsRef>, SelfRotating<AwsRef> {
   readonly #session: Session;
   readonly #reader: SecretReader;
   readonly #rotation: Rotation;
+  readonly #clock: Clock;
 
-  constructor(session: Session, { emit }: Pick<ProviderContext, "emit">) {
+  constructor(session: Session, { emit, clock }: Pick<ProviderContext, "emit" | "clock">) {
     this.#session = session;
+    this.#clock = clock;
     this.#reader = new SecretReader(session, emit);
     this.#rotation = new Rotation(session);
   }
@@ -108,6 +114,15 @@ export class SecretsManagerStore implements RotatableStore<AwsRef> {
 
   async retire(ref: AwsRef, version: string, signal: AbortSignal): Promise<boolean> {
     return this.#rotation.retire(writable(ref), version, signal);
+  }
+
+  async ownRotation(ref: AwsRef, signal: AbortSignal): Promise<OwnRotation> {
+    const read = async (either: AbortSignal) => {
+      const answer = (await this.fetch([ref], either)).get(ref);
+      if (answer && !(answer instanceof ProviderError)) return answer;
+      throw answer ?? new ProviderError("invalid", "there was no answer for it");
+    };
+    return rotationOf(this.#session, writable(ref), read, this.#clock, signal);
   }
 
   async close(): Promise<void> {

@@ -121,6 +121,7 @@ async function planOwn(
   key: string,
   signal: AbortSignal,
 ): Promise<PlannedTarget> {
+  if (isLive(own)) await own.mayBegin?.(signal);
   const present = isLive(own) ? await own.read(signal) : undefined;
   const leases = isLive(own) ? undefined : await own.list(signal);
   const place = present?.place ?? (isLive(own) ? undefined : own.place);

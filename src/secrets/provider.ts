@@ -143,6 +143,8 @@ export interface LiveRotation {
   readonly mode: "aws-rotation" | "vault-static-role";
   /** What is current now, always with its version. */
   read(signal: AbortSignal): Promise<FetchedSecret>;
+  /** Refuses while somebody else is at it, so that it is known before anything is planned. */
+  mayBegin?(signal: AbortSignal): Promise<void>;
   /**
    * Has the current version replaced if it is still `planned`, once for each rotation: whoever asks again after a
    * crash gets what has come of it. Resolves when the new one is current. Anything but `unavailable` says that

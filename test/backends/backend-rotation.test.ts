@@ -4,9 +4,10 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
-import { closings, Drill, hash, idIn, vaultStore } from "../helpers/drill.ts";
+import { closings, Drill, hash, idIn, motoStore, SIBLING, vaultStore } from "../helpers/drill.ts";
 import { Gateway } from "../helpers/gateway.ts";
 import { PostgresServer } from "../helpers/postgres-server.ts";
+import { until } from "../helpers/server-process.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const CONSENT = ["--revoke-first"];
@@ -362,6 +363,138 @@ path "sys/leases/renew" { capabilities = ["update"] }
       await drill.told();
     },
   );
+});
+
+describeBackend("the rotation of AWS Secrets Manager", ["moto", "script"], () => {
+  const FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:rotate";
+  const NEW = "canary-key-by-function";
+
+  async function rotatedStore() {
+    const store = await motoStore();
+    const { moto, drill } = store;
+    // Only tests the function, and rotates nothing yet.
+    await moto.must("RotateSecret", {
+      SecretId: "mcp/app",
+      RotationLambdaARN: FUNCTION,
+      RotationRules: { AutomaticallyAfterDays: 30 },
+      RotateImmediately: false,
+    });
+    const written = drill.home.read("config/profiles/p.yaml").toString();
+    drill.home.profile("p", written.replace(/rotate: .* }$/m, "rotate: { backend: true } }"));
+    const stages = async (): Promise<Record<string, readonly string[]>> =>
+      (await moto.must("DescribeSecret", { SecretId: "mcp/app" })).VersionIdsToStages;
+    const pending = async () =>
+      Object.entries(await stages()).find(
+        ([, labels]) => labels.includes("AWSPENDING") && !labels.includes("AWSCURRENT"),
+      )?.[0];
+    const { VersionId: old } = await moto.must("GetSecretValue", { SecretId: "mcp/app" });
+    /** What a rotation function does in its four steps, until the last of them. */
+    const make = async (): Promise<string> => {
+      await until("AWS has begun a rotation", async () => (await pending()) !== undefined);
+      const version = (await pending()) ?? "";
+      await moto.must("PutSecretValue", {
+        SecretId: "mcp/app",
+        ClientRequestToken: version,
+        SecretString: JSON.stringify({ key: NEW, sibling: SIBLING }),
+        VersionStages: ["AWSPENDING"],
+      });
+      drill.valid = [...drill.valid, NEW];
+      return version;
+    };
+    const finish = (version: string) =>
+      moto.must("UpdateSecretVersionStage", {
+        SecretId: "mcp/app",
+        VersionStage: "AWSCURRENT",
+        MoveToVersionId: version,
+        RemoveFromVersionId: old,
+      });
+    return { ...store, old, stages, pending, make, finish };
+  }
+
+  it("makes another key, which every server has, and a person says when the old one is dead", async () => {
+    const { moto, drill, old, stages, make, finish } = await rotatedStore();
+    await drill.serve("p", 3);
+
+    const { result, traffic } = await drill.underLoad(async () => {
+      const rotating = drill.onTerminal();
+      await finish(await make());
+      await until("the person is asked", async () => rotating.shown().includes("revoked where it was made"));
+      drill.valid = [NEW];
+      rotating.answer("y");
+      return rotating.ended;
+    });
+
+    expect(result, result.out).toMatchObject({ status: 0 });
+    expect(result.out).toContain("rotation of AWS Secrets Manager");
+    expect(result.out).toContain("Requests will fail in between. Do it?");
+    expect(traffic.wrong).toEqual([]);
+    for (const { key, sibling } of await drill.told())
+      expect({ key, sibling }).toEqual({ key: hash(NEW), sibling: hash(SIBLING) });
+    const now = await moto.must("GetSecretValue", { SecretId: "mcp/app" });
+    expect(JSON.parse(now.SecretString).key).toBe(NEW);
+    expect((await stages())[old] ?? []).toEqual([]);
+    expect(result.out).not.toContain("canary-");
+    expect(drill.placesWithValues()).toEqual([]);
+  });
+
+  it("leaves the version before where it is as long as nobody says that it is dead", async () => {
+    const { drill, old, stages, make, finish } = await rotatedStore();
+    await drill.serve("p", 1);
+
+    const rotating = drill.rotate(CONSENT);
+    await finish(await make());
+    const result = await rotating;
+
+    expect(result, result.out).toMatchObject({ status: 75 });
+    expect(result.out).toContain("OLD KEY STILL VALID: KEY of aws:mcp/app");
+    expect((await stages())[old]).toEqual(["AWSPREVIOUS"]);
+    for (const { key } of await drill.told()) expect(key).toBe(hash(NEW));
+  });
+
+  it("is begun once by a rotation that was killed while AWS was at it, and waited for", async () => {
+    const { drill, stages, pending, make, finish } = await rotatedStore();
+    await drill.serve("p", 1);
+    const { child, ended } = drill.start(["p", "--reason", "drill", ...CONSENT]);
+    const version = await make();
+    child.kill("SIGKILL");
+    const killed = await ended;
+
+    const resumed = drill.resume(idIn(killed));
+    await finish(version);
+    const result = await resumed;
+
+    expect(result, result.out).toMatchObject({ status: 75 });
+    expect(result.out).toContain(`version ${version}`);
+    expect(result.out).toContain("OLD KEY STILL VALID");
+    expect(Object.keys(await stages())).toHaveLength(2);
+    expect(await pending()).toBeUndefined();
+    for (const { key } of await drill.told()) expect(key).toBe(hash(NEW));
+  });
+
+  it("is not begun while another one is under way", async () => {
+    const { moto, drill, stages } = await rotatedStore();
+    await moto.must("RotateSecret", { SecretId: "mcp/app", ClientRequestToken: "f".repeat(36) });
+    const before = await stages();
+
+    const result = await drill.rotate(CONSENT);
+
+    expect(result, result.out).toMatchObject({ status: 75 });
+    expect(result.out).toContain("a rotation of AWS itself that failed");
+    expect(result.out).toContain("--remove-from-version-id");
+    expect(await stages()).toEqual(before);
+  });
+
+  it("is refused with what to do where none is enabled", async () => {
+    const { drill } = await motoStore();
+    const written = drill.home.read("config/profiles/p.yaml").toString();
+    drill.home.profile("p", written.replace(/rotate: .* }$/m, "rotate: { backend: true } }"));
+
+    const result = await drill.rotate(CONSENT);
+
+    expect(result, result.out).toMatchObject({ status: 78 });
+    expect(result.out).toContain("AWS does not rotate it: no rotation is enabled for it");
+    expect(result.out).toContain("aws secretsmanager rotate-secret --secret-id mcp/app");
+  });
 });
 
 describeBackend("a secret that no backend replaces by itself", ["vault"], () => {

@@ -219,6 +219,25 @@ secrets:
     return this.start(["p", "--reason", "leaked in build log", ...args], env).ended;
   }
 
+  /** A rotation by a person at a terminal, made by script(1), who says yes to its first question. */
+  onTerminal(args: readonly string[] = []) {
+    const words = [process.execPath, MAIN, "rotate", "p", "--reason", "drill", ...args];
+    const child = spawn("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
+      env: { ...this.env, TERM: "dumb" },
+      cwd: this.home.home,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    closings.push(() => killAll([child.pid ?? 0]));
+    let shown = "";
+    const answer = (word: string) => void child.stdin.write(`${word}\n`);
+    child.stdout.on("data", (chunk) => {
+      const wasAsked = shown.includes("[y/N]");
+      shown += chunk;
+      if (!wasAsked && shown.includes("[y/N]")) answer("y");
+    });
+    return { shown: () => shown, answer, ended: endOf(child) };
+  }
+
   /** A rotation that something is done to as soon as it has said this. */
   endAfter(text: string, act: (child: ChildProcess) => void, args: readonly string[] = []): Promise<Ended> {
     const { child, ended } = this.start(["p", "--reason", "drill", ...args]);

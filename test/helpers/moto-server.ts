@@ -1,8 +1,9 @@
 /**
  * A real moto server on loopback: Secrets Manager, STS and IAM, in memory. With `mended` it is told the rules that it
  * knows otherwise than the API reference of UpdateSecretVersionStage states them: a label that another version bears
- * is moved only from there, and a moved AWSCURRENT is what a read without a version gives. One request at a time
- * changes a secret then, since the service has no races inside itself.
+ * is moved only from there, and a moved AWSCURRENT is what a read without a version gives. RotateSecret keeps to the
+ * function that is configured, and leaves the work to it: whoever tests is that function. One request at a time changes a
+ * secret then, since the service has no races inside itself.
  */
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +16,8 @@ export const MOTO_REGION = "eu-west-1";
 /** Python imports a module of this name at its start. */
 const MENDED = `
 import threading
-from moto.secretsmanager.exceptions import InvalidParameterException
+import time
+from moto.secretsmanager.exceptions import InvalidParameterException, InvalidRequestException
 from moto.secretsmanager.models import SecretsManagerBackend as Backend
 
 lock = threading.RLock()
@@ -35,13 +37,29 @@ def move(self, secret_id, version_stage, remove_from_version_id, move_to_version
 
 Backend.update_secret_version_stage = move
 
+def rotate(self, secret_id, client_request_token=None, rotation_lambda_arn=None, rotation_rules=None, rotate_immediately=True, plain=Backend.rotate_secret):
+    secret = self.secrets.get(secret_id)
+    function = rotation_lambda_arn or (secret.rotation_lambda_arn if secret else None)
+    if not function:
+        return plain(self, secret_id, client_request_token, rotation_lambda_arn, rotation_rules, rotate_immediately)
+    bearers = [id for id, version in secret.versions.items() if "AWSPENDING" in version["version_stages"] and "AWSCURRENT" not in version["version_stages"]]
+    if bearers and bearers != [client_request_token]:
+        raise InvalidRequestException("A previous rotation isn't complete. That rotation will be reattempted.")
+    secret.rotation_lambda_arn = function
+    secret.rotation_enabled = secret.rotation_requested = True
+    if rotate_immediately and client_request_token not in secret.versions:
+        secret.versions[client_request_token] = {"createdate": int(time.time()), "version_id": client_request_token, "version_stages": ["AWSPENDING"]}
+    return secret.to_short_dict()
+
+Backend.rotate_secret = rotate
+
 def one_at_a_time(work):
     def locked(*args, **named):
         with lock:
             return work(*args, **named)
     return locked
 
-for name in ["update_secret_version_stage", "put_secret_value", "create_secret", "delete_secret"]:
+for name in ["rotate_secret", "update_secret_version_stage", "put_secret_value", "create_secret", "delete_secret"]:
     setattr(Backend, name, one_at_a_time(getattr(Backend, name)))
 `;
 
