@@ -15,6 +15,7 @@ import { isProgramProbe, type Probe, type ProgramProbe, probeServer } from "../r
 import { Replay, ReplayError } from "../relay/replay.ts";
 import type { Session } from "../relay/session.ts";
 import type { NeedleSource } from "../scrub/scrubber.ts";
+import { probeByProgram } from "./probe-program.ts";
 import type { Running } from "./running.ts";
 import { ReplaceError } from "./serving.ts";
 import type { Switchboard } from "./switchboard.ts";
@@ -163,10 +164,8 @@ export class Succession {
     if (wrong) throw new ReplayError(wrong);
   }
 
-  /** Loaded when a profile has such a probe. */
   async #proveByProgram(probe: ProgramProbe, { generation, line }: Running): Promise<string | undefined> {
     const { stopped, needles } = this.#options;
-    const { probeByProgram } = await import("./probe-program.ts");
     return probeByProgram(probe, generation.options, needles, AbortSignal.any([stopped, line.gone]));
   }
 

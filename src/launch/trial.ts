@@ -9,6 +9,7 @@ import { LineSink } from "../relay/line-sink.ts";
 import { isProgramProbe, type Probe, type ProgramProbe, probeName } from "../relay/probe.ts";
 import type { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
+import { probeByProgram } from "./probe-program.ts";
 import type { ServeOptions } from "./serving.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import { STOP_TIMES } from "./stopping.ts";
@@ -99,7 +100,6 @@ async function wrongBy(
   plan: LaunchPlan,
   { clock, platform, uid, runFolder, needles, onSignal }: TrialOptions,
 ): Promise<string | undefined> {
-  const { probeByProgram } = await import("./probe-program.ts");
   const watchdog = startWatchdog({ platform });
   const stop = new AbortController();
   const stopListening = onSignal(() => stop.abort());
