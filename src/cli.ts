@@ -187,13 +187,17 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
     .option("--json", "print it as JSON")
     .option("--watch", "show it live on a terminal, until Ctrl-C")
     .option("--check", "only the exit code: 0 if a server serves, 69 if none does, for probes")
+    .option("--local", "only this machine, also where the profile file has a fleet")
     .addHelpText(
       "after",
       examples(["mcp-run status", "mcp-run status --watch", "mcp-run status github --json"]),
     )
     .action(
       does(
-        (profile: string | undefined, options: { json?: boolean; watch?: boolean; check?: boolean }) =>
+        (
+          profile: string | undefined,
+          options: { json?: boolean; watch?: boolean; check?: boolean; local?: boolean },
+        ) =>
           async (context) =>
             (await import("./commands/status.ts")).status(context, profile, options),
       ),
@@ -209,6 +213,9 @@ export async function commandTree(argv: readonly string[], runner: Runner): Prom
 
   const audit = program.command("audit").description("what has happened to secrets, and whether that is all");
   if (argv.includes("audit")) (await import("./commands/audit/tree.ts")).addAuditCommands(audit, does);
+
+  const fleet = program.command("fleet").description("the bus over which several machines hear of new keys");
+  if (argv.includes("fleet")) (await import("./commands/fleet/tree.ts")).addFleetCommands(fleet, does);
 
   program
     .command("init")

@@ -4,6 +4,7 @@ import { pause } from "../clock.ts";
 import type { SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
+import { type FleetSeen, fleetText } from "../ui/fleet-table.ts";
 import { LiveScreen } from "../ui/live-screen.ts";
 import {
   type SilentSupervisor,
@@ -13,12 +14,15 @@ import {
 } from "../ui/status-table.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
+import { profileRequest } from "./profile-request.ts";
 
 export interface StatusOptions {
   readonly json?: boolean;
   readonly watch?: boolean;
   /** Only says, by the exit code, whether one serves. */
   readonly check?: boolean;
+  /** Without the other machines of a fleet. */
+  readonly local?: boolean;
 }
 
 interface Seen {
@@ -26,6 +30,8 @@ interface Seen {
   /** Of whatever profile. */
   readonly silent: readonly SilentSupervisor[];
   readonly unfinished: readonly UnfinishedRotation[];
+  /** Only where the profile file has a fleet. */
+  readonly fleet?: FleetSeen;
 }
 
 /** Ms that a supervisor may take to answer. */
@@ -43,13 +49,47 @@ const SERVING_STATES: readonly string[] = ["serving", "swapping", "running"];
 export async function status(
   context: CommandContext,
   profile: string | undefined,
-  { json = false, watch: isWatched = false, check = false }: StatusOptions,
+  { json = false, watch: isWatched = false, check = false, local = false }: StatusOptions,
 ): Promise<number> {
-  if (isWatched) {
-    refuseToWatch(context, json, check);
-    return watch(context, profile);
+  if (isWatched) refuseToWatch(context, json, check);
+  const view = local || check ? undefined : await fleetView(context, profile);
+  try {
+    if (isWatched) return await watch(context, profile, view);
+    const seen = await interruptible(context, (signal) => look(context, profile, view, signal));
+    return show(context, profile, seen, { json, check });
+  } finally {
+    await view?.close();
   }
-  const seen = await interruptible(context, (signal) => look(context, profile, signal));
+}
+
+interface View {
+  look(signal: AbortSignal): Promise<FleetSeen>;
+  close(): Promise<void>;
+}
+
+/** The profile file in use decides whether there is a fleet; without one nothing of the bus is loaded. */
+async function fleetView(context: CommandContext, profile: string | undefined): Promise<View | undefined> {
+  try {
+    const { loadFleet } = await import("../profile/load.ts");
+    const fleet = await loadFleet(profileRequest(context), profile);
+    if (!fleet) return undefined;
+    const { FleetView } = await import("./fleet/view.ts");
+    return new FleetView(context, fleet, profile);
+  } catch (error) {
+    // A profile that is known only by its servers has no file here, and no fleet.
+    if (error instanceof McpRunError && error.code === "profile-not-found") return undefined;
+    if (!(error instanceof McpRunError)) throw error;
+    const { message: reason } = error;
+    return { look: async () => ({ state: "unseen", reason }), close: async () => undefined };
+  }
+}
+
+function show(
+  context: CommandContext,
+  profile: string | undefined,
+  seen: Seen,
+  { json, check }: { readonly json: boolean; readonly check: boolean },
+): number {
   if (json) context.stdout.write(`${JSON.stringify({ version: 1, ...seen }, null, 2)}\n`);
   else if (!check) context.stdout.write(textOf(context, seen));
   if (check) refuseUnserved(profile, seen);
@@ -83,12 +123,16 @@ function refuseToWatch({ stdout }: CommandContext, json: boolean, check: boolean
 }
 
 /** Until somebody ends it, which is no failure. */
-async function watch(context: CommandContext, profile: string | undefined): Promise<number> {
+async function watch(
+  context: CommandContext,
+  profile: string | undefined,
+  view: View | undefined,
+): Promise<number> {
   const screen = new LiveScreen(context.stdout);
   try {
     return await interruptible(context, async (signal) => {
       for (;;) {
-        screen.draw(textOf(context, await look(context, profile, signal)));
+        screen.draw(textOf(context, await look(context, profile, view, signal)));
         await pause(context.clock, WATCH_EVERY_MS, signal);
       }
     });
@@ -103,10 +147,14 @@ async function watch(context: CommandContext, profile: string | undefined): Prom
 async function look(
   context: CommandContext,
   profile: string | undefined,
+  view: View | undefined,
   signal: AbortSignal,
 ): Promise<Seen> {
   const options = { timeoutMs: PATIENCE_MS, clock: context.clock, signal };
-  const heard = await askAll(controlPlace(context), { type: "status" }, options);
+  const [heard, fleet] = await Promise.all([
+    askAll(controlPlace(context), { type: "status" }, options),
+    view?.look(signal),
+  ]);
   const supervisors: SupervisorStatus[] = [];
   const silent: SilentSupervisor[] = [];
   for (const { endpoint, outcome } of heard) {
@@ -120,7 +168,7 @@ async function look(
   const unfinished = (await rotationsOf(context)).filter(
     (one) => profile === undefined || one.profile === profile,
   );
-  return { supervisors: supervisors.filter(isWanted), silent, unfinished };
+  return { supervisors: supervisors.filter(isWanted), silent, unfinished, ...(fleet && { fleet }) };
 }
 
 /** What somebody has begun and nobody has ended. */
@@ -138,7 +186,10 @@ async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly
   }));
 }
 
-function textOf({ clock }: CommandContext, { supervisors, silent, unfinished }: Seen): string {
-  const running = statusText(supervisors, silent, clock.now());
-  return unfinished.length === 0 ? running : `${running}\n${unfinishedText(unfinished)}`;
+function textOf({ clock }: CommandContext, { supervisors, silent, unfinished, fleet }: Seen): string {
+  return [
+    statusText(supervisors, silent, clock.now()),
+    ...(unfinished.length > 0 ? [unfinishedText(unfinished)] : []),
+    ...(fleet ? [fleetText(fleet, clock.now())] : []),
+  ].join("\n");
 }

@@ -7,15 +7,12 @@
  */
 import { type Clock, pause, untilAborted } from "../clock.ts";
 import { busKey } from "../control/bus/names.ts";
-import type { BusOperator, HeardReport } from "../control/bus/operator.ts";
 import { McpRunError } from "../errors.ts";
 import type { SecretName } from "../secrets/identity.ts";
-import { BusMember, type KeyedGoals } from "./bus-member.ts";
+import { type Bus, Census, insist } from "./census.ts";
 import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
+import type { KeyedGoals } from "./heard-member.ts";
 import { isInWave, type Wave, wavesOf } from "./waves.ts";
-
-/** What of the operator is needed here. */
-export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport">;
 
 export interface BusFleetOptions {
   readonly bus: Bus;
@@ -39,10 +36,6 @@ const SILENCE_MS = 5_000;
 const CALL_EVERY_MS = 10_000;
 /** Ms between two words of progress: with 10,000 supervisors each costs a walk over all of them. */
 const PROGRESS_MS = 250;
-/** Ms before what the bus did not take is said to it again, and how often. */
-const AGAIN_MS = 1_000;
-const MOST_TRIES = 5;
-
 export class BusFleet implements Fleet {
   readonly #options: BusFleetOptions;
 
@@ -54,7 +47,7 @@ export class BusFleet implements Fleet {
   async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
     const keys = new Set(this.#shared(secrets).map(busKey));
     if (keys.size === 0) return [];
-    const census = await Census.take(this.#options, keys, signal);
+    const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
     census.end();
     return census.acknowledgements(new Map(), "").map(({ state, reason: _reason, ...member }) => ({
       ...member,
@@ -76,7 +69,7 @@ export class BusFleet implements Fleet {
     const shared = this.#shared(wanted);
     if (shared.length === 0) return [];
     const keys = new Set(shared.map(busKey));
-    const census = await Census.take(this.#options, keys, signal);
+    const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
     const spreading = new Spreading(this.#options, census, shared, key, signal, onProgress);
     try {
       return await spreading.run(timeoutMs);
@@ -87,99 +80,6 @@ export class BusFleet implements Fleet {
 
   #shared<Name extends SecretName>(secrets: readonly Name[]): readonly Name[] {
     return secrets.filter(({ from }) => this.#options.backendOf(from) !== undefined);
-  }
-}
-
-/** Who is there, who was, and who should be: of those that have one of these secrets. */
-class Census {
-  readonly #keys: ReadonlySet<string>;
-  readonly #inventory: readonly string[];
-  readonly #all = new Map<string, BusMember>();
-  #stop: () => void = () => undefined;
-  #news: () => void = () => undefined;
-
-  static async take(
-    { bus, clock, inventory }: BusFleetOptions,
-    keys: ReadonlySet<string>,
-    signal: AbortSignal,
-  ): Promise<Census> {
-    const census = new Census(keys, inventory);
-    census.#stop = bus.onReport((report) => census.#hear(report, true));
-    try {
-      const history = await insist(clock, signal, () => bus.history(signal));
-      for (const report of history) census.#hear(report, false);
-      await insist(clock, signal, () => bus.call(CALL, signal));
-      return census;
-    } catch (error) {
-      census.end();
-      throw error;
-    }
-  }
-
-  private constructor(keys: ReadonlySet<string>, inventory: readonly string[]) {
-    this.#keys = keys;
-    this.#inventory = inventory;
-  }
-
-  /** Called at each report from now on. */
-  set onNews(news: () => void) {
-    this.#news = news;
-  }
-
-  end(): void {
-    this.#stop();
-  }
-
-  /** Those who have been heard since, have one of the secrets, and have not ended. */
-  get present(): readonly BusMember[] {
-    return [...this.#all.values()].filter(
-      (member) => member.isHere && !member.hasEnded && member.uses(this.#keys),
-    );
-  }
-
-  /** Of everybody who has one of the secrets; and of the hosts of which nothing is heard. */
-  acknowledgements(goals: KeyedGoals, rotation: string): readonly Acknowledgement[] {
-    const latest = this.#latest();
-    const counted = [...this.#all.values()].filter(
-      (member) => member.uses(this.#keys) && (member.isHere || latest.get(lifeOf(member)) === member),
-    );
-    const named = new Set(counted.map(({ host }) => host));
-    return [
-      ...counted.map((member) => member.acknowledgement(goals, rotation)),
-      ...this.#silentHosts(named).map(silentHost),
-    ];
-  }
-
-  #hear(report: HeardReport, isNow: boolean): void {
-    const id = BusMember.idOf(report);
-    const known = this.#all.get(id);
-    if (!known) this.#all.set(id, new BusMember(report, isNow));
-    else if (isNow) known.hear(report);
-    if (isNow) this.#news();
-  }
-
-  /** Of each process the one that was heard last and has not taken leave: another one may have its pid by now. */
-  #latest(): ReadonlyMap<string, BusMember> {
-    const latest = new Map<string, BusMember>();
-    for (const member of this.#all.values()) {
-      const known = latest.get(lifeOf(member));
-      if (!known || known.heardAt < member.heardAt) latest.set(lifeOf(member), member);
-    }
-    for (const [life, member] of latest) if (member.hasEnded) latest.delete(life);
-    return latest;
-  }
-
-  /** Hosts that there should be, of which nobody is heard now and nobody is named already. */
-  #silentHosts(named: ReadonlySet<string>): readonly { host: string; heardAt: number | undefined }[] {
-    const here = new Set<string>();
-    const heardAt = new Map<string, number>();
-    for (const member of this.#all.values()) {
-      if (member.isHere) here.add(member.host);
-      heardAt.set(member.host, Math.max(heardAt.get(member.host) ?? 0, member.heardAt));
-    }
-    return this.#inventory
-      .filter((host) => !here.has(host) && !named.has(host))
-      .map((host) => ({ host, heardAt: heardAt.get(host) }));
   }
 }
 
@@ -309,28 +209,6 @@ class Spreading {
       }
     } catch (error) {
       if (!stop.aborted) this.#trouble = error instanceof Error ? error.message : "a bug in mcp-run";
-    }
-  }
-}
-
-function lifeOf({ host, pid }: BusMember): string {
-  return `${host} ${pid}`;
-}
-
-function silentHost({ host, heardAt }: { host: string; heardAt: number | undefined }): Acknowledgement {
-  const reason = heardAt === undefined ? "never heard" : `last heard ${new Date(heardAt).toISOString()}`;
-  return { host, pid: 0, profile: "?", generation: 0, canSwap: true, state: "unknown", reason };
-}
-
-/** The bus may be changing its servers at this moment. */
-async function insist<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      const mayPass = error instanceof McpRunError && error.code === "backend-unavailable";
-      if (!mayPass || tries >= MOST_TRIES || signal.aborted) throw error;
-      await pause(clock, AGAIN_MS, signal);
     }
   }
 }

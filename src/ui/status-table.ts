@@ -129,6 +129,11 @@ function notesOn(status: SupervisorStatus, now: number): readonly string[] {
       notes.push(`${secret.name} is older than its maxAge of ${shortDuration(secret.maxAgeMs ?? 0)}`);
   if (status.leaks > 0)
     notes.push(`the server told the client a secret in ${counted(status.leaks, "message")}`);
+  const { fleet } = status;
+  if (fleet && (fleet.state !== "connected" || fleet.reason !== undefined)) {
+    const why = fleet.reason === undefined ? "" : `: ${fleet.reason}`;
+    notes.push(`${fleet.state} to its fleet since ${ago(fleet.since ?? status.startedAt)}${why}`);
+  }
   if (status.scrubbed > 0) notes.push(`${counted(status.scrubbed, "secret")} masked on stderr`);
   if (status.secretsLeftOut) notes.push(`${counted(status.secretsLeftOut, "more secret")}`);
   return notes.map((note) => `${who}: ${note}`);

@@ -1,5 +1,4 @@
 /** Whom a rotation tells: the servers of this machine, and where the profile's file has a fleet, all others too. */
-import { isOfOneMachine } from "../../control/bus/names.ts";
 import type { BusOperator } from "../../control/bus/operator.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
@@ -13,6 +12,7 @@ import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import { hostOf } from "../fleet/credentials.ts";
+import { backendOf } from "../fleet/shared-secrets.ts";
 import { profileRequest } from "../profile-request.ts";
 
 /** Names of silent hosts that are shown. */
@@ -140,9 +140,7 @@ export class WhoIsTold {
   }
 
   #backendOf(from: string): string | undefined {
-    const word = from.split(":", 1)[0] ?? from;
-    const type = this.#profile.providers.get(word)?.type ?? word;
-    return isOfOneMachine(type) ? undefined : type;
+    return backendOf(from, this.#profile.providers);
   }
 
   static isRunning(pid: number): boolean {

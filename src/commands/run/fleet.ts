@@ -6,7 +6,6 @@
 import { createHmac } from "node:crypto";
 import type { Timer } from "../../clock.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
-import { busKey, isOfOneMachine } from "../../control/bus/names.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { FleetSettings } from "../../profile/profile.ts";
@@ -14,6 +13,7 @@ import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } from "../fleet/credentials.ts";
+import { type SharedSecrets, sharedSecrets } from "../fleet/shared-secrets.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
@@ -147,20 +147,9 @@ export class FleetSeat {
     return member;
   }
 
-  /** What other machines may have too, by its key; several of one key where a profile has a secret twice. */
-  get #shared(): ReadonlyMap<string, readonly [ResolvedSecret, ...ResolvedSecret[]]> {
+  get #shared(): SharedSecrets {
     const { inUse, profile } = this.#supervised;
-    const shared = new Map<string, [ResolvedSecret, ...ResolvedSecret[]]>();
-    for (const secret of inUse.served) {
-      const [word = "", path] = secret.from.split(":", 2);
-      // A template is made of others, and its name is no ref.
-      if (path === undefined || isOfOneMachine(profile.providers.get(word)?.type ?? word)) continue;
-      const key = busKey(secret);
-      const same = shared.get(key);
-      if (same) same.push(secret);
-      else shared.set(key, [secret]);
-    }
-    return shared;
+    return sharedSecrets(inUse.served, profile.providers);
   }
 
   #scrub(text: string): string {

@@ -11,7 +11,7 @@ import type { Acknowledgement } from "./contract.ts";
 /** Fingerprints of what its server has to have, by the key of the secret on the bus; undefined: another lease. */
 export type KeyedGoals = ReadonlyMap<string, string | undefined>;
 
-export class BusMember {
+export class HeardMember {
   #last: HeardReport;
   #isHere: boolean;
 
@@ -51,13 +51,18 @@ export class BusMember {
   }
 
   hear(report: HeardReport): void {
-    if (report.heardAt < this.#last.heardAt) return;
+    // What comes now is later than what the server has kept, whatever our clocks say.
+    if (this.#isHere && report.heardAt < this.#last.heardAt) return;
     this.#last = report;
     this.#isHere = true;
   }
 
   uses(keys: { has(key: string): boolean }): boolean {
     return this.#last.secrets.some(({ key }) => keys.has(key));
+  }
+
+  get report(): HeardReport {
+    return this.#last;
   }
 
   acknowledgement(goals: KeyedGoals, rotation: string): Acknowledgement {
