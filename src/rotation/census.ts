@@ -1,0 +1,159 @@
+/**
+ * Who is on the bus, who was, and who should be. Who was heard once and says nothing now is absent until he takes leave:
+ * nobody is forgotten for being silent.
+ */
+import { type Clock, pause } from "../clock.ts";
+import type { BusOperator, CallWindow, HeardReport } from "../control/bus/operator.ts";
+import { McpRunError } from "../errors.ts";
+import type { Acknowledgement } from "./contract.ts";
+import { HeardMember, type KeyedGoals } from "./heard-member.ts";
+
+/** What of the operator is needed here. */
+export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport">;
+
+export interface CensusOptions {
+  readonly bus: Pick<Bus, "call" | "history" | "onReport">;
+  readonly clock: Clock;
+  /** Which hosts there should be. */
+  readonly inventory: readonly string[];
+  /** Who is connected answers within it. */
+  readonly window: CallWindow;
+}
+
+export interface SilentHost {
+  readonly host: string;
+  /** Wall-clock ms; undefined for never. */
+  readonly heardAt: number | undefined;
+}
+
+type Keys = ReadonlySet<string>;
+
+/** Ms before what the bus did not take is said to it again, and how often. */
+const AGAIN_MS = 1_000;
+const MOST_TRIES = 5;
+
+export class Census {
+  readonly #keys: Keys | undefined;
+  readonly #inventory: readonly string[];
+  readonly #all = new Map<string, HeardMember>();
+  #stop: () => void = () => undefined;
+  #news: () => void = () => undefined;
+
+  /**
+   * Listens until it is ended. Rejects with McpRunError, or with the signal's reason.
+   *
+   * @param keys of secrets: only who has one of them counts; without it everybody does
+   */
+  static async take(
+    { bus, clock, inventory, window }: CensusOptions,
+    keys: Keys | undefined,
+    signal: AbortSignal,
+  ): Promise<Census> {
+    const census = new Census(keys, inventory);
+    census.#stop = bus.onReport((report) => census.#hear(report, true));
+    try {
+      const history = await insist(clock, signal, () => bus.history(signal));
+      for (const report of history) census.#hear(report, false);
+      await insist(clock, signal, () => bus.call(window, signal));
+      return census;
+    } catch (error) {
+      census.end();
+      throw error;
+    }
+  }
+
+  private constructor(keys: Keys | undefined, inventory: readonly string[]) {
+    this.#keys = keys;
+    this.#inventory = inventory;
+  }
+
+  /** Called at each report from now on. */
+  set onNews(news: () => void) {
+    this.#news = news;
+  }
+
+  end(): void {
+    this.#stop();
+  }
+
+  /** Those who have been heard since, have one of the secrets, and have not ended. */
+  get present(): readonly HeardMember[] {
+    return this.#members.filter((member) => member.isHere && !member.hasEnded);
+  }
+
+  /** Those who were heard once, have not taken leave, and say nothing now. */
+  get absent(): readonly HeardMember[] {
+    const latest = this.#latest();
+    return this.#members.filter((member) => !member.isHere && latest.get(lifeOf(member)) === member);
+  }
+
+  get #members(): readonly HeardMember[] {
+    const all = [...this.#all.values()];
+    const keys = this.#keys;
+    return keys ? all.filter((member) => member.uses(keys)) : all;
+  }
+
+  /** Of everybody who has one of the secrets; and of the hosts of which nothing is heard. */
+  acknowledgements(goals: KeyedGoals, rotation: string): readonly Acknowledgement[] {
+    const counted = [...this.#members.filter(({ isHere }) => isHere), ...this.absent];
+    return [
+      ...counted.map((member) => member.acknowledgement(goals, rotation)),
+      ...this.silentHosts.map(silentHost),
+    ];
+  }
+
+  /** Hosts that there should be, of which nobody is heard now and nobody is among the absent. */
+  get silentHosts(): readonly SilentHost[] {
+    const here = new Set(this.absent.map(({ host }) => host));
+    const heardAt = new Map<string, number>();
+    for (const member of this.#all.values()) {
+      if (member.isHere) here.add(member.host);
+      heardAt.set(member.host, Math.max(heardAt.get(member.host) ?? 0, member.heardAt));
+    }
+    return this.#inventory
+      .filter((host) => !here.has(host))
+      .map((host) => ({ host, heardAt: heardAt.get(host) }));
+  }
+
+  #hear(report: HeardReport, isNow: boolean): void {
+    const id = HeardMember.idOf(report);
+    const known = this.#all.get(id);
+    if (!known) this.#all.set(id, new HeardMember(report, isNow));
+    else if (isNow) known.hear(report);
+    if (isNow) this.#news();
+  }
+
+  /** Of each process the one that was heard last and has not taken leave: another one may have its pid by now. */
+  #latest(): ReadonlyMap<string, HeardMember> {
+    const latest = new Map<string, HeardMember>();
+    for (const member of this.#all.values()) {
+      const known = latest.get(lifeOf(member));
+      const isLater = member.isHere || (!known?.isHere && (known?.heardAt ?? 0) < member.heardAt);
+      if (!known || isLater) latest.set(lifeOf(member), member);
+    }
+    for (const [life, member] of latest) if (member.hasEnded) latest.delete(life);
+    return latest;
+  }
+}
+
+function lifeOf({ host, pid }: HeardMember): string {
+  return `${host} ${pid}`;
+}
+
+function silentHost({ host, heardAt }: SilentHost): Acknowledgement {
+  const reason = heardAt === undefined ? "never heard" : `last heard ${new Date(heardAt).toISOString()}`;
+  return { host, pid: 0, profile: "?", generation: 0, canSwap: true, state: "unknown", reason };
+}
+
+/** The bus may be changing its servers at this moment. */
+export async function insist<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const mayPass = error instanceof McpRunError && error.code === "backend-unavailable";
+      if (!mayPass || tries >= MOST_TRIES || signal.aborted) throw error;
+      await pause(clock, AGAIN_MS, signal);
+    }
+  }
+}
