@@ -26,13 +26,13 @@ import type { SecretSpec } from "../secrets/spec.ts";
 import { readPiped } from "../ui/prompt.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
-import { quotable } from "./quotable.ts";
 import { forgetCopies } from "./rotate/copies.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
 import { eventText, outcomeText, planText } from "./rotate/lines.ts";
 import { answerTo, askOn } from "./rotate/questions.ts";
 import { RotationRecord } from "./rotate/record.ts";
 import { writeReport } from "./rotate/report.ts";
+import { SeenValues } from "./rotate/seen-values.ts";
 import { SpreadProgress } from "./rotate/spread-progress.ts";
 import { chosenSecrets, credentialsOf, targetsOf } from "./rotate/targets.ts";
 import { loadForStart } from "./start/load-for-start.ts";
@@ -80,7 +80,7 @@ export async function rotateSecrets(
   return interruptible(context, async (signal) => {
     const environment = new RecordingEnvironment(context.env);
     const pool = new ProviderPool(context.kinds, profile.providers, providerContext(context, environment));
-    const record = new RotationRecord(context, profile);
+    const record = new RotationRecord(context, profile, needles);
     const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
       const rotation = new Rotating(context, profile, options, {
@@ -118,6 +118,7 @@ class Rotating {
   readonly #profile: Profile;
   readonly #options: RotateOptions;
   readonly #parts: Parts;
+  readonly #seen = new SeenValues();
 
   constructor(context: CommandContext, profile: Profile, options: RotateOptions, parts: Parts) {
     this.#context = context;
@@ -258,13 +259,14 @@ class Rotating {
   }
 
   /** @param kinds how the secrets were minted in the rotation that goes on */
-  #targets(
+  async #targets(
     chosen: readonly SecretSpec[],
     signal: AbortSignal,
     kinds: ReadonlyMap<string, string> = new Map(),
   ): Promise<readonly Target[]> {
     const issuerOf = (secret: SecretSpec) => this.#issuerOf(secret, kinds.get(secret.name));
-    return targetsOf(this.#profile, chosen, issuerOf, this.#parts.pool, signal);
+    const targets = await targetsOf(this.#profile, chosen, issuerOf, this.#parts.pool, signal);
+    return targets.map((target) => this.#seen.watch(target));
   }
 
   #issuerOf(secret: SecretSpec, kind: string | undefined): Issuer {
@@ -280,7 +282,7 @@ class Rotating {
       runProgram,
       env: context.env,
       home: context.home,
-      quotable,
+      quotable: this.#seen.quotable,
     });
   }
 
