@@ -39,7 +39,7 @@ export default defineConfig({
       ],
     },
   },
-  plugins: [modulesOfSdks(), asciiOnly(), thirdPartyNotices()],
+  plugins: [modulesOfSdks(), silentNats(), asciiOnly(), thirdPartyNotices()],
 });
 
 /** ES modules of these SDKs, of which only what is used gets in; Node would take their CommonJS builds, whole. */
@@ -55,6 +55,17 @@ function modulesOfSdks(): Plugin {
         const file = exports?.[`.${path}`]?.module ?? module;
         return file === undefined ? null : join(folder, file);
       },
+    },
+  };
+}
+
+/** The NATS client says on stdout what it could not read, and stdout belongs to the server. */
+function silentNats(): Plugin {
+  return {
+    name: "silent-nats",
+    transform: {
+      filter: { id: /node_modules\/@nats-io\// },
+      handler: (code) => code.replace(/\bconsole\.\w+\(/g, "void ("),
     },
   };
 }

@@ -6,7 +6,7 @@
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { connect, type NatsConnection, type TlsOptions } from "@nats-io/transport-node";
-import { type Clock, withDeadline } from "../../clock.ts";
+import { type Clock, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { authenticatorOf } from "./credentials.ts";
@@ -71,7 +71,7 @@ function unusable(server: string, state: string, hint: string): McpRunError {
 }
 
 /**
- * Connects, within 8 s. The connection does not come back by itself when it is lost.
+ * Connects, within 8 s or until that is no longer wanted. The connection does not come back by itself when it is lost.
  *
  * @param inbox prefix of the subjects on which answers come
  * @returns why not, where that is so; throws McpRunError `secret-invalid` for credentials of no known form
@@ -80,6 +80,7 @@ export async function dial(
   server: Server,
   options: BusOptions,
   inbox: string,
+  signal: AbortSignal,
 ): Promise<{ readonly connection: NatsConnection } | { readonly failure: Failure }> {
   const { clock, credentials, host } = options;
   const connecting = connect({
@@ -96,7 +97,8 @@ export async function dial(
     noAsyncTraces: true,
   });
   try {
-    const connection = await withDeadline(clock, CONNECT_MS + RESOLVE_MS, connecting, tooSlow);
+    const wanted = untilAborted(signal, connecting);
+    const connection = await withDeadline(clock, CONNECT_MS + RESOLVE_MS, wanted, tooSlow);
     return { connection };
   } catch (error) {
     // One that comes too late is nobody's.

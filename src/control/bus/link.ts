@@ -9,6 +9,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { pause, settledWithin } from "../../clock.ts";
 import { type BusOptions, dial, readServers, type Server } from "./connect.ts";
 import { type Failure, failureOf } from "./failure.ts";
+import { whyUnreachable } from "./reach.ts";
 
 export interface LinkOptions extends BusOptions {
   readonly inbox: string;
@@ -52,7 +53,7 @@ export class Link {
   async #keep(): Promise<void> {
     const { onDown, clock } = this.#options;
     for (let failed = 0; !this.#stop.signal.aborted; failed++) {
-      const { failure, wasUp } = await this.#round();
+      const { failure, wasUp } = await this.#round(failed > 0);
       if (this.#stop.signal.aborted) return;
       if (wasUp) failed = 0;
       onDown(failure);
@@ -68,11 +69,11 @@ export class Link {
   }
 
   /** Tries each server once; ends when none is left, or when the connection that came about is lost. */
-  async #round(): Promise<{ readonly failure: Failure; readonly wasUp: boolean }> {
+  async #round(isDoubtful: boolean): Promise<{ readonly failure: Failure; readonly wasUp: boolean }> {
     let failure: Failure = { type: "unreachable", reason: "nobody was asked" };
     try {
       for (const server of shuffled(readServers(this.#options.servers))) {
-        const dialled = await dial(server, this.#options, this.#options.inbox);
+        const dialled = await this.#dial(server, isDoubtful);
         if ("connection" in dialled)
           return { failure: await this.#live(dialled.connection, server), wasUp: true };
         // What has to be mended is worth more to be said than that another server is away.
@@ -85,6 +86,14 @@ export class Link {
       failure = failureOf(error, "the bus");
     }
     return { failure, wasUp: false };
+  }
+
+  /** An attempt of the library holds up the end of the process, so that one which is likely to fail is not begun. */
+  async #dial(server: Server, isDoubtful: boolean): ReturnType<typeof dial> {
+    const { clock, inbox } = this.#options;
+    const why = isDoubtful && (await whyUnreachable(server, clock, this.#stop.signal));
+    if (why) return { failure: { type: "unreachable", reason: `${server.address}: ${why}` } };
+    return dial(server, this.#options, inbox, this.#stop.signal);
   }
 
   /** Until the connection is lost. */

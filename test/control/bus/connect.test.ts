@@ -44,7 +44,7 @@ async function dialled(url: string, credentials = "canary-token") {
     host: "web",
     clock: systemClock,
   };
-  return dial(server, options, "_INBOX.web");
+  return dial(server, options, "_INBOX.web", AbortSignal.timeout(20_000));
 }
 
 describe("the address of a server", () => {
