@@ -16,6 +16,7 @@ const LEAST_TIMEOUT_MS = 1_000;
 const MOST_TIMEOUT_MS = 10 * 60_000;
 
 const SOURCES = ["generate", "hook", "console", "backend"] as const;
+
 /** @param origin what the value comes from now; only a ref leads to a place that can be written */
 export function compileRotation(
   name: string,

@@ -72,10 +72,6 @@ describe("the JSON Schema", () => {
 
     for (const key of ["rotate"])
       expect(definitions.profile?.properties[key]).toEqual({ not: {}, description: "Not yet supported." });
-    expect(definitions.secret?.properties.rotate?.properties?.backend).toEqual({
-      not: {},
-      description: "Not yet supported.",
-    });
   });
 
   it("knows the settings and options of the backends it is given", () => {
