@@ -111,6 +111,16 @@ describeBackend("what systemd is told", ["systemd-notify", "python3"], () => {
     expect(socket.messages().map((message) => message.split(" | ")[0])).toEqual(["READY=1", "STOPPING=1"]);
   });
 
+  it("is for a program of `exec` to say, which inherits the way to do it", async () => {
+    profile();
+    const script = "systemd-notify READY=1 STATUS=listening";
+    const ran = mcpRun.run(["exec", "p", "--", "sh", "-c", script], { env: { NOTIFY_SOCKET: socket.path } });
+
+    expect(ran.status, ran.stderr).toBe(0);
+    await until("its word has come", () => socket.messages().length > 0);
+    expect(socket.messages()).toEqual(["READY=1 | STATUS=listening"]);
+  });
+
   it("is not lost without a word when nobody listens, and the session goes on", async () => {
     profile();
     socket.close();
