@@ -1,8 +1,14 @@
 /** The middle of the benchmarks of the relay as `run` has it: a supervisor around one server, the watch for 5 secrets on. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AuditLog } from "../src/audit/log.ts";
 import { systemClock } from "../src/clock.ts";
 import { serve } from "../src/launch/supervisor.ts";
+import type { EndedCall } from "../src/relay/calls.ts";
 import { LineSink } from "../src/relay/line-sink.ts";
 import { NeedleSet } from "../src/scrub/needle-set.ts";
+import { scrubText } from "../src/scrub/scrub-stream.ts";
 import { Secret } from "../src/secrets/secret.ts";
 
 const MIB = 1_048_576;
@@ -23,11 +29,33 @@ const TOKENS = Object.fromEntries(
   ]),
 );
 
-/** @param watch `tokens`: for 5 long tokens; `off` leaves the watch out. SIGUSR2 has another server take the place of the one that runs. */
+/** Each call in an audit of its own, as `audit: { calls: metadata }` has it. */
+function auditOfCalls(needles: NeedleSet) {
+  const folder = mkdtempSync(join(tmpdir(), "mcp-run-bench-audit-"));
+  const log = new AuditLog({
+    folder: join(folder, "audit"),
+    uid: process.getuid?.(),
+    host: "bench",
+    user: "bench",
+    pid: process.pid,
+    version: "0",
+    clock: systemClock,
+    onTrouble: (error) => process.stderr.write(`${error.message}\n`),
+  });
+  const onCall = ({ tool, ...call }: EndedCall) =>
+    log.record({ event: "call", profile: "bench", tool: scrubText(tool, needles), ...call });
+  const close = async () => {
+    await log.close();
+    rmSync(folder, { recursive: true });
+  };
+  return { onCall, close };
+}
+
+/** @param watch `tokens`: for 5 long tokens; `calls`: as `report`, and calls are written down; `off` leaves the watch out. SIGUSR2 has another server take the place of the one that runs. */
 export async function relaySession(
   command: string,
   args: readonly string[],
-  watch: "report" | "tokens" | "off",
+  watch: "report" | "tokens" | "calls" | "off",
 ) {
   const needles = new NeedleSet();
   for (const [name, value] of Object.entries(watch === "tokens" ? TOKENS : SECRETS))
@@ -35,6 +63,7 @@ export async function relaySession(
   const onLeak = () => {
     throw new Error("there is no secret in what the servers of this benchmark say");
   };
+  const audit = watch === "calls" ? auditOfCalls(needles) : undefined;
   const path = process.env.PATH ?? "";
   const plan = { command, args, cwd: process.cwd(), env: { PATH: path }, searchPath: path };
   const prepare = async () => ({ ...plan, secretNames: new Set<string>() });
@@ -56,6 +85,7 @@ export async function relaySession(
     maxLineBytes: 64 * MIB,
     stopGraceMs: 1500,
     onCrash: "exit",
+    onCall: audit?.onCall,
     leaks: watch === "off" ? undefined : { mode: "report", onLeak },
     platform: process.platform,
     uid: process.getuid?.(),
@@ -65,6 +95,7 @@ export async function relaySession(
     onSignal: () => () => undefined,
   });
   process.stdin.destroy();
+  await audit?.close();
 }
 
 /** 64 characters, as a line of a PEM file has them. */

@@ -4,7 +4,8 @@
  * the same server. The client shakes hands first, and every answer is one to a request that it has sent. Runs are
  * taken in turn and the medians of their ratios shown. Goals: throughput 0.9 with 1 MiB and 0.7 with 100-byte
  * messages, round trip 1.15. Needs the dev packages, no build. Contestants: `session` watches for 5 secrets of
- * different kinds, a short password and a PEM file among them, `tokens` for 5 long ones, `off` for none.
+ * different kinds, a short password and a PEM file among them, `tokens` for 5 long ones, `off` for none;
+ * `calls` is `session` with a record of each tool call in an audit.
  *
  *   node bench/relay.mjs [rounds, 7 by default] [only cases with these words] [contestants, "bare,session,tokens" by default]
  */
@@ -137,7 +138,9 @@ async function roundTrips(file, kind) {
   const times = [];
   for (let id = 0; id < ROUND_TRIPS; id++) {
     const sentAt = performance.now();
-    child.stdin.write(`{"jsonrpc":"2.0","id":${id},"method":"ping"}\n`);
+    child.stdin.write(
+      `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"t","arguments":{}}}\n`,
+    );
     await once(child.stdout, "data");
     times.push(performance.now() - sentAt);
   }
@@ -166,7 +169,7 @@ async function bundleSession(dir) {
     platform: "node",
     logLevel: "silent",
   });
-  await bundle.write({ file: join(dir, "session.mjs"), format: "esm" });
+  await bundle.write({ file: join(dir, "session.mjs"), format: "esm", codeSplitting: false });
   await bundle.close();
   return join(dir, "session.mjs");
 }

@@ -2,7 +2,7 @@
  * Where one process writes down what happens: in order, in its own file for each day, and without ever holding up
  * or failing who tells it. What can't be written is kept, up to a bound, and written with the next record that can.
  */
-import { type Clock, settledWithin } from "../clock.ts";
+import { type Clock, settledWithin, type Timer } from "../clock.ts";
 import { McpRunError, systemErrorCode } from "../errors.ts";
 import { dayOf, KEPT_DAYS, makeAuditFolder } from "./files.ts";
 import { type AuditEntry, type AuditWriter, isDurable } from "./record.ts";
@@ -10,8 +10,12 @@ import { removeExpired } from "./retention.ts";
 import { AuditFile } from "./writer.ts";
 
 /** Records that wait for a disk that takes nothing; later ones are counted only. Calls leave room for the others. */
-const MOST_WAITING = 2_000;
-const MOST_CALLS_WAITING = 1_000;
+const MOST_WAITING = 11_000;
+const MOST_CALLS_WAITING = 10_000;
+/** Records that are written at once: no session waits for more of them to be hashed. */
+const BATCH = 250;
+/** Ms that calls wait for others, unless something that matters more is written first: they may come by thousands. */
+const CALLS_WAIT_MS = 200;
 /** Ms that the end of a process may wait for its last records. */
 const CLOSE_MS = 2_000;
 
@@ -43,6 +47,7 @@ export class AuditLog {
   #file: AuditFile | undefined;
   #writing: Promise<void> | undefined;
   #isInTrouble = false;
+  #timer: Timer | undefined;
 
   /** Touches nothing yet: the file is made for the first record. */
   constructor(options: AuditLogOptions) {
@@ -57,7 +62,8 @@ export class AuditLog {
     }
     this.#waiting.push({ at, entry, lost: this.#lost });
     this.#lost = 0;
-    void this.#write();
+    if (entry.event === "call" && this.#waiting.length < BATCH) this.#writeSoon();
+    else void this.#write();
   }
 
   /** Resolves when everything so far is written, those records that matter on the disk; false if that can't be. */
@@ -77,7 +83,19 @@ export class AuditLog {
     await settledWithin(this.#options.clock, CLOSE_MS, this.#finish());
   }
 
+  #writeSoon(): void {
+    this.#timer ??= this.#options.clock.after(
+      CALLS_WAIT_MS,
+      () => {
+        this.#timer = undefined;
+        void this.#write();
+      },
+      { background: true },
+    );
+  }
+
   async #finish(): Promise<void> {
+    this.#timer?.cancel();
     await this.#write();
     const file = this.#file;
     this.#file = undefined;
@@ -107,7 +125,7 @@ export class AuditLog {
     const file = await this.#fileFor(first.at);
     // A clock that goes back does not open a day again: the order of the lines is what happened.
     const end = this.#waiting.findIndex(({ at }) => dayOf(at) > file.day);
-    const batch = this.#waiting.slice(0, end === -1 ? undefined : end);
+    const batch = this.#waiting.slice(0, Math.min(end === -1 ? BATCH : end, BATCH));
     await file.append(
       batch.map(({ at, entry, lost }) => ({ at, fields: this.#fields(entry, lost) })),
       batch.some(({ entry }) => isDurable(entry)),

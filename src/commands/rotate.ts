@@ -146,7 +146,10 @@ class Rotating {
       reason: options.reason ?? "",
       operator: `${loginName()}@${hostname()}`,
       targets,
-      credentials: credentialsOf(profile.providers, providers, context.kinds.names),
+      credentials: new Set([
+        ...credentialsOf(profile.providers, providers, context.kinds.names),
+        ...this.#parts.told.credentials,
+      ]),
       ...(options.revokeFirst && { revokeFirst: true }),
       ...(options.takeOver !== undefined && { takeOver: options.takeOver }),
     };
@@ -155,7 +158,8 @@ class Rotating {
     if (!(await this.#isFleetThere(signal))) return this.#nothing("Nothing was done.");
     const { told } = this.#parts;
     const plan = await planRotation(request, { fleet: told.fleet(), clock, keyIdOf }, signal);
-    this.#say(planText(plan, whyAlone(profile)));
+    const members = plan.members.filter(({ isSilent }) => !isSilent);
+    this.#say(planText({ ...plan, members }, whyAlone(profile)));
     for (const line of told.remarks(
       targets.map(({ ref }) => ref),
       plan.members,

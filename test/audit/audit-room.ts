@@ -1,5 +1,5 @@
 /** A folder of its own for an audit, a clock, and logs of several processes that write to it. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Anchor } from "../../src/audit/head.ts";
@@ -40,6 +40,10 @@ export class AuditRoom {
     const log = this.log(changes);
     for (const entry of entries) log.record(entry);
     await log.close();
+  }
+
+  get wasMade(): boolean {
+    return existsSync(this.folder);
   }
 
   get files(): readonly string[] {

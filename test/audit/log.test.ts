@@ -181,7 +181,7 @@ describe("an audit that can't be written", () => {
     let isFull = true;
     await failingWrites("EIO", () => isFull);
     const log = room.log();
-    for (let count = 0; count < 2_005; count++) log.record(RESTART);
+    for (let count = 0; count < 11_005; count++) log.record(RESTART);
     expect(await log.flushed()).toBe(false);
     isFull = false;
     // Makes room for the next one.
@@ -190,7 +190,7 @@ describe("an audit that can't be written", () => {
     log.record(END);
     await log.close();
 
-    expect(room.lines()).toHaveLength(2_002);
+    expect(room.lines()).toHaveLength(11_002);
     expect(room.lines().at(-1)).toMatchObject({ event: "end", lost: 6 });
     expect(await room.verify()).toMatchObject({ problems: [] });
   });
@@ -199,7 +199,7 @@ describe("an audit that can't be written", () => {
     let isFull = true;
     await failingWrites("EIO", () => isFull);
     const log = room.log();
-    for (let count = 0; count < 1_500; count++) log.record(CALL);
+    for (let count = 0; count < 10_500; count++) log.record(CALL);
     log.record(SWAP);
     await log.flushed();
     isFull = false;
@@ -207,8 +207,24 @@ describe("an audit that can't be written", () => {
     await log.close();
 
     const written = room.lines();
-    expect(written).toHaveLength(1_003);
+    expect(written).toHaveLength(10_003);
     expect(written.at(-2)).toMatchObject({ event: "swap", lost: 500 });
+  });
+
+  it("lets calls wait for others, and for whatever matters more", async () => {
+    const log = room.log();
+    log.record(CALL);
+    log.record(CALL);
+    expect(room.wasMade).toBe(false);
+    await room.clock.advance(200);
+    expect(await log.flushed()).toBe(true);
+    expect(room.lines()).toHaveLength(3);
+    log.record(CALL);
+    log.record(SWAP);
+    expect(await log.flushed()).toBe(true);
+    await log.close();
+
+    expect(room.lines().map(({ event }) => event)).toEqual(["open", "call", "call", "call", "swap"]);
   });
 
   it("tells what it could not write", async () => {

@@ -21,6 +21,7 @@ const LIBRARIES = {
   azure: /^node_modules\/(@azure|@azure-rest|@typespec)\//,
   keychain: /^node_modules\/@napi-rs\//,
   cron: /^node_modules\/croner\//,
+  opentelemetry: /^node_modules\/@opentelemetry\//,
 };
 type Library = keyof typeof LIBRARIES;
 
@@ -108,6 +109,8 @@ beforeAll(async () => {
     Object.entries(secretOf).map(([name, from]) => [name, { command: "node", secrets: { VALUE: from } }]),
   );
   profiles.every = { ...profiles.local, refresh: { every: "15m" } };
+  profiles.calls = { ...profiles.local, audit: { calls: "metadata" } };
+  profiles.exported = { ...profiles.local, audit: { export: { otlp: "http://127.0.0.1:9" } } };
   profiles.cron = { ...profiles.local, refresh: { cron: "0 3 * * *", timezone: "Europe/Berlin" } };
   room.write("config/mcp-run.yaml", JSON.stringify({ version: 1, providers, profiles }));
   room.set("local:stored", "canary-stored");
@@ -125,6 +128,8 @@ describe("a start", () => {
     ["local", [], ["local"]],
     ["every", [], ["local"]],
     ["cron", ["cron"], ["local"]],
+    ["calls", [], ["local"]],
+    ["exported", ["opentelemetry"], ["local"]],
     ["vault-token", ["vault"], ["env", "vault"]],
     ["vault-approle", ["vault"], ["env", "vault"]],
     ["aws-keys", ["aws"], ["aws", "env"]],

@@ -158,3 +158,40 @@ describe("run", () => {
     expect(receiver.raw.replaceAll(`Bearer ${OTEL_KEY}`, "")).not.toContain("canary");
   });
 });
+
+describe("rotate", () => {
+  it("sends each of its steps, with a key that it fetches for that, and counts how it ended", async () => {
+    mcpRun.set("local:key", TOKEN);
+    mcpRun.profile(
+      "r",
+      `command: node
+args: [${JSON.stringify(KEYED_SERVER)}]
+secrets:
+  KEY: { from: "local:key", rotate: { generate: { bytes: 32 } } }
+  OTEL_PART: { from: "env:OT", deliver: none }
+  OTEL_KEY: { template: "{{OTEL_PART}}", deliver: none }
+audit: { export: { otlp: "${receiver.address}", headers: { Authorization: "Bearer {{OTEL_KEY}}" } } }
+`,
+    );
+    const { status, stdout, stderr } = await run([
+      "rotate",
+      "r",
+      "--reason",
+      "leaked",
+      "--secret",
+      "KEY",
+      "--yes",
+    ]);
+
+    expect(stderr).not.toContain("is not sent");
+    const steps = receiver.logs.map(
+      ({ attributes }) => `${attributes["mcp_run.step"]} ${attributes["mcp_run.state"]}`,
+    );
+    expect(steps, stdout + stderr).toEqual(expect.arrayContaining(["plan done", "promote done"]));
+    expect(steps.at(-1)).toMatch(/^end /);
+    expect(receiver.points.filter(({ name }) => name === "mcp_run.rotations")).toMatchObject([{ value: 1 }]);
+    expect([0, 75]).toContain(status);
+    expect(receiver.raw).not.toContain(TOKEN);
+    expect(receiver.headers.every(({ authorization }) => authorization === `Bearer ${OTEL_KEY}`)).toBe(true);
+  });
+});

@@ -6,7 +6,7 @@
 import http from "node:http";
 import https from "node:https";
 import type { ExportResponse, IExporterTransport } from "@opentelemetry/otlp-exporter-base";
-import { type Clock, pause } from "../../clock.ts";
+import { type Clock, pause, untilAborted } from "../../clock.ts";
 import { systemErrorCode } from "../../errors.ts";
 
 const MOST_ANSWER_BYTES = 1_048_576;
@@ -86,7 +86,10 @@ export class OtlpTransport implements IExporterTransport {
   }
 
   async #sendUntil(data: Uint8Array, signal: AbortSignal, before: Before): Promise<ExportResponse> {
-    const headers = { ...(await this.#options.headers()), "content-type": "application/json" };
+    const headers = {
+      ...(await untilAborted(signal, this.#options.headers())),
+      "content-type": "application/json",
+    };
     for (let most = FIRST_PAUSE_MS; ; most = Math.min(2 * most, MOST_PAUSE_MS)) {
       const answer = await this.#post(headers, data, signal).catch((error: unknown) => {
         if (signal.aborted || systemErrorCode(error) === undefined) throw error;

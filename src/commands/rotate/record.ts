@@ -5,9 +5,11 @@
 
 import type { AuditLog } from "../../audit/log.ts";
 import { settledWithin } from "../../clock.ts";
-import { McpRunError } from "../../errors.ts";
+import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
+import type { NeedleSet } from "../../scrub/needle-set.ts";
+import type { AuditExport } from "../audit/exporting.ts";
 import { auditLog } from "../audit/log.ts";
 import type { CommandContext } from "../context.ts";
 
@@ -17,19 +19,25 @@ const LAST_TRY_MS = 2_000;
 export class RotationRecord {
   readonly #context: CommandContext;
   readonly #profile: Profile;
+  readonly #needles: NeedleSet;
+  /** Aborted: what the export still waits for is given up. */
+  readonly #over = new AbortController();
   #log: AuditLog | undefined;
+  #export: Promise<AuditExport | undefined> | undefined;
   #rotation = "";
 
-  constructor(context: CommandContext, profile: Profile) {
+  /** @param needles what its own lines are scrubbed with */
+  constructor(context: CommandContext, profile: Profile, needles: NeedleSet) {
     this.#context = context;
     this.#profile = profile;
+    this.#needles = needles;
   }
 
   /** Throws McpRunError `access-denied`. */
   async mustBeWritable(rotation: string): Promise<void> {
     this.#rotation = rotation;
     const log = this.#open();
-    log.record({ event: "rotation", profile: this.#profile.name, rotation, step: "plan", state: "done" });
+    this.#record({ step: "plan", state: "done" });
     if (await log.flushed()) return;
     this.#log = undefined;
     await log.close();
@@ -45,13 +53,7 @@ export class RotationRecord {
   note(event: RotationEvent): void {
     if (event.type === "began") this.#rotation = event.rotation;
     const entry = entryOf(event);
-    if (!entry) return;
-    this.#open().record({
-      event: "rotation",
-      profile: this.#profile.name,
-      rotation: this.#rotation,
-      ...entry,
-    });
+    if (entry) this.#record(entry);
   }
 
   /** Resolves with false if something of it is in no file; then it was printed. Bounded; never rejects. */
@@ -61,12 +63,45 @@ export class RotationRecord {
     this.#log = undefined;
     await settledWithin(this.#context.clock, LAST_TRY_MS, log.flushed());
     const { entries, lost } = log.unwritten;
-    await log.close();
+    const closing = this.#export?.then((exported) => exported?.close());
+    await Promise.all([log.close(), closing]);
+    this.#over.abort();
     const { printer } = this.#context;
     const warn = (message: string) => printer.emit({ type: "warning", message });
     for (const entry of entries) warn(`not in the audit: ${JSON.stringify(entry)}`);
     if (lost > 0) warn(`not in the audit: ${lost} more records`);
     return entries.length === 0 && lost === 0;
+  }
+
+  #record(step: Entry): void {
+    const at = this.#context.clock.now();
+    const rotation = this.#rotation;
+    const entry = { event: "rotation", profile: this.#profile.name, rotation, ...step } as const;
+    this.#open().record(entry, at);
+    this.#export ??= this.#openExport();
+    void this.#export.then((exported) => exported?.record(entry, at));
+  }
+
+  /** Undefined where the profile does not ask for it. Never rejects. */
+  async #openExport(): Promise<AuditExport | undefined> {
+    const plan = this.#profile.audit.export;
+    if (!plan) return undefined;
+    const [context, profile, needles] = [this.#context, this.#profile, this.#needles];
+    try {
+      const { AuditExport } = await import("../audit/exporting.ts");
+      const { headerSecrets } = await import("../audit/header-secrets.ts");
+      let found: ReturnType<typeof headerSecrets> | undefined;
+      const values = () => {
+        found ??= headerSecrets(context, profile, plan, needles, this.#over.signal);
+        return found;
+      };
+      const observe = () => ({ scrubbed: needles.masks, secrets: [] });
+      return new AuditExport(context, profile, plan, values, observe);
+    } catch (error) {
+      const message = `the audit is not sent: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
+      context.printer.emit({ type: "warning", message });
+      return undefined;
+    }
   }
 
   #open(): AuditLog {
