@@ -68,7 +68,9 @@ export class EntryWatch {
     const known = this.#heard;
     // A bucket that was made anew counts from one again.
     if (known && sequence <= known.sequence && Date.parse(entry.at) <= Date.parse(known.entry.at)) return;
-    const before = known?.entry.rotation === entry.rotation ? known.before : this.#fingerprintUnder(entry);
+    // Asked for only where every other value will do.
+    const isSame = known?.entry.rotation === entry.rotation || entry.fingerprint !== undefined;
+    const before = isSame ? known?.before : this.#fingerprintUnder(entry);
     this.#heard = { entry, sequence, before };
     this.#begin(entry);
   }
@@ -117,7 +119,8 @@ export class EntryWatch {
     if (this.#hasIt) this.#become("has");
     else if (lastFailure && lastFailure.at >= begun) this.#become("failed", lastFailure.reason);
     else {
-      this.#become("other", isLooking ? "it is still looking" : "it has looked, and found another value");
+      if (isLooking) this.#become("looking", "it is still looking");
+      else this.#become("other", "it has looked, and found another value");
       if (again !== undefined) this.#lookIn(again * (0.5 + Math.random()));
     }
   }
