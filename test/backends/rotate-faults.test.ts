@@ -207,7 +207,8 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     const report = both.map(({ status, out }) => `${status}\n${out}`).join("\n");
     const [winner, loser] = both.toSorted((a, b) => (a.status ?? 0) - (b.status ?? 0));
     expect(winner?.status, report).toBe(0);
-    expect([64, 69], report).toContain(loser?.status);
+    // 75: the other's candidate was there when it looked.
+    expect([64, 69, 75], report).toContain(loser?.status);
     expect(traffic.wrong).toEqual([]);
     await isAllWell(drill, now);
   });

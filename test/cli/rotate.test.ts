@@ -270,31 +270,37 @@ describe("mcp-run rotate", () => {
     expect(await key()).toBe(NEW);
   });
 
-  it("is tried by another when its supervisor is killed in the middle of it, and nothing is left", async () => {
-    const good = mcpRun.write("good-keys", `${OLD}\n${NEW}\n`);
-    const program = mcpRun.write(
-      "probe.mjs",
-      `import { existsSync, writeFileSync } from "node:fs";
+  it.each([
+    ["is killed", "SIGKILL"],
+    ["is told to end", "SIGTERM"],
+  ] as const)(
+    "is tried by another when its supervisor %s in the middle of it, and nothing is left",
+    async (_what, signal) => {
+      const good = mcpRun.write("good-keys", `${OLD}\n${NEW}\n`);
+      const program = mcpRun.write(
+        "probe.mjs",
+        `import { existsSync, writeFileSync } from "node:fs";
        if (process.env.KEY !== "${NEW}" || existsSync("${mcpRun.home}/tried")) process.exit(0);
        writeFileSync("${mcpRun.home}/tried", process.pid + " " + process.ppid);
        setInterval(() => undefined, 1000);`,
-    );
-    profile(`env: { GOOD_KEYS: ${good} }\nprobe: { program: [node, ${program}] }`);
-    const keys = [await serving(), await serving()];
-    for (const key of keys) await key();
-    const rotation = started("--reason", "drill", "--yes");
-    await until("the new key is tried", () => mcpRun.has("tried") && mcpRun.read("tried").length > 3);
-    const [probe = 0, supervisor = 0] = mcpRun.read("tried").toString().split(" ").map(Number);
+      );
+      profile(`env: { GOOD_KEYS: ${good} }\nprobe: { program: [node, ${program}] }`);
+      const keys = [await serving(), await serving()];
+      for (const key of keys) await key();
+      const rotation = started("--reason", "drill", "--yes");
+      await until("the new key is tried", () => mcpRun.has("tried") && mcpRun.read("tried").length > 3);
+      const [probe = 0, supervisor = 0] = mcpRun.read("tried").toString().split(" ").map(Number);
 
-    process.kill(supervisor, "SIGKILL");
+      process.kill(supervisor, signal);
 
-    const ran = await rotation;
-    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
-    expect(ran.stdout).toContain(`- the supervisor with pid ${supervisor} could not try the new key: `);
-    expect(ran.stdout).toMatch(/✔ canary: tried by the supervisor with pid \d+ /);
-    expect(ran.stdout).not.toContain(`tried by the supervisor with pid ${supervisor} `);
-    await until("the probe is gone", () => !isAlive(probe));
-  });
+      const ran = await rotation;
+      expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
+      expect(ran.stdout).toContain(`- the supervisor with pid ${supervisor} could not try the new key: `);
+      expect(ran.stdout).toMatch(/✔ canary: tried by the supervisor with pid \d+ /);
+      expect(ran.stdout).not.toContain(`tried by the supervisor with pid ${supervisor} `);
+      await until("the probe is gone", () => !isAlive(probe));
+    },
+  );
 
   it.each([
     ["is refused", "refused", 0, "KEY: a server with it fails the probe, and passes it with the new one"],

@@ -25,7 +25,7 @@ export const PATIENCE_MS = 60_000;
 
 /** Makes and ends the keys of a folder: `valid` has one a line, `calls` what was asked. KILL: dies with who asked. */
 const HOOK = `
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 let text = "";
 for await (const chunk of process.stdin) text += chunk;
@@ -43,7 +43,9 @@ const actions = {
   },
   revoke: () => {
     if (keyId === undefined && value === undefined) return {};
-    writeFileSync(folder + "/valid", valid().filter((key) => !isMeant(key)).join("\\n") + "\\n");
+    // At once: servers read it all the time, and half of it would be a refusal.
+    writeFileSync(folder + "/valid-" + process.pid, valid().filter((key) => !isMeant(key)).join("\\n") + "\\n");
+    renameSync(folder + "/valid-" + process.pid, folder + "/valid");
     return { revoked: true };
   },
   verify: () => (keyId === undefined && value === undefined ? {} : { accepted: valid().some(isMeant) }),
