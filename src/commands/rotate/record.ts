@@ -9,12 +9,14 @@ import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
+import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { AuditExport } from "../audit/exporting.ts";
 import { auditLog } from "../audit/log.ts";
 import type { CommandContext } from "../context.ts";
 
 /** Ms that the records may take at the end. */
 const LAST_TRY_MS = 2_000;
+const MOST_REASON = 1_000;
 
 export class RotationRecord {
   readonly #context: CommandContext;
@@ -73,10 +75,12 @@ export class RotationRecord {
     return entries.length === 0 && lost === 0;
   }
 
-  #record(step: Entry): void {
+  #record({ reason, ...step }: Entry): void {
     const at = this.#context.clock.now();
+    const words =
+      reason === undefined ? {} : { reason: scrubText(reason, this.#needles).slice(0, MOST_REASON) };
     const rotation = this.#rotation;
-    const entry = { event: "rotation", profile: this.#profile.name, rotation, ...step } as const;
+    const entry = { event: "rotation", profile: this.#profile.name, rotation, ...step, ...words } as const;
     this.#open().record(entry, at);
     this.#export ??= this.#openExport();
     void this.#export.then((exported) => exported?.record(entry, at));
