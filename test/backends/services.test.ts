@@ -90,6 +90,20 @@ describeBackend("what systemd is told", ["systemd-notify", "python3"], () => {
     expect(second.key).toBe("canary-two");
   });
 
+  it("is nothing where nobody asks, and then nothing of it is loaded", async () => {
+    profile();
+    const chunks = () => readdirSync(join(mcpRun.home, "cache"), { recursive: true, encoding: "utf8" });
+    const isLoaded = () => chunks().some((file) => /\/systemd-[^/]+$/.test(file));
+    for (const NOTIFY_SOCKET of ["", socket.path]) {
+      const { client, pid } = await session({ NOTIFY_SOCKET });
+      await client.close();
+      await until("mcp-run has ended", () => !isAlive(pid));
+      expect(chunks().some((file) => /\/start-[^/]+$/.test(file))).toBe(true);
+      expect(isLoaded()).toBe(NOTIFY_SOCKET !== "");
+    }
+    expect(socket.messages()).toHaveLength(2);
+  });
+
   it("is that the watchdog need not bite, at half its time and as long as somebody serves", async () => {
     profile();
     const { client, pid } = await session({ WATCHDOG_USEC: "400000" });
