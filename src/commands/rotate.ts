@@ -5,7 +5,7 @@ import { EXIT_CODES, McpRunError } from "../errors.ts";
 import { escapeControl } from "../escape.ts";
 import type { Profile } from "../profile/profile.ts";
 import { parseDuration } from "../profile/quantities.ts";
-import type { Canary, Issuer, Target } from "../rotation/contract.ts";
+import type { Issuer, Target } from "../rotation/contract.ts";
 import { earlierKeyId } from "../rotation/earlier-keys.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome, RotationEvent } from "../rotation/happening.ts";
@@ -17,7 +17,6 @@ import { type JournalPlace, journalFolder, readJournal } from "../rotation/journ
 import { isLive, modeOf } from "../rotation/modes.ts";
 import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
-import { SupervisorCanary } from "../rotation/supervisor-canary.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
@@ -25,7 +24,6 @@ import { ProviderPool } from "../secrets/provider-pool.ts";
 import type { SecretSpec } from "../secrets/spec.ts";
 import { readPiped } from "../ui/prompt.ts";
 import { type CommandContext, interruptible } from "./context.ts";
-import { controlPlace } from "./control-place.ts";
 import { forgetCopies } from "./rotate/copies.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
 import { eventText, outcomeText, planText } from "./rotate/lines.ts";
@@ -35,9 +33,10 @@ import { writeReport } from "./rotate/report.ts";
 import { SeenValues } from "./rotate/seen-values.ts";
 import { SpreadProgress } from "./rotate/spread-progress.ts";
 import { chosenSecrets, credentialsOf, targetsOf } from "./rotate/targets.ts";
+import { triesOf } from "./rotate/trying.ts";
 import { loadForStart } from "./start/load-for-start.ts";
 import { providerContext } from "./start/provider-context.ts";
-import { canaryOf, whyAlone } from "./start/trial-server.ts";
+import { whyAlone } from "./start/trial-server.ts";
 
 export interface RotateOptions {
   readonly reason?: string;
@@ -276,6 +275,7 @@ class Rotating {
   #issuerOf(secret: SecretSpec, kind: string | undefined): Issuer {
     const { context, profile, options } = this.#all;
     const { ask } = this.#parts;
+    refuseOtherSource(secret, options);
     if (options.fromStdin || kind === "stdin")
       return stdinIssuer((signal) => readPiped(context.stdin, signal));
     const isOurs = options.generate || (kind === "generate" && secret.rotate?.source.type !== "generate");
@@ -298,17 +298,6 @@ class Rotating {
     return this.#options.missingOk?.split(",").map((host) => host.trim()) ?? [];
   }
 
-  get #canary(): Canary {
-    const { context, profile } = this.#all;
-    const { name, file, probe } = profile;
-    return new SupervisorCanary({
-      place: controlPlace(context),
-      clock: context.clock,
-      profile: { name, file, hasProbe: probe !== undefined, alone: whyAlone(profile) },
-      own: canaryOf(context, profile, { needles: this.#parts.needles, ranBy: "mcp-run rotate" }),
-    });
-  }
-
   get #place(): JournalPlace {
     const { paths, uid, clock, printer } = this.#context;
     const onUnwritten = (line: string) =>
@@ -329,11 +318,9 @@ class Rotating {
   #depsFor(rotation: string): RotationDeps {
     const { context, profile, options } = this.#all;
     const { ask, record, ackTimeoutMs } = this.#parts;
-    const { negative } = profile.probe ?? {};
     const progress = this.#progress;
     return {
-      canary: this.#canary,
-      triesOld: (secret) => negative === true || (negative?.includes(secret) ?? false),
+      ...triesOf(context, profile, this.#parts.needles),
       fleet: this.#parts.told.fleet(rotation),
       clock: context.clock,
       ackTimeoutMs,
@@ -352,6 +339,17 @@ class Rotating {
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
   }
+}
+
+/** Whoever replaces such a key by another way leaves data behind that nobody can read. */
+function refuseOtherSource({ name, rotate }: SecretSpec, { fromStdin, generate }: RotateOptions): void {
+  const encrypts = rotate?.source.type === "hook" && rotate.source.reencrypts;
+  if (!encrypts || !(fromStdin || generate)) return;
+  throw new McpRunError(
+    "usage",
+    `Cannot rotate ${name}: it encrypts something, and only its hook can encrypt that anew`,
+    { hint: "`--mint`" },
+  );
 }
 
 /** A backend that can't be asked how it rotates leaves a rotation as it is. */

@@ -96,6 +96,31 @@ describe("the incident that a journal tells", () => {
     expect(report).not.toContain("STILL VALID");
   });
 
+  it("keeps who tried the new key, and what its server said last", async () => {
+    const world = new World();
+    const details = ["it ended with exit code 3", "denied: ``` <b>no</b>"];
+    world.canary = () => ({
+      works: false,
+      wasProbed: false,
+      reason: "it ended",
+      ranBy: "mcp-run rotate",
+      details,
+    });
+    const outcome = await world.rotate();
+
+    const incident = await incidentIn(world, outcome);
+
+    expect(incident.canary).toMatchObject({ works: false, ranBy: "mcp-run rotate", details });
+    const { result } = incident.timeline.find(({ what }) => what === "canary") ?? {};
+    expect(result).toMatch(
+      /^not done; tried by mcp-run rotate; a server with the new key does not work: it ended/,
+    );
+    expect(incidentReport(incident)).toContain(`\`\`\`\`text\n${details.join("\n")}\n\`\`\`\`\n`);
+    expect(world.events).toContainEqual(
+      expect.objectContaining({ type: "step-failed", step: "canary", details }),
+    );
+  });
+
   it("shows a step that was begun and cut off", async () => {
     const world = new World();
     world.lines = 2;

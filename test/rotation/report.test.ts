@@ -164,6 +164,9 @@ describe("an incident report", () => {
     expect(unknown({ canary: { works: false, wasProbed: true, reason: "it failed" } })).toContain(
       "- Whether the new keys work: it failed.",
     );
+    expect(unknown({ canary: { works: true, wasProbed: false, skipped: "it can't run twice" } })).toContain(
+      "- Whether the new keys work: no server was tried with them before, since it can't run twice.",
+    );
     expect(unknown({ secrets: [{ ...SECRET, verified: "unknown" }] })).toContain(
       "Whether the old TOKEN is refused",
     );
