@@ -29,7 +29,7 @@ import { until } from "../helpers/server-process.ts";
 const KEY = busKey({ from: "vault:mcp/github#token" });
 const OTHER_KEY = busKey({ from: "vault:other" });
 const FINGERPRINT_KEY = randomBytes(32);
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 
 function fingerprintOf(value: string, key: Buffer = FINGERPRINT_KEY): string {
   return createHmac("sha256", key).update(value).digest("hex");
@@ -406,7 +406,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
         secrets: () => [{ key: OTHER_KEY, ref: "vault:other" }],
       });
       await until("both are there", async () => one.isConnected && other.isConnected);
-      const window = { forMs: 5_000, quietMs: 500 };
+      const window = { forMs: 10_000, quietMs: 1_000 };
 
       const all = await operator.call(window, signal);
       const some = await operator.call(window, signal, OTHER_KEY);
@@ -630,7 +630,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const said = () => heard.get(supervisor.member.instance)?.secrets;
       await until("it has it", async () => said()?.[0]?.state === "has");
       await operator.put(KEY, entryFor("canary-newer", { rotation: "r2" }), signal);
-      const answers = await operator.call({ forMs: 5_000, quietMs: 300 }, signal, KEY);
+      const answers = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal, KEY);
 
       expect(said()?.map(({ key }) => key)).toEqual([OTHER_KEY]);
       expect(answers).toEqual([]);
@@ -704,8 +704,8 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
         "it has it",
         async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
       );
-      const called = await operator.call({ forMs: 5_000, quietMs: 300 }, signal);
-      const calledByKey = await operator.call({ forMs: 5_000, quietMs: 300 }, signal, KEY);
+      const called = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal);
+      const calledByKey = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal, KEY);
       const history = await operator.history(signal);
 
       expect([called, calledByKey, history].map((reports) => reports.map(({ host }) => host))).toEqual([

@@ -190,6 +190,8 @@ export class BusMember {
   }
 
   #subscribe(connection: NatsConnection, key: string): readonly Subscription[] {
+    // It has been lost a moment ago: with the next one everything is subscribed to again.
+    if (connection.isClosed()) return [];
     const callback = (error: Error | null, message: Msg) => {
       if (!error) this.#onEntry(key, message);
     };

@@ -99,16 +99,20 @@ export class BusOperator {
     const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
     const heard = new Map<string, HeardReport>();
     let id = "";
-    let lastAt = clock.monotonic();
-    const end = lastAt + window.forMs;
+    let lastAt = 0;
     const stop = this.onReport((report) => {
       if (report.call !== id) return;
       heard.set(`${report.host} ${report.instance}`, report);
       lastAt = clock.monotonic();
     });
-    try {
+    const send = async () => {
       id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
-      await this.#answered("call for reports", connection.flush(), signal);
+      await connection.flush();
+    };
+    try {
+      await this.#answered("call for reports", send(), signal);
+      lastAt = clock.monotonic();
+      const end = lastAt + window.forMs;
       for (;;) {
         const left = Math.min(end, lastAt + window.quietMs) - clock.monotonic();
         if (left <= 0) break;
@@ -257,14 +261,16 @@ export class BusOperator {
   /** The server has let us hear reports: what it refuses it says before it answers the next question. */
   async #prove(connection: NatsConnection): Promise<void> {
     let refusal: Error | null = null;
-    const probe = connection.subscribe(subjects.anyReport, {
-      callback: (error) => {
+    const ask = async () => {
+      const callback = (error: Error | null) => {
         refusal ??= error;
-      },
-    });
-    await this.#answered("hear reports", connection.flush(), undefined);
-    if (refusal) throw refusalOf("hear reports", refusal);
-    probe.unsubscribe();
+      };
+      const probe = connection.subscribe(subjects.anyReport, { callback });
+      await connection.flush();
+      if (refusal) throw refusal;
+      probe.unsubscribe();
+    };
+    await this.#answered("hear reports", ask(), undefined);
   }
 
   async #answered<T>(
