@@ -2,6 +2,8 @@
 import type { Clock, Timer } from "../../clock.ts";
 
 const LEAST_MS = 1_000;
+/** Between a message and the look: fifty of us are told in that time, and none has to wait for another's work. */
+const BREATH_MS = 100;
 
 export class AskedLooks {
   readonly #clock: Clock;
@@ -23,8 +25,7 @@ export class AskedLooks {
   /** Resolves when the look that comes of it has ended; never after `stop`. */
   ask(): Promise<void> {
     if (this.#next) return this.#next.ended;
-    const waitMs = this.#lastAt + LEAST_MS - this.#clock.monotonic();
-    if (waitMs <= 0) return this.#begin();
+    const waitMs = Math.max(BREATH_MS, this.#lastAt + LEAST_MS - this.#clock.monotonic());
     const { promise: ended, resolve } = deferred();
     const timer = this.#clock.after(waitMs, () => resolve(this.#begin()), { background: true });
     this.#next = { timer, ended };
