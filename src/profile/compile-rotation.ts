@@ -46,6 +46,10 @@ export function compileRotation(
     });
   }
   const spec = rotate && compileRotate(name, rotate, [...path, "rotate"], compilation);
+  if (kind === "encryption-key" && spec?.source.type === "hook") {
+    const source = { ...spec.source, reencrypts: true } as const;
+    return { rotate: { ...spec, source }, ...(maxAgeMs !== undefined && { maxAgeMs }) };
+  }
   return { ...(spec && { rotate: spec }), ...(maxAgeMs !== undefined && { maxAgeMs }) };
 }
 

@@ -11,7 +11,7 @@ import { McpRunError } from "../errors.ts";
 import type { SecretName } from "../secrets/identity.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
-import type { KeyedGoals } from "./heard-member.ts";
+import { HeardMember, type KeyedGoals } from "./heard-member.ts";
 import { isInWave, type Wave, wavesOf } from "./waves.ts";
 
 export interface BusFleetOptions {
@@ -26,12 +26,16 @@ export interface BusFleetOptions {
   /** No waves. */
   readonly atOnce: boolean;
   readonly rotation: string;
+  /** Who has been heard by this process so far, for all rotations of it: one of them that falls silent is waited for. */
+  readonly met: Set<string>;
 }
 
 /** Who is connected answers within this window. */
 const CALL = { forMs: 5_000, quietMs: 1_000 } as const;
 /** Ms that whoever has not answered the call has to say something all the same. */
 const SILENCE_MS = 5_000;
+/** Ms within which a supervisor tries the bus again. */
+const COMEBACK_MS = 50_000;
 /** Ms between two calls while it is waited, for reports that were lost. */
 const CALL_EVERY_MS = 10_000;
 /** Ms between two words of progress: with 10,000 supervisors each costs a walk over all of them. */
@@ -49,16 +53,14 @@ export class BusFleet implements Fleet {
     if (keys.size === 0) return [];
     const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
     census.end();
+    for (const member of census.present) this.#options.met.add(member.id);
     return census.acknowledgements(new Map(), "").map(({ state, reason: _reason, ...member }) => ({
       ...member,
       ...(state === "unknown" && { isSilent: true as const }),
     }));
   }
 
-  /**
-   * See Fleet. Rejects with McpRunError if it can't be known who is there; what goes wrong with the bus after that
-   * leaves those pending who were not heard.
-   */
+  /** See Fleet. Where the bus fails, that is an answer of its own, beside those that have come. */
   async spread(
     wanted: readonly Wanted[],
     key: Buffer,
@@ -69,7 +71,12 @@ export class BusFleet implements Fleet {
     const shared = this.#shared(wanted);
     if (shared.length === 0) return [];
     const keys = new Set(shared.map(busKey));
-    const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
+    let census: Census;
+    try {
+      census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
+    } catch (error) {
+      return [lostBus(error, signal)];
+    }
     const spreading = new Spreading(this.#options, census, shared, key, signal, onProgress);
     try {
       return await spreading.run(timeoutMs);
@@ -92,7 +99,9 @@ class Spreading {
   readonly #signal: AbortSignal;
   readonly #onProgress: (acknowledgements: readonly Acknowledgement[]) => void;
   readonly #over = new AbortController();
+  /** Why those whose turn has not come are not told. */
   #trouble: string | undefined;
+  #lost: Acknowledgement | undefined;
   #wake: () => void = () => undefined;
 
   constructor(
@@ -150,8 +159,7 @@ class Spreading {
       }
       return true;
     } catch (error) {
-      if (!(error instanceof McpRunError) || this.#signal.aborted) throw error;
-      this.#trouble = error.message;
+      this.#lost = lostBus(error, this.#signal);
       return false;
     }
   }
@@ -170,11 +178,10 @@ class Spreading {
       this.#onProgress(all);
       toldAt = clock.monotonic();
       const states = all.filter((one) => this.#hasTurn(one, wave)).map(({ state }) => state);
-      // One that was slow to answer the call is heard at the latest now that there is something new.
-      const isEarly = all.some(({ state }) => state === "unknown") && clock.monotonic() < begun + SILENCE_MS;
       const isSettled = states.every((state) => state !== "pending");
-      const left = (isSettled ? Math.min(begun + SILENCE_MS, deadline) : deadline) - clock.monotonic();
-      if (left <= 0 || (isSettled && !isEarly)) return isSettled && !states.includes("failed");
+      const end = isSettled ? Math.min(begun + this.#silenceMs, deadline) : deadline;
+      const left = end - clock.monotonic();
+      if (left <= 0) return isSettled && !states.includes("failed");
       await untilEither(clock, news, left, this.#signal);
       // What comes together is counted together.
       const soon = Math.min(toldAt + PROGRESS_MS, deadline) - clock.monotonic();
@@ -182,15 +189,29 @@ class Spreading {
     }
   }
 
+  /**
+   * Ms for which those who are silent are waited for. One that was slow to answer is heard soon, now that there is
+   * something new; but where most are silent the bus may have come back only now, and they with it.
+   */
+  get #silenceMs(): number {
+    const [absent, present] = [this.#census.absent.length, this.#census.present.length];
+    if (absent === 0) return 0;
+    return absent > present ? COMEBACK_MS : SILENCE_MS;
+  }
+
   #hasTurn({ instance }: Acknowledgement, wave: Wave): boolean {
     return instance !== undefined && isInWave(this.#options.rotation, instance, wave);
   }
 
   #each(): readonly Acknowledgement[] {
-    const all = this.#census.acknowledgements(this.#goals, this.#options.rotation);
-    const trouble = this.#trouble;
-    if (trouble === undefined) return all;
-    return all.map((one) => (one.state === "pending" ? { ...one, reason: trouble } : one));
+    const { rotation, met } = this.#options;
+    const all = this.#census.acknowledgements(this.#goals, rotation).map((one) => {
+      if (one.state === "unknown" && one.instance !== undefined && met.has(idOf(one)))
+        return { ...one, state: "pending" as const, reason: "it was heard before, and says nothing now" };
+      if (one.state !== "pending" || this.#trouble === undefined) return one;
+      return { ...one, reason: this.#trouble };
+    });
+    return this.#lost ? [...all, this.#lost] : all;
   }
 
   /** Reports reach us at most once. Never rejects. */
@@ -211,6 +232,17 @@ class Spreading {
       if (!stop.aborted) this.#trouble = error instanceof Error ? error.message : "a bug in mcp-run";
     }
   }
+}
+
+function idOf({ host, instance = "" }: Acknowledgement): string {
+  return HeardMember.idOf({ host, instance });
+}
+
+/** Nobody knows who has not been heard because of it, so it stands for them all. */
+export function lostBus(error: unknown, signal: AbortSignal): Acknowledgement {
+  if (!(error instanceof McpRunError) || signal.aborted) throw error;
+  const nobody = { pid: 0, profile: "?", generation: 0, canSwap: true };
+  return { host: "the fleet's bus", ...nobody, state: "failed", reason: error.message };
 }
 
 async function untilEither(

@@ -28,9 +28,9 @@ export interface SilentHost {
 
 type Keys = ReadonlySet<string>;
 
-/** Ms before what the bus did not take is said to it again, and how often. */
+/** Ms before what the bus did not take is said to it again, and for how long: a cluster may be electing a leader. */
 const AGAIN_MS = 1_000;
-const MOST_TRIES = 5;
+const INSIST_MS = 20_000;
 
 export class Census {
   readonly #keys: Keys | undefined;
@@ -147,12 +147,13 @@ function silentHost({ host, heardAt }: SilentHost): Acknowledgement {
 
 /** The bus may be changing its servers at this moment. */
 export async function insist<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
+  const deadline = clock.monotonic() + INSIST_MS;
+  for (;;) {
     try {
       return await work();
     } catch (error) {
       const mayPass = error instanceof McpRunError && error.code === "backend-unavailable";
-      if (!mayPass || tries >= MOST_TRIES || signal.aborted) throw error;
+      if (!mayPass || clock.monotonic() >= deadline || signal.aborted) throw error;
       await pause(clock, AGAIN_MS, signal);
     }
   }

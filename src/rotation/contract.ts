@@ -66,6 +66,15 @@ export interface Issuer {
     key: KeyToEnd,
     signal: AbortSignal,
   ): Promise<"refused" | "accepted" | "unknown">;
+  /**
+   * Encrypts anew with one key what the other has encrypted; only for keys that encrypt something. False if some of it
+   * is left: then it is asked again when the rotation goes on.
+   */
+  reencrypt?(
+    request: IssuerRequest,
+    keys: { readonly before: KeyToEnd; readonly after: KeyToEnd },
+    signal: AbortSignal,
+  ): Promise<boolean>;
 }
 
 export interface IssuerRequest {

@@ -10,7 +10,7 @@ import type { Outcome } from "./happening.ts";
 import { Journal, type JournalPlace } from "./journal.ts";
 import type { Facts, OutcomeWord } from "./journal-line.ts";
 import { candidateOf } from "./mint.ts";
-import { outcomeOf } from "./outcome.ts";
+import { noWayBack, outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
 import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
 import type { StepName } from "./step-names.ts";
@@ -73,15 +73,8 @@ export function rollback(
     if (progress.direction !== "rollback") {
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
-      if (progress.isReplacedByBackend) {
-        throw refuse(
-          "a backend has replaced a key by itself, and nobody can put the old one back",
-          `--resume ${rotation}`,
-        );
-      }
-      if (progress.mayBeRevoked) {
-        throw refuse("the old key may be revoked, and nothing else would work then", `--resume ${rotation}`);
-      }
+      const noWay = noWayBack(progress);
+      if (noWay !== undefined) throw refuse(noWay, `--resume ${rotation}`);
       const replaced = plan.targets.filter(({ parts }) =>
         parts.some(({ fingerprint }) => fingerprint !== undefined),
       );

@@ -26,6 +26,10 @@ export class HeardMember {
     return `${host} ${instance}`;
   }
 
+  get id(): string {
+    return HeardMember.idOf(this.#last);
+  }
+
   get isHere(): boolean {
     return this.#isHere;
   }

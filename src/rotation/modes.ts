@@ -70,7 +70,8 @@ const WITH_A_CANDIDATE: ReadonlySet<StepName> = new Set([
 ]);
 
 /** Whether there is such a step for this target at all. */
-export function hasStep({ own }: Target, step: StepName): boolean {
+export function hasStep({ own, parts }: Target, step: StepName): boolean {
+  if (step === "reencrypt") return parts.some(({ issuer }) => issuer.reencrypt !== undefined);
   if (step === "canary") return MODES[own?.mode ?? "value"].canary;
   if (step === "rotate") return own !== undefined && isLive(own);
   return own === undefined || !WITH_A_CANDIDATE.has(step);

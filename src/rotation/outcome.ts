@@ -3,6 +3,7 @@ import { endingParts } from "./ending.ts";
 import type { Outcome, StillValid } from "./happening.ts";
 import type { OutcomeWord } from "./journal-line.ts";
 import { hasStep } from "./modes.ts";
+import type { Progress } from "./progress.ts";
 import type { Run } from "./run.ts";
 import type { StepName } from "./step-names.ts";
 
@@ -76,6 +77,7 @@ const WHAT: Readonly<Record<StepName, string>> = {
   rotate: "have the backend replace it",
   promote: "make it the current one",
   spread: "tell every supervisor and wait for them",
+  reencrypt: "encrypt anew what the old key has encrypted",
   revoke: "revoke the old key",
   verify: "see that it is refused",
   retire: "retire it in the store",
@@ -92,6 +94,7 @@ const ON = [
   "rotate",
   "promote",
   "spread",
+  "reencrypt",
   "revoke",
   "verify",
   "retire",
@@ -106,13 +109,19 @@ function nextWords(run: Run): readonly string[] {
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
   const resume = `--resume ${plan.rotation} would ${left.length === 0 ? "write down that it is done" : inWords(left)}`;
   if (progress.direction !== "forward") return [resume];
-  const noWay = progress.isReplacedByBackend
-    ? "its backend can't put the old key back"
-    : progress.mayBeRevoked && "the old key may be revoked";
+  const noWay = noWayBack(progress);
   const rollback = noWay
     ? `--rollback ${plan.rotation} is no way any more: ${noWay}`
     : `--rollback ${plan.rotation} would ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}`;
   return [resume, rollback];
+}
+
+/** Why nothing can be put back; a state. */
+export function noWayBack(progress: Progress): string | undefined {
+  if (progress.isReplacedByBackend)
+    return "a backend has replaced a key by itself, and nobody can put the old one back";
+  if (progress.mayBeReencrypted) return "data may be encrypted with the new key already";
+  return progress.mayBeRevoked ? "the old key may be revoked, and nothing else would work then" : undefined;
 }
 
 function isLeft(run: Run, step: StepName): boolean {

@@ -92,6 +92,11 @@ export class Progress {
     );
   }
 
+  /** Data may be encrypted with a new key already. */
+  get mayBeReencrypted(): boolean {
+    return this.#plan.targets.some(({ ref }) => this.isBegun("reencrypt", ref));
+  }
+
   mayBePromoted(ref: string): boolean {
     return this.isDone("promote", ref) || this.isBegun("promote", ref);
   }

@@ -8,6 +8,7 @@ export const STEP_NAMES = [
   "rotate",
   "promote",
   "spread",
+  "reencrypt",
   "revoke",
   "verify",
   "retire",

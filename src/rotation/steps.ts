@@ -10,6 +10,7 @@ import { endingSteps } from "./ending.ts";
 import type { Facts } from "./journal-line.ts";
 import { candidateOf, mintStep } from "./mint.ts";
 import { hasStep } from "./modes.ts";
+import { reencryptStep } from "./reencrypt.ts";
 import type { OverallStep, Run, Step, TargetStep } from "./run.ts";
 import { spread, wantedOf } from "./spread.ts";
 import { documentWith, partValue } from "./target.ts";
@@ -104,6 +105,7 @@ export const STEPS: readonly Step[] = [
   rotateLive,
   promote,
   tell,
+  reencryptStep,
   revoke,
   verify,
   retire,
@@ -120,6 +122,7 @@ export const STEPS_REVOKING_FIRST: readonly Step[] = [
   canaryStep,
   promote,
   tell,
+  reencryptStep,
   revoke,
   verify,
   retire,

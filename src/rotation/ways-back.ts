@@ -77,7 +77,7 @@ async function mintedKeys(
 }
 
 /** From memory, from the candidate, or from the version that it was promoted to. */
-async function newValue(run: Run, target: Target, part: TargetPart, signal: AbortSignal) {
+export async function newValue(run: Run, target: Target, part: TargetPart, signal: AbortSignal) {
   const { progress, values } = run;
   const known = values.get(part.name);
   if (known) return known;

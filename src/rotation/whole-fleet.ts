@@ -1,5 +1,6 @@
 /** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
 import type { SecretName } from "../secrets/identity.ts";
+import { lostBus } from "./bus-fleet.ts";
 import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "./contract.ts";
 
 export interface WholeFleetOptions {
@@ -39,7 +40,7 @@ export class WholeFleet implements Fleet {
     return [...here, ...everywhere.filter((member) => !same(member) && !this.#hasGone(member))];
   }
 
-  /** Those on this machine are told whether or not the others can be; then it rejects if they can't. */
+  /** Those on this machine are told whether or not the others can be. */
   async spread(
     wanted: readonly Wanted[],
     key: Buffer,
@@ -63,8 +64,8 @@ export class WholeFleet implements Fleet {
       ),
     ]);
     if (first.status === "rejected") throw first.reason;
-    if (second.status === "rejected") throw second.reason;
-    return this.#together(first.value, second.value);
+    const heard = second.status === "fulfilled" ? second.value : [lostBus(second.reason, signal)];
+    return this.#together(first.value, heard);
   }
 
   async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {

@@ -49,6 +49,8 @@ export interface HookSpec {
   readonly argv: readonly [string, ...string[]];
   /** Whether it is told the old value, where that is to be revoked or verified. */
   readonly grantsOldValue: boolean;
+  /** The key encrypts something, which the hook has to encrypt anew. */
+  readonly reencrypts?: true;
   /** Ms; the issuer's own default without it. */
   readonly timeoutMs?: number;
 }

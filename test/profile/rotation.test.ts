@@ -64,7 +64,13 @@ describe("the keys that say how a secret is rotated", () => {
       "from: local:a, kind: encryption-key, rotate: { hook: [/opt/h], grantOldValue: true, timeout: 90s, with: [B, C] }",
       {
         rotate: {
-          source: { type: "hook", argv: ["/opt/h"], grantsOldValue: true, timeoutMs: 90_000 },
+          source: {
+            type: "hook",
+            argv: ["/opt/h"],
+            grantsOldValue: true,
+            reencrypts: true,
+            timeoutMs: 90_000,
+          },
           with: ["B", "C"],
         },
       },

@@ -297,8 +297,8 @@ export class World {
     return resume(rotation, targets ?? (await this.targets()), this.place, this.deps, never());
   }
 
-  async rollback(rotation: string): Promise<Outcome> {
-    return rollback(rotation, await this.targets(), this.place, this.deps, never());
+  async rollback(rotation: string, targets?: readonly Target[]): Promise<Outcome> {
+    return rollback(rotation, targets ?? (await this.targets()), this.place, this.deps, never());
   }
 
   journalOf(rotation: string): string {

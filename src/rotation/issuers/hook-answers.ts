@@ -29,6 +29,7 @@ const schemas = {
     with: z.optional(z.record(z.string(), secretText, "must be an object")),
   }),
   revoke: z.object({ revoked: z.optional(z.boolean("must be true or false")) }),
+  reencrypt: z.object({ reencrypted: z.boolean("must be true or false") }),
   verify: z.object({ accepted: z.optional(z.boolean("must be true or false")) }),
 };
 
@@ -66,6 +67,11 @@ export function readFound(stdout: Buffer, along: readonly string[]): Reading<Min
 export function readRevoked(stdout: Buffer): Reading<"revoked" | "unknown"> {
   const found = read(schemas.revoke, stdout);
   return "wrong" in found ? found : { is: found.is.revoked ? "revoked" : "unknown" };
+}
+
+export function readReencrypted(stdout: Buffer): Reading<boolean> {
+  const found = read(schemas.reencrypt, stdout);
+  return "wrong" in found ? found : { is: found.is.reencrypted };
 }
 
 export function readVerified(stdout: Buffer): Reading<"refused" | "accepted" | "unknown"> {

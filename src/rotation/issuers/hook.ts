@@ -13,7 +13,14 @@ import { Secret } from "../../secrets/secret.ts";
 import type { HookSpec } from "../../secrets/spec.ts";
 import { programName, shellWord } from "../../shell-word.ts";
 import type { Issuer, IssuerRequest, KeyToEnd } from "../contract.ts";
-import { type Reading, readFound, readMinted, readRevoked, readVerified } from "./hook-answers.ts";
+import {
+  type Reading,
+  readFound,
+  readMinted,
+  readReencrypted,
+  readRevoked,
+  readVerified,
+} from "./hook-answers.ts";
 
 export const HOOK_VERSION = 1;
 const TIMEOUT_MS = 60_000;
@@ -29,11 +36,12 @@ export interface HookSurroundings {
   quotable(text: string, values: readonly Secret[]): string;
 }
 
-type Action = "mint" | "find" | "revoke" | "verify";
+type Action = "mint" | "find" | "reencrypt" | "revoke" | "verify";
 
 const WHAT: Readonly<Record<Action, (secret: string) => string>> = {
   mint: (secret) => `mint a new ${secret}`,
   find: (secret) => `find out what was minted for ${secret}`,
+  reencrypt: (secret) => `encrypt anew what the old ${secret} has encrypted`,
   revoke: (secret) => `revoke the old ${secret}`,
   verify: (secret) => `find out whether the old ${secret} is refused`,
 };
@@ -46,6 +54,7 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
     key: KeyToEnd | undefined,
     read: (stdout: Buffer) => Reading<T>,
     signal: AbortSignal,
+    before?: KeyToEnd,
   ): Promise<T> => {
     const { rotationId, profile, secret, reason } = request;
     const granted = spec.grantsOldValue || key?.isCandidate ? key?.value : undefined;
@@ -59,6 +68,8 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
       ...(key === undefined && along.length > 0 && { with: along }),
       ...(key?.keyId !== undefined && { keyId: key.keyId }),
       ...(granted && { value: granted.reveal() }),
+      ...(before?.keyId !== undefined && { oldKeyId: before.keyId }),
+      ...(spec.grantsOldValue && before?.value && { oldValue: before.value.reveal() }),
     };
     const outcome = await around.runProgram({
       argv: spec.argv,
@@ -69,7 +80,8 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
       input: `${JSON.stringify(question)}\n`,
       signal,
     });
-    const call: Call = { action, secret, spec, known: key?.value ? [key.value] : [], around };
+    const known = [key?.value, before?.value].filter((value) => value !== undefined);
+    const call: Call = { action, secret, spec, known, around };
     if (outcome.type !== "exited" || outcome.exitCode !== 0) throw failureOf(outcome, call);
     const reading = read(outcome.stdout);
     if ("is" in reading) return reading.is;
@@ -81,6 +93,10 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
     kind: "hook",
     mint: (request, signal) => ask("mint", request, undefined, (out) => readMinted(out, along), signal),
     find: (request, signal) => ask("find", request, undefined, (out) => readFound(out, along), signal),
+    ...(spec.reencrypts && {
+      reencrypt: (request, { before, after }, signal) =>
+        ask("reencrypt", request, after, readReencrypted, signal, before),
+    }),
     revoke: (request, key, signal) => ask("revoke", request, key, readRevoked, signal),
     verify: (request, key, signal) => ask("verify", request, key, readVerified, signal),
   };

@@ -124,6 +124,53 @@ describe("what a hook is asked", () => {
   });
 });
 
+describe("a hook for a key that data is encrypted with", () => {
+  const SPEC = { reencrypts: true } as const;
+  const KEYS = {
+    before: { keyId: "k-1", value: new Secret(OLD) },
+    after: { keyId: "k-2", value: new Secret(NEW) },
+  };
+
+  it("is asked to encrypt anew, by the names of both keys", async () => {
+    const done = await recording({ reencrypted: true }, SPEC).reencrypt?.(REQUEST, KEYS, never());
+
+    expect(done).toBe(true);
+    expect(await asked()).toEqual({ ...ALWAYS, action: "reencrypt", keyId: "k-2", oldKeyId: "k-1" });
+  });
+
+  it("is told the keys themselves only if the profile grants it", async () => {
+    const issuer = recording({ reencrypted: false }, { ...SPEC, grantsOldValue: true });
+
+    expect(await issuer.reencrypt?.(REQUEST, KEYS, never())).toBe(false);
+    expect(await asked()).toMatchObject({ value: NEW, oldValue: OLD });
+  });
+
+  it.each([{}, { reencrypted: "yes" }, { revoked: true }])(
+    "has not done it where it answers %j",
+    async (answer) => {
+      const asking = recording(answer, SPEC).reencrypt?.(REQUEST, KEYS, never());
+
+      const { message, code } = await errorOf(asking as Promise<unknown>);
+      expect(code).toBe("secret-invalid");
+      expect(message).toContain("Cannot encrypt anew what the old TOKEN has encrypted: its hook");
+      expect(message).toContain("`reencrypted`");
+    },
+  );
+
+  it("that fails and prints both keys is quoted without them", async () => {
+    const issuer = hook(`echo "${OLD} ${NEW} no room left" >&2; exit 3`, SPEC);
+
+    const { message } = await errorOf(issuer.reencrypt?.(REQUEST, KEYS, never()) as Promise<unknown>);
+
+    expect(message).toContain("no room left");
+    expect(message).not.toContain("canary-");
+  });
+
+  it("is no other hook", () => {
+    expect(recording({}).reencrypt).toBeUndefined();
+  });
+});
+
 describe("how a hook is started", () => {
   it("is with the operator's environment, in the home folder, with no secret in its arguments", async () => {
     const script = `env > ${dir}/env; pwd > ${dir}/cwd; tr '\\0' ' ' < /proc/$$/cmdline > ${dir}/argv; echo '{}'`;
