@@ -1,7 +1,12 @@
 /** Several hosts with one secret, and an operator who replaces it, over a real bus and a real Vault. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
-import { Host, hash, OLD, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
+import { Host, type HostOptions, hash, OLD, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
+import { MAIN } from "../helpers/installation.ts";
 import { NatsServer } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
@@ -12,78 +17,271 @@ afterEach(async () => {
   for (const close of closings.splice(0).reverse()) await close();
 }, PATIENCE_MS);
 
-let vault: VaultServer;
-let nats: NatsServer;
-let tls: PrivateCa;
-
-const NAMES: Record<string, { profile: string; provider: string }> = {
+const CALLED: Record<string, Pick<HostOptions, "profile" | "provider">> = {
   "web-1": { profile: "p", provider: "vault" },
   "web.2": { profile: "q", provider: "prod-vault" },
   "web-3": { profile: "p", provider: "vault" },
 };
+
+let vault: VaultServer;
+let nats: NatsServer;
+let tls: PrivateCa;
+let caFile: string;
+
 const passwordOf = (name: string) => `canary-password-of-${name}`;
 
-function host(name: string, { user = `mcp-run-${name.replace(".", "=2E")}`, more = "" } = {}): Host {
+function host(name: string, password = passwordOf(name)): Host {
+  const user = name === "ops" ? "mcp-run-operator" : `mcp-run-${name.replace(".", "=2E")}`;
   const fleet = `servers: "${nats.url}", ca: ${caFile}, inventory: [web-1, web.2, web-3, db-9]`;
-  const options = { vault, fleet, credentials: `${user}:${passwordOf(name)}`, more, ...NAMES[name] };
-  const made = new Host(name, options);
+  const made = new Host(name, { vault, fleet, credentials: `${user}:${password}`, ...CALLED[name] });
   closings.push(() => made.close());
   return made;
 }
 
-let caFile = "";
+/** The operator, and hosts whose servers run and are heard. */
+async function fleetOf(...names: readonly string[]): Promise<readonly [Host, ...Host[]]> {
+  const ops = host("ops");
+  const hosts = names.map((name) => host(name));
+  await Promise.all(hosts.map((each) => each.serve()));
+  for (const each of hosts) await each.untilOnTheBus("connected");
+  return [ops, ...hosts];
+}
 
 /** A user of the configuration as `fleet permissions` prints it, with a password of ours. */
 function userOf(name: string, ...args: readonly string[]): string {
-  const { home } = host(name);
-  const { stdout, stderr, status } = home.run(["fleet", "permissions", ...args]);
+  const { stdout, stderr, status } = host(name).run("fleet", "permissions", ...args);
   expect(status, stderr).toBe(0);
   expect(stdout).not.toContain("canary");
   return stdout.replace(/password: "…".*/, `password: "${passwordOf(name)}"`);
 }
 
+/** Somebody with a user's rights who keeps to no form, and what the server has refused to him. */
+async function rawAs(user: string, password: string) {
+  const connection = await connect({
+    servers: nats.url.replace("tls://", ""),
+    user,
+    pass: password,
+    tls: { ca: tls.ca },
+    inboxPrefix: "_INBOX.raw",
+  });
+  closings.push(() => connection.close());
+  const refused: string[] = [];
+  void (async () => {
+    for await (const status of connection.status())
+      if (status.type === "error") refused.push(status.error.message);
+  })();
+  return { connection, refused };
+}
+
+/** A rotation that the test does something to meanwhile. */
+function rotating(ops: Host, ...args: readonly string[]) {
+  const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
+    env: ops.home.env,
+    cwd: ops.home.home,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  closings.push(() => child.kill("SIGKILL"));
+  const ran = { out: "", ended: Promise.resolve<number | null>(null) };
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk) => {
+      ran.out += chunk;
+    });
+  ran.ended = new Promise((resolve) => child.once("close", resolve));
+  return ran;
+}
+
+async function currentKey(): Promise<string> {
+  return hash((await vault.must("GET", PATH)).data.data.key);
+}
+
 describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
-  beforeEach(async () => {
+  beforeAll(async () => {
     vault = await VaultServer.start();
-    closings.push(() => vault.stop());
     await vault.must("POST", PATH, { data: { key: OLD } });
     tls = await privateCa();
     caFile = await vault.keep("nats-ca.pem", tls.ca);
     nats = await NatsServer.start({ tls });
-    closings.push(() => nats.stop());
     const users = [
-      ...Object.entries(NAMES).map(([name, { profile }]) => userOf(name, profile, "--host", name)),
+      ...Object.entries(CALLED).map(([name, { profile = "p" }]) => userOf(name, profile, "--host", name)),
       userOf("ops", "--operator"),
-      '{ user: watcher, password: canary-watcher, permissions: { subscribe: ">" } }',
+      "{ user: watcher, password: canary-watcher }",
     ];
+    for (const close of closings.splice(0)) await close();
     await nats.pause();
-    await nats.configure({
-      tls,
-      accounts: `accounts { FLEET { jetstream: enabled, users: [\n${users.join("\n")}\n] } }`,
-    });
+    const accounts = `accounts { FLEET { jetstream: enabled, users: [\n${users.join("\n")}\n] } }`;
+    await nats.configure({ tls, accounts });
     await nats.resume();
+    const ops = host("ops");
+    const [made, again] = [ops.run("fleet", "setup"), ops.run("fleet", "setup")];
+    expect(made, made.stderr).toMatchObject({
+      status: 0,
+      stdout: "bucket mcp-run: made\nstream mcp-run-hosts: made\n",
+    });
+    expect(again.stdout).toBe("bucket mcp-run: unchanged\nstream mcp-run-hosts: unchanged\n");
+    await ops.close();
+    closings.splice(0);
   }, 120_000);
 
-  it("is new to all that are there, and those who are not are named, and catch up", async () => {
-    const ops = host("ops", { user: "mcp-run-operator" });
-    expect(ops.run("fleet", "setup").stdout).toBe("bucket mcp-run: made\nstream mcp-run-hosts: made\n");
-    const hosts = Object.keys(NAMES).map((name) => host(name));
-    const [one, , three] = hosts as [Host, Host, Host];
-    for (const each of hosts) await each.serve();
-    for (const each of hosts) await each.untilOnTheBus("connected");
+  beforeEach(async () => {
+    await vault.must("POST", PATH, { data: { key: OLD } });
+  });
+
+  afterAll(async () => {
+    await nats?.stop();
+    await vault?.stop();
+  });
+
+  it("is new to all that are there; those who are not are named, and catch up", async () => {
+    const [ops, one, two, three] = (await fleetOf("web-1", "web.2", "web-3")) as [Host, Host, Host, Host];
+    const { connection } = await rawAs("watcher", "canary-watcher");
+    const traffic = everythingOn(connection);
     process.kill(three.pid, "SIGSTOP");
 
-    const rotated = ops.run("rotate", "p", "--reason", "leaked in build log", "--yes");
+    const rotated = ops.run(
+      "rotate",
+      "p",
+      "--reason",
+      "leaked in build log",
+      "--yes",
+      "--report",
+      "report.md",
+    );
 
-    expect(rotated.stdout + rotated.stderr).toContain("2 acknowledged, 2 unknown");
+    const said = rotated.stdout + rotated.stderr;
+    expect(rotated.stdout).toMatch(/2 acknowledged, 2 unknown/);
+    expect(rotated.stdout).toMatch(/Nothing is heard of 2 hosts: web-3, db-9/);
     expect(rotated.stdout).toMatch(/nothing is known of p on web-3 \(last heard 20/);
-    expect(rotated.stdout).toMatch(/nothing is known of db-9 \(never heard\)/);
-    expect(rotated.status, rotated.stdout + rotated.stderr).toBe(0);
-    const key = hash((await vault.must("GET", PATH)).data.data.key);
+    expect(rotated.stdout).toContain("nothing is known of db-9 (never heard)");
+    expect(rotated.status, said).toBe(0);
+    expect(ops.home.read("report.md").toString()).toMatch(/web-3[^\n]*unknown|unknown[^\n]*web-3/);
+    const key = await currentKey();
     expect(key).not.toBe(hash(OLD));
-    for (const each of hosts.slice(0, 2)) expect((await each.told()).key).toBe(key);
+    for (const each of [one, two]) expect((await each.told()).key).toBe(key);
+    expect(ops.run("status").stdout).toMatch(/unknown: p on web-3 \(pid \d+\), last heard \d+s ago/);
+
     process.kill(three.pid, "SIGCONT");
     await until("it has caught up", async () => (await three.told()).key === key, PATIENCE_MS);
+    await until("that is seen", async () => /^web-3 +1 +p +1$/m.test(ops.run("status").stdout), PATIENCE_MS);
+
     expect((await one.told()).variables.filter((name) => /NATS|FLEET/.test(name))).toEqual([]);
+    expect(traffic.subjects.size).toBeGreaterThan(3);
+    expect(traffic.text).not.toContain("canary-");
+    expect(filesWith(nats.store, "canary-")).toEqual([]);
+    for (const { log } of [one, two, three]) expect(log).not.toContain("canary-");
   }, 180_000);
+
+  it("is nothing that a host can learn of others, or speak for others of", async () => {
+    const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
+    const { connection, refused } = await rawAs("mcp-run-web-1", passwordOf("web-1"));
+    const forged = {
+      ...{ v: 1, host: "web.2", pid: 1, instance: "1-forged", profile: "q", state: "serving" },
+      ...{ generation: 9, era: "legacy", mode: "overlap", secrets: [] },
+    };
+
+    connection.publish("mcp-run.host.web=2E2.1-forged", JSON.stringify(forged));
+    connection.publish("mcp-run.host.web-1.1-forged", JSON.stringify(forged));
+    connection.publish("$KV.mcp-run.k00000000000000000000000000", "{}");
+    connection.subscribe("mcp-run.host.>");
+    connection.subscribe("mcp-run.entry.*");
+    await connection.flush();
+    await until("all is refused", async () => refused.length >= 4);
+
+    const { fleet } = JSON.parse(ops.run("status", "--json").stdout);
+    expect(fleet.supervisors.map((each: { host: string; pid: number }) => [each.host, each.pid])).toEqual([
+      ["web-1", one.pid],
+    ]);
+  }, 120_000);
+
+  it("is replaced on one machine only if somebody says so, as long as the bus is down; servers go on", async () => {
+    const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
+    await nats.pause();
+    try {
+      await one.untilOnTheBus("reconnecting");
+      expect((await one.told()).key).toBe(hash(OLD));
+      expect(one.run("status").stdout).toMatch(/reconnecting to its fleet since \d+s ago: /);
+      const seen = ops.run("status");
+      expect(seen).toMatchObject({ status: 0 });
+      expect(seen.stdout).toMatch(/^The fleet can't be seen: .*ECONNREFUSED/m);
+
+      const refused = ops.run("rotate", "p", "--reason", "drill", "--yes");
+      expect(refused.status).toBe(69);
+      expect(refused.stderr).toMatch(/^mcp-run: Cannot rotate on all machines: .* Try .*--missing-ok '\*'/m);
+      expect(await currentKey()).toBe(hash(OLD));
+
+      const dry = ops.run("rotate", "p", "--reason", "drill", "--dry-run");
+      expect(dry).toMatchObject({ status: 0 });
+      expect(dry.stdout).toContain("Other machines are not told: ");
+
+      const alone = ops.run("rotate", "p", "--reason", "drill", "--yes", "--missing-ok", "*");
+      expect(alone.status, alone.stdout).toBe(0);
+      expect(alone.stdout).toContain("nothing is known of web-1 (Cannot reach the fleet's bus");
+    } finally {
+      await nats.resume();
+    }
+    await one.untilOnTheBus("connected");
+    await one.untilItSays(/p is heard in its fleet again/);
+  }, 180_000);
+
+  it("is gone on with when the bus has died in the middle", async () => {
+    const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
+    process.kill(one.pid, "SIGSTOP");
+    const running = rotating(
+      ops,
+      "--reason",
+      "drill",
+      "--yes",
+      "--ack-timeout",
+      "3s",
+      "--missing-ok",
+      "db-9",
+    );
+    await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
+    await nats.pause();
+    process.kill(one.pid, "SIGCONT");
+
+    expect(await running.ended, running.out).toBe(75);
+    expect(running.out).toMatch(/the fleet's bus: failed, Cannot /);
+    expect(running.out).toContain("OLD KEY STILL VALID");
+
+    await nats.resume();
+    await one.untilOnTheBus("connected");
+    const id = /\d{8}-\d{6}-\w{6}/.exec(running.out)?.[0] ?? "";
+    const resumed = ops.run("rotate", "p", "--resume", id, "--yes");
+    expect(resumed.status, resumed.stdout + resumed.stderr).toBe(0);
+    expect((await one.told()).key).toBe(await currentKey());
+  }, 180_000);
+
+  it("is heard of again by a host whose credentials were refused, as soon as it has others", async () => {
+    const one = host("web-1", "canary-wrong");
+    await one.serve();
+    await one.untilOnTheBus("refused");
+    await one.untilItSays(/Warning: p is not heard in its fleet: .* does not accept the credentials/);
+    expect(one.log).not.toContain("canary-");
+
+    one.home.write("nats", `mcp-run-web-1:${passwordOf("web-1")}`);
+
+    await one.untilOnTheBus("connected");
+    expect((await one.told()).key).toBe(hash(OLD));
+  }, 120_000);
 });
+
+function everythingOn(connection: NatsConnection) {
+  const heard = { text: "", subjects: new Set<string>() };
+  connection.subscribe(">", {
+    callback: (_error, { subject, data }) => {
+      heard.subjects.add(subject);
+      heard.text += `${subject} ${Buffer.from(data)}\n`;
+    },
+  });
+  return heard;
+}
+
+function filesWith(folder: string, text: string): readonly string[] {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  expect(files.length).toBeGreaterThan(2);
+  return files
+    .map(({ parentPath, name }) => join(parentPath, name))
+    .filter((file) => readFileSync(file).includes(text));
+}

@@ -151,6 +151,10 @@ ${more}`,
     );
   }
 
+  async untilItSays(words: RegExp): Promise<void> {
+    await until(`${this.name} says ${words}`, async () => words.test(this.log), PATIENCE_MS);
+  }
+
   async end(): Promise<void> {
     const session = this.#session;
     if (!session) return;

@@ -54,6 +54,11 @@ export class NatsServer {
     return this.#process?.pid;
   }
 
+  /** The folder of what JetStream keeps. */
+  get store(): string {
+    return join(this.#home, "store");
+  }
+
   /** What it has said. */
   get log(): string {
     return readFileSync(join(this.#home, "log"), "utf8");

@@ -23,6 +23,7 @@ export class WhoIsTold {
   readonly #profile: Profile;
   readonly #needles: NeedleSet;
   readonly #atOnce: boolean;
+  readonly #met = new Set<string>();
   #operator: Promise<BusOperator> | undefined;
   /** Why nobody but this machine is told. */
   #lost: McpRunError | undefined;
@@ -48,6 +49,12 @@ export class WhoIsTold {
       if (error instanceof McpRunError) return error;
       throw error;
     }
+  }
+
+  /** Refs of what we are on the bus: whoever rotates that saws off the branch that it sits on. */
+  get credentials(): readonly string[] {
+    const { credentials, operator } = this.#profile.fleet ?? {};
+    return [credentials, operator].flatMap((ref) => (ref ? [ref.text] : []));
   }
 
   /** From now on only this machine is told, and of the others it is said that nothing is known of them. */
@@ -102,6 +109,7 @@ export class WhoIsTold {
       rateOf,
       atOnce: this.#atOnce,
       rotation,
+      met: this.#met,
     });
   }
 

@@ -62,7 +62,8 @@ export function notDoneText(acknowledgements: readonly Acknowledgement[], most: 
 
 /** `github on host7 (pid 4711)` */
 export function whoIs({ profile, host, pid }: Pick<Member, "profile" | "host" | "pid">): string {
-  return `${profile} on ${host} (pid ${pid})`;
+  // Of a host that says nothing, no more is known than that it should be there.
+  return pid === 0 ? host : `${profile} on ${host} (pid ${pid})`;
 }
 
 /** `1,234` */
