@@ -302,6 +302,42 @@ describe("mcp-run rotate", () => {
     },
   );
 
+  it("tries one key at a time in a supervisor: who comes second has a server of its own", async () => {
+    mcpRun.set("local:other", OLD);
+    const [tried, hold] = [join(mcpRun.home, "tried"), mcpRun.write("hold", "")];
+    const program = mcpRun.write(
+      "probe.mjs",
+      `import { existsSync, writeFileSync } from "node:fs";
+       if (process.env.KEY === "${NEW}" && process.env.OTHER === "${OLD}") {
+         writeFileSync("${tried}", "");
+         while (existsSync("${hold}")) await new Promise((resolve) => setTimeout(resolve, 20));
+       }`,
+    );
+    profile(`probe: { program: [node, ${program}] }`);
+    const both = mcpRun.read("config/profiles/p.yaml").toString();
+    mcpRun.profile(
+      "p",
+      both
+        .replace(/secrets: \{ (KEY: (.*)) \}\n/, "secrets: { $1, OTHER: $2 }\n")
+        .replace(/(OTHER: \{ from: "local:)key/, "$1other"),
+    );
+    await (await serving())();
+
+    const first = started("--secret", "KEY", "--reason", "drill", "--yes");
+    await until("the first key is tried", () => existsSync(tried));
+    const second = await started("--secret", "OTHER", "--reason", "drill", "--yes");
+    rmSync(hold);
+
+    const ran = await first;
+    expect(second, second.stdout + second.stderr).toMatchObject({ status: 0 });
+    expect(second.stdout).toMatch(
+      /- the supervisor with pid \d+ could not try the new key: .*it tries another one\n/,
+    );
+    expect(second.stdout).toContain("✔ canary: tried by mcp-run rotate ");
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ status: 0 });
+    expect(ran.stdout).toMatch(/✔ canary: tried by the supervisor with pid \d+ /);
+  });
+
   it.each([
     ["is refused", "refused", 0, "KEY: a server with it fails the probe, and passes it with the new one"],
     ["is taken still", "taken", 75, "OLD KEY STILL VALID: KEY of local:key"],
