@@ -19,7 +19,10 @@ export function lackOf(error: unknown): Lack | undefined {
     return { reason: `the server does not let this host ${verb} ${violation.subject}`, hint: PERMISSIONS };
   }
   if (isUnanswered(error))
-    return { reason: "JetStream is off for this account", hint: "`jetstream: enabled` in the account" };
+    return {
+      reason: "JetStream is off for this account, or has no leader",
+      hint: "`jetstream: enabled` in the account, or a look at the cluster",
+    };
   // A server does not answer for a bucket that it does not have.
   if (error instanceof errors.TimeoutError)
     return { reason: "the server has no bucket mcp-run, or does not answer in time", hint: SETUP };

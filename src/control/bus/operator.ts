@@ -12,7 +12,7 @@ import type { Failure } from "./failure.ts";
 import { Link } from "./link.ts";
 import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
 import { BUCKET_STREAM, hostToken, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
-import { isConflict, refusalOf, refusalToConnect } from "./refusal.ts";
+import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
 export interface HeardReport extends Report {
@@ -35,8 +35,9 @@ const ANSWER_MS = 5_000;
 const HISTORY_MS = 60_000;
 const COMEBACK_MS = 15_000;
 const MOST_CONFLICTS = 8;
-const MOST_TRIES = 4;
-const LOST_MS = 100;
+/** Ms for a cluster to get over the loss of a server, and between two attempts meanwhile. */
+const PATIENCE_MS = 20_000;
+const AGAIN_MS = 300;
 const REPORTS_AT_ONCE = 1_000;
 const COMEBACK_SPREAD_MS = 1_000;
 
@@ -207,22 +208,32 @@ export class BusOperator {
     return [...reports.values()];
   }
 
-  /** Once more where the connection is lost meanwhile: to be used for what can be done twice. */
+  /**
+   * Again while the connection is lost, or while a cluster chooses who speaks for a stream: to be used for what can be
+   * done twice.
+   */
   async #surely<T>(
     action: string,
     signal: AbortSignal,
     work: (connection: NatsConnection) => Promise<T>,
     ms?: number,
   ): Promise<T> {
-    for (let tries = 1; ; tries++) {
+    const { clock } = this.#options;
+    const end = clock.monotonic() + PATIENCE_MS;
+    for (;;) {
       const connection = await this.#connected(action, signal);
+      let isPassing = false;
       try {
-        return await this.#answered(action, work(connection), signal, ms);
+        const watched = work(connection).catch((error: unknown) => {
+          isPassing = isTransient(error);
+          throw error;
+        });
+        return await this.#answered(action, watched, signal, ms);
       } catch (error) {
-        if (signal.aborted || isConflict(error) || tries >= MOST_TRIES) throw error;
+        if (signal.aborted || isConflict(error) || clock.monotonic() > end) throw error;
         // What fails because the connection is closed fails a moment before it is.
-        await pause(this.#options.clock, LOST_MS, signal);
-        if (this.#link.connection === connection) throw error;
+        await pause(clock, AGAIN_MS, signal);
+        if (!isPassing && this.#link.connection === connection) throw error;
       }
     }
   }

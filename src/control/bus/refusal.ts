@@ -8,6 +8,7 @@ import { isUnanswered, violationIn } from "./lack.ts";
 /** JetStream's numbers: server/errors.json of nats-server. */
 const WRONG_LAST_SEQUENCE = 10071;
 const STREAM_NOT_FOUND = 10059;
+const UNAVAILABLE = 503;
 const OFF: readonly number[] = [10039, 10076];
 
 /** Another operator has written meanwhile. */
@@ -17,6 +18,12 @@ export function isConflict(error: unknown): boolean {
 
 export function isStreamMissing(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
+}
+
+/** It may pass by itself: a cluster that has lost a server chooses another one to speak for a stream. */
+export function isTransient(error: unknown): boolean {
+  const isUnavailable = error instanceof JetStreamApiError && error.status === UNAVAILABLE;
+  return isUnavailable || isUnanswered(error) || error instanceof errors.TimeoutError;
 }
 
 /** @param action «read the reports», after «Cannot » */
@@ -33,8 +40,8 @@ export function refusalOf(action: string, error: unknown): McpRunError {
   if (isOff)
     return because(
       "backend-unavailable",
-      "JetStream is off for this account",
-      "`jetstream: enabled` in the account",
+      "JetStream is off for this account, or has no leader",
+      "`jetstream: enabled` in the account, or a look at the cluster",
     );
   if (isStreamMissing(error))
     return because("backend-unavailable", "its bucket and stream are not there", "mcp-run fleet setup");
