@@ -119,7 +119,7 @@ function nextWords(run: Run): readonly string[] {
 /** Why nothing can be put back; a state. */
 export function noWayBack(progress: Progress): string | undefined {
   if (progress.isReplacedByBackend)
-    return "a backend has replaced a key by itself, and nobody can put the old one back";
+    return "a backend may have replaced a key by itself, and nobody can put the old one back";
   if (progress.mayBeReencrypted) return "data may be encrypted with the new key already";
   return progress.mayBeRevoked ? "the old key may be revoked, and nothing else would work then" : undefined;
 }

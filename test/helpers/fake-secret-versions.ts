@@ -17,6 +17,8 @@ export interface Entry {
   readonly versions: Map<string, Version>;
   readonly description: string | undefined;
   deletedAt?: number;
+  /** A rotation function is configured. */
+  rotatesItself?: boolean;
 }
 
 /** Moves the label; with AWSCURRENT goes AWSPREVIOUS, to the version that was current. */

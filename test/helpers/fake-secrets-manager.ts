@@ -96,8 +96,7 @@ export class FakeSecretsManager {
   }
 
   /** A version without a value under that label, as a failed RotateSecret leaves it. */
-  addEmptyVersion(name: string, label: string): string {
-    const id = randomUUID();
+  addEmptyVersion(name: string, label: string, id: string = randomUUID()): string {
     this.#find(name).versions.set(id, {
       id,
       text: undefined,
@@ -106,6 +105,10 @@ export class FakeSecretsManager {
       labels: new Set([label]),
     });
     return id;
+  }
+
+  enableRotation(name: string): void {
+    this.#find(name).rotatesItself = true;
   }
 
   /** The labels of each version, as DescribeSecret shows them. */
@@ -172,6 +175,8 @@ export class FakeSecretsManager {
         return this.#put(input);
       case "UpdateSecretVersionStage":
         return this.#moveLabel(input);
+      case "RotateSecret":
+        return this.#rotate(input);
       case "DeleteSecret":
         return this.#delete(input);
       case "ListSecrets":
@@ -255,8 +260,17 @@ export class FakeSecretsManager {
       Name: entry.name,
       Description: entry.description,
       DeletedDate: entry.deletedAt,
+      RotationEnabled: entry.rotatesItself,
       VersionIdsToStages: labelsOf(entry),
     };
+  }
+
+  /** The work is left to the function: until it is done there is a version without a value. */
+  #rotate(input: Input) {
+    const entry = this.#findLive(input.SecretId as string);
+    const id = input.ClientRequestToken as string;
+    if (!entry.versions.has(id)) this.addEmptyVersion(entry.name, "AWSPENDING", id);
+    return { ARN: entry.arn, Name: entry.name, VersionId: id };
   }
 
   #create(input: Input): { ARN: string } {
@@ -294,7 +308,9 @@ export class FakeSecretsManager {
   #put(input: Input) {
     const entry = this.#findLive(input.SecretId as string);
     const token = input.ClientRequestToken as string;
-    const known = entry.versions.get(token);
+    const there = entry.versions.get(token);
+    // RotateSecret leaves one to be filled.
+    const known = there?.text === undefined && there?.bytes === undefined ? undefined : there;
     if (known && known.text !== input.SecretString) {
       throw new Refusal(
         "ResourceExistsException",
