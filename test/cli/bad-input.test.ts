@@ -18,7 +18,7 @@ afterEach(() => mcpRun.remove());
 /** One to three lines in the form «Cannot …: reason. Try ….», no stack trace, and the program was not started. */
 function expectRefusal(ran: Ran, exitCode: number, ...parts: readonly (string | RegExp)[]): void {
   for (const part of parts) expect(ran.stderr).toMatch(part);
-  expect(ran.stderr).toMatch(/^mcp-run: Cannot \S.*[:.]/);
+  expect(ran.stderr).toMatch(/^mcp-run: Cannot \S.*[:.]/m);
   // Each mistake in a file comes with its line and a caret.
   const isAboutFile = /^mcp-run: Cannot load .*: \d+ errors?:$/m.test(ran.stderr);
   if (!isAboutFile) expect(ran.stderr.trimEnd().split("\n").length).toBeLessThanOrEqual(3);

@@ -129,6 +129,41 @@ audit: { export: { otlp: "${receiver.address}", headers: { Authorization: "Beare
   });
 });
 
+describe("a start that fails", () => {
+  const failing = (headers: string) =>
+    mcpRun.profile(
+      "f",
+      `command: node
+secrets: { KEY: env:NONE, OTEL_KEY: { from: "env:OT", deliver: none } }
+audit: { export: { otlp: "${receiver.address}", headers: { ${headers} } } }
+`,
+    );
+
+  it("is sent where that needs no secret", async () => {
+    failing("X-Scope-OrgID: team-a");
+    const { status } = await run(["exec", "f", "--", "node", "-e", "0"]);
+
+    expect(status).toBe(78);
+    expect(receiver.logs).toMatchObject([
+      {
+        eventName: "mcp_run.start_failed",
+        severityText: "ERROR",
+        attributes: { "mcp_run.code": "secret-invalid" },
+      },
+    ]);
+    expect(receiver.headers[0]).toMatchObject({ "x-scope-orgid": "team-a" });
+  });
+
+  it("says nothing of the export where that needs a secret which was never fetched", async () => {
+    failing('Authorization: "Bearer {{OTEL_KEY}}"');
+    const { status, stderr } = await run(["exec", "f", "--", "node", "-e", "0"]);
+
+    expect([status, receiver.requests]).toEqual([78, 0]);
+    expect(stderr).not.toContain("the audit is not sent");
+    expect(mcpRun.run(["audit", "--event", "start-failed"]).stdout).toContain("KEY");
+  });
+});
+
 describe("run", () => {
   it("sends each tool call while it serves, without what was said in it", async () => {
     profile("scrub: { stdout: off }");

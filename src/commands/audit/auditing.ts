@@ -109,6 +109,8 @@ export class Auditing {
     const plan = profile?.audit.export;
     const inUse = this.#inUse;
     if (!profile || !plan || !inUse) return undefined;
+    // A start that failed before: its own error is what has to be said, and the files have it.
+    if (!inUse.hasFetched && plan.headers.some(({ needs }) => needs.length > 0)) return undefined;
     const { AuditExport } = await import("./exporting.ts");
     const { observed, valuesIn } = await import("./observed.ts");
     const observe = () => observed(profile, inUse, this.#needles, this.#context.clock.now());
