@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
 import { Host, type HostOptions, hash, OLD, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
 import { MAIN } from "../helpers/installation.ts";
+import { NatsCluster } from "../helpers/nats-cluster.ts";
 import { NatsServer } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
@@ -27,12 +28,14 @@ let vault: VaultServer;
 let nats: NatsServer;
 let tls: PrivateCa;
 let caFile: string;
+/** As `fleet permissions` prints them. */
+let users: readonly string[];
 
 const passwordOf = (name: string) => `canary-password-of-${name}`;
 
-function host(name: string, password = passwordOf(name)): Host {
+function host(name: string, password = passwordOf(name), servers: readonly string[] = [nats.url]): Host {
   const user = name === "ops" ? "mcp-run-operator" : `mcp-run-${name.replace(".", "=2E")}`;
-  const fleet = `servers: "${nats.url}", ca: ${caFile}, inventory: [web-1, web.2, web-3, db-9]`;
+  const fleet = `servers: ${JSON.stringify(servers)}, ca: ${caFile}, inventory: [web-1, web.2, web-3, db-9]`;
   const made = new Host(name, { vault, fleet, credentials: `${user}:${password}`, ...CALLED[name] });
   closings.push(() => made.close());
   return made;
@@ -56,9 +59,9 @@ function userOf(name: string, ...args: readonly string[]): string {
 }
 
 /** Somebody with a user's rights who keeps to no form, and what the server has refused to him. */
-async function rawAs(user: string, password: string) {
+async function rawAs(user: string, password: string, url = nats.url) {
   const connection = await connect({
-    servers: nats.url.replace("tls://", ""),
+    servers: url.replace("tls://", ""),
     user,
     pass: password,
     tls: { ca: tls.ca },
@@ -101,7 +104,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     tls = await privateCa();
     caFile = await vault.keep("nats-ca.pem", tls.ca);
     nats = await NatsServer.start({ tls });
-    const users = [
+    users = [
       ...Object.entries(CALLED).map(([name, { profile = "p" }]) => userOf(name, profile, "--host", name)),
       userOf("ops", "--operator"),
       "{ user: watcher, password: canary-watcher }",
@@ -250,6 +253,43 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(resumed.status, resumed.stdout + resumed.stderr).toBe(0);
     expect((await one.told()).key).toBe(await currentKey());
   }, 180_000);
+
+  it("is new to all over three servers, one of which is lost in the middle", async () => {
+    const cluster = await NatsCluster.start(tls, users);
+    closings.push(() => cluster.stop());
+    const of = (name: string) => host(name, passwordOf(name), cluster.urls);
+    const [ops, one, two] = [of("ops"), of("web-1"), of("web.2")];
+    await until(
+      "the servers have found each other",
+      async () => ops.run("fleet", "setup", "--replicas", "3").status === 0,
+      PATIENCE_MS,
+    );
+    for (const each of [one, two]) await each.serve();
+    for (const each of [one, two]) await each.untilOnTheBus("connected");
+    const { connection } = await rawAs("watcher", "canary-watcher", cluster.urls[0]);
+    const { data } = await connection.request("$JS.API.STREAM.INFO.KV_mcp-run");
+    const { config, cluster: known } = JSON.parse(Buffer.from(data).toString());
+    expect(config.num_replicas).toBe(3);
+    await connection.close();
+
+    const running = rotating(ops, "--reason", "drill", "--yes");
+    await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
+    cluster.kill(known.leader);
+
+    expect(await running.ended, running.out).toBe(0);
+    expect(running.out).toContain("2 acknowledged, 2 unknown");
+    const key = await currentKey();
+    for (const each of [one, two]) expect((await each.told()).key).toBe(key);
+    // The rest of the cluster keeps what was put, and whoever comes later hears of it.
+    const three = of("web-3");
+    await three.serve();
+    await three.untilOnTheBus("connected");
+    await until(
+      "all are seen",
+      async () => /^The fleet: 3 servers on 3 hosts/m.test(ops.run("status").stdout),
+      PATIENCE_MS,
+    );
+  }, 240_000);
 
   it("is heard of again by a host whose credentials were refused, as soon as it has others", async () => {
     const one = host("web-1", "canary-wrong");
