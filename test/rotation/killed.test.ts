@@ -116,7 +116,7 @@ describe.skipIf(process.platform === "win32")("a rotation in a process of its ow
         expect(statSync(join(uncut, "rotations", name)).mode & 0o777).toBe(0o600);
       }
       const events = said.filter(({ event }) => event !== undefined);
-      expect(events.length).toBe(20);
+      expect(events.length).toBe(21);
 
       await Promise.all(
         events.slice(0, -1).map(async ({ event, step }, index) => {
