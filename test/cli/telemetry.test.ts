@@ -7,6 +7,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { OtlpReceiver } from "../helpers/otlp-receiver.ts";
+import { privateCa } from "../helpers/private-ca.ts";
 import { isAlive, until } from "../helpers/processes.ts";
 
 const KEYED_SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
@@ -126,6 +127,28 @@ audit: { export: { otlp: "${receiver.address}", headers: { Authorization: "Beare
 
     expect([status, receiver.requests]).toEqual([0, 0]);
     expect(stderr).toContain("the secret OTEL_KEY for its headers is absent");
+  });
+});
+
+describe("a receiver behind TLS", () => {
+  it("gets nothing, not even the key, unless its certificate is trusted", async () => {
+    const tls = await privateCa();
+    const secure = await OtlpReceiver.start(tls);
+    try {
+      profile("", `otlp: "${secure.address}"`);
+      const refused = await run(["exec", "p", "--", "node", "-e", "0"]);
+      expect([refused.status, secure.requests]).toEqual([0, 0]);
+      expect(refused.stderr).toMatch(
+        /is not sent to https:\S+: SELF_SIGNED_CERT_IN_CHAIN\. Try NODE_EXTRA_CA_CERTS/,
+      );
+
+      const env = { NODE_EXTRA_CA_CERTS: mcpRun.write("ca.pem", tls.ca) };
+      const { stderr } = await run(["exec", "p", "--", "node", "-e", "0"], env);
+      expect(stderr).not.toContain("Warning");
+      expect(secure.logs).toHaveLength(2);
+    } finally {
+      await secure.stop();
+    }
   });
 });
 

@@ -3,8 +3,16 @@
  * protobuf's JSON mapping with OTLP's exceptions (hex ids, enums as numbers, 64-bit numbers as text or numbers). What
  * it takes it keeps, raw and decoded; what it would not take it answers with 400.
  */
-import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { PrivateCa } from "./private-ca.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -44,8 +52,11 @@ export class OtlpReceiver {
   readonly #server: Server;
   #answer: AnswerFor = () => ({ status: 200, body: "{}" });
 
-  private constructor() {
-    this.#server = createServer((request, response) => {
+  readonly #scheme: "http" | "https";
+
+  private constructor(tls: PrivateCa | undefined) {
+    this.#scheme = tls ? "https" : "http";
+    const take = (request: IncomingMessage, response: ServerResponse) => {
       const chunks: Buffer[] = [];
       request.on("data", (chunk: Buffer) => chunks.push(chunk));
       request.on("error", () => undefined);
@@ -64,17 +75,18 @@ export class OtlpReceiver {
         });
         response.end(problem ?? answer.body ?? "");
       });
-    });
+    };
+    this.#server = tls ? createSecureServer(tls, take) : createServer(take);
   }
 
-  static async start(): Promise<OtlpReceiver> {
-    const receiver = new OtlpReceiver();
+  static async start(tls?: PrivateCa): Promise<OtlpReceiver> {
+    const receiver = new OtlpReceiver(tls);
     await new Promise<void>((resolve) => receiver.#server.listen(0, "127.0.0.1", resolve));
     return receiver;
   }
 
   get address(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `${this.#scheme}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** From now on. */

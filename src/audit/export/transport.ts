@@ -11,6 +11,8 @@ import { systemErrorCode } from "../../errors.ts";
 
 const MOST_ANSWER_BYTES = 1_048_576;
 const RETRYABLE = new Set([429, 502, 503, 504]);
+/** ECONNREFUSED, EAI_AGAIN; not what TLS or Node itself objects to, which stays as it is. */
+const IS_OF_NETWORK = /^E(?!RR_)[A-Z_]+$/;
 const FIRST_PAUSE_MS = 500;
 const MOST_PAUSE_MS = 5_000;
 
@@ -92,7 +94,7 @@ export class OtlpTransport implements IExporterTransport {
     };
     for (let most = FIRST_PAUSE_MS; ; most = Math.min(2 * most, MOST_PAUSE_MS)) {
       const answer = await this.#post(headers, data, signal).catch((error: unknown) => {
-        if (signal.aborted || systemErrorCode(error) === undefined) throw error;
+        if (signal.aborted || !IS_OF_NETWORK.test(systemErrorCode(error) ?? "")) throw error;
         before.failure = asFailure(error);
         return undefined;
       });

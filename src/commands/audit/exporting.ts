@@ -86,5 +86,6 @@ function hintFor({ status, message }: ExportFailure): string | undefined {
   if (status === 404 || status === 405 || status === 415)
     return "the base address of an OTLP/HTTP receiver, which takes JSON";
   if (status !== undefined && status >= 300 && status < 400) return "the address that it points to";
-  return /^E[A-Z]+$/.test(message) ? "curl from this machine, to see whether it can be reached" : undefined;
+  if (/CERT|VERIFY|SIGNATURE/.test(message)) return "NODE_EXTRA_CA_CERTS, with the CA of that receiver";
+  return /^E[A-Z_]+$/.test(message) ? "curl from this machine, to see whether it can be reached" : undefined;
 }
