@@ -7,7 +7,7 @@ import { McpRunError } from "../errors.ts";
 import { revokeLeases, verifyLeases } from "./backend-steps.ts";
 import type { KeyToEnd, Target, TargetPart } from "./contract.ts";
 import type { Facts, PartFacts } from "./journal-line.ts";
-import { hasStep, isLive, modeOf } from "./modes.ts";
+import { isLive, modeOf } from "./modes.ts";
 import { tryOldKey } from "./old-key-trial.ts";
 import { type Run, reasonOf, type TargetStep } from "./run.ts";
 import { partValue } from "./target.ts";
@@ -76,8 +76,10 @@ export function endingParts(run: Run, { ref, parts }: Target): readonly TargetPa
  * What a backend replaces by itself is not ended before that, and by hand not before every server has the new one; a
  * key that data is encrypted with, not before it is encrypted anew.
  */
-function mayBeEnded({ progress }: Run, target: Target): boolean {
-  if (hasStep(target, "reencrypt") && !progress.isDone("reencrypt", target.ref)) return false;
+function mayBeEnded(run: Run, target: Target): boolean {
+  const { progress } = run;
+  const encrypts = endingParts(run, target).some(({ issuer }) => issuer.reencrypt !== undefined);
+  if (encrypts && !progress.isDone("reencrypt", target.ref)) return false;
   if (!target.own || !isLive(target.own)) return true;
   const isByHand = modeOf(target).revokes === "by-hand";
   return progress.isDone("rotate", target.ref) && (!isByHand || progress.isDone("spread"));
