@@ -154,30 +154,27 @@ class Rotating {
     };
     const { folder } = this.#place;
     const keyIdOf: PlanDeps["keyIdOf"] = (from, fingerprint) => earlierKeyId(folder, from, fingerprint);
-    if (!(await this.#isFleetThere(signal))) return this.#nothing("Nothing was done.");
+    const refs = targets.map(({ ref }) => ref);
+    if (!(await this.#isFleetThere(refs, signal))) return this.#nothing("Nothing was done.");
     const { told } = this.#parts;
-    const plan = await planRotation(request, { fleet: told.fleet(), clock, keyIdOf }, signal);
+    const plan = await planRotation(request, { fleet: told.fleet(refs), clock, keyIdOf }, signal);
     const members = plan.members.filter(({ isSilent }) => !isSilent);
     this.#say(planText({ ...plan, members }, whyAlone(profile)));
-    for (const line of told.remarks(
-      targets.map(({ ref }) => ref),
-      plan.members,
-    ))
-      this.#say(`  ${escapeControl(line, " ")}\n`);
+    for (const line of told.remarks(refs, plan.members)) this.#say(`  ${escapeControl(line, " ")}\n`);
     if (options.dryRun) return 0;
     if (!(await this.#isWanted(targets, signal))) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
-    return this.#ended(await rotate(plan, this.#place, this.#depsFor(plan.record.rotation), signal));
+    return this.#ended(await rotate(plan, this.#place, this.#depsFor(plan.record.rotation, targets), signal));
   }
 
   /**
    * True also if nobody minds that it is not: what runs elsewhere keeps the old key. Throws McpRunError where nobody
    * can be asked.
    */
-  async #isFleetThere(signal: AbortSignal): Promise<boolean> {
+  async #isFleetThere(refs: readonly string[], signal: AbortSignal): Promise<boolean> {
     const { told, ask } = this.#parts;
     const { dryRun, yes } = this.#options;
-    const trouble = await told.trouble(signal);
+    const trouble = await told.trouble(refs, signal);
     if (!trouble) return true;
     const question = `${trouble.message}. Go on without other machines? Their servers keep the old key`;
     const isAsked = !dryRun && !this.#missingOk.includes("*");
@@ -249,7 +246,7 @@ class Rotating {
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
     const targets = await this.#targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
-    return this.#ended(await work(id, targets, this.#place, this.#depsFor(id), signal));
+    return this.#ended(await work(id, targets, this.#place, this.#depsFor(id, targets), signal));
   }
 
   async #ended(outcome: Outcome): Promise<number> {
@@ -315,13 +312,16 @@ class Rotating {
     });
   }
 
-  #depsFor(rotation: string): RotationDeps {
+  #depsFor(rotation: string, targets: readonly Target[]): RotationDeps {
     const { context, profile, options } = this.#all;
     const { ask, record, ackTimeoutMs } = this.#parts;
     const progress = this.#progress;
     return {
       ...triesOf(context, profile, this.#parts.needles),
-      fleet: this.#parts.told.fleet(rotation),
+      fleet: this.#parts.told.fleet(
+        targets.map(({ ref }) => ref),
+        rotation,
+      ),
       clock: context.clock,
       ackTimeoutMs,
       missingOk: this.#missingOk,

@@ -36,10 +36,10 @@ export class WhoIsTold {
     this.#atOnce = atOnce;
   }
 
-  /** Why the bus can't be reached; undefined where it can, and where there is none. Rejects only when aborted. */
-  async trouble(signal: AbortSignal): Promise<McpRunError | undefined> {
+  /** Why the bus can't be reached; undefined where it can, and where it is not needed. Rejects only when aborted. */
+  async trouble(refs: readonly string[], signal: AbortSignal): Promise<McpRunError | undefined> {
     const { fleet } = this.#profile;
-    if (!fleet) return undefined;
+    if (!fleet || !this.#isShared(refs)) return undefined;
     try {
       this.#inventory(fleet);
       await this.#connected(fleet, signal);
@@ -62,12 +62,15 @@ export class WhoIsTold {
     this.#lost = trouble;
   }
 
-  /** @param rotation its id, as soon as it has one */
-  fleet(rotation = ""): Fleet {
+  /**
+   * @param refs what is rotated
+   * @param rotation its id, as soon as it has one
+   */
+  fleet(refs: readonly string[], rotation = ""): Fleet {
     const { clock } = this.#context;
     const local = new LocalFleet({ place: controlPlace(this.#context), clock });
     const { fleet } = this.#profile;
-    if (!fleet) return local;
+    if (!fleet || !this.#isShared(refs)) return local;
     const { isRunning } = WhoIsTold;
     return new WholeFleet({
       local,
@@ -145,6 +148,11 @@ export class WhoIsTold {
 
   #inventory({ inventory }: FleetSettings): readonly string[] {
     return readInventory(inventory, profileRequest(this.#context));
+  }
+
+  /** Whether any other machine may have one of them. */
+  #isShared(refs: readonly string[]): boolean {
+    return refs.some((ref) => this.#backendOf(ref) !== undefined);
   }
 
   #backendOf(from: string): string | undefined {
