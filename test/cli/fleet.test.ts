@@ -1,8 +1,10 @@
 /** What a fleet is to its user as long as no bus is there: nothing that holds anything up. */
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation } from "../helpers/installation.ts";
 
+const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const SHOWS_ENV = "process.stdout.write(Object.keys(process.env).join())";
 
 let mcpRun: Installation;
@@ -12,10 +14,10 @@ beforeEach(() => {
 afterEach(() => mcpRun.remove());
 
 /** @param fleet lines of YAML */
-function configure(fleet: string, more = ""): void {
+function configure(fleet: string, more = "", args: readonly string[] = ["-e", SHOWS_ENV]): void {
   mcpRun.write(
     "config/mcp-run.yaml",
-    `version: 1\n${fleet}\nprofiles:\n  p: { command: node, args: [-e, "${SHOWS_ENV}"]${more} }\n`,
+    `version: 1\n${fleet}\nprofiles:\n  p: { command: node, args: ${JSON.stringify(args)}${more} }\n`,
   );
 }
 
@@ -126,6 +128,7 @@ describe("where the bus is down", () => {
     configure(
       `fleet: { servers: "nats://127.0.0.1:${await closedPort()}", credentials: local:nats, inventory: [db-9] }`,
       ", secrets: { T: { from: local:token, rotate: { generate: { bytes: 32 } } } }",
+      [SERVER],
     );
 
     const { stdout } = mcpRun.run(["rotate", "p", "--reason", "drill", "--yes"]);
