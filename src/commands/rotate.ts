@@ -14,6 +14,7 @@ import { generateIssuer } from "../rotation/issuers/generate.ts";
 import { issuerFor } from "../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../rotation/issuers/stdin.ts";
 import { type JournalPlace, journalFolder, readJournal } from "../rotation/journal.ts";
+import type { PlanLine } from "../rotation/journal-line.ts";
 import { isLive, modeOf } from "../rotation/modes.ts";
 import { aboutTarget, type PlanDeps, planRotation } from "../rotation/plan.ts";
 import type { RotationDeps } from "../rotation/run.ts";
@@ -164,7 +165,7 @@ class Rotating {
     if (options.dryRun) return 0;
     if (!(await this.#isWanted(targets, signal))) return this.#nothing("Nothing was done.");
     await this.#parts.record.mustBeWritable(plan.record.rotation);
-    return this.#ended(await rotate(plan, this.#place, this.#depsFor(plan.record.rotation, targets), signal));
+    return this.#ended(await rotate(plan, this.#place, this.#depsFor(plan.record, targets), signal));
   }
 
   /**
@@ -246,7 +247,7 @@ class Rotating {
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
     const targets = await this.#targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
-    return this.#ended(await work(id, targets, this.#place, this.#depsFor(id, targets), signal));
+    return this.#ended(await work(id, targets, this.#place, this.#depsFor(plan, targets), signal));
   }
 
   async #ended(outcome: Outcome): Promise<number> {
@@ -312,7 +313,10 @@ class Rotating {
     });
   }
 
-  #depsFor(rotation: string, targets: readonly Target[]): RotationDeps {
+  #depsFor(
+    { rotation, options: { revokeFirst } }: Pick<PlanLine, "rotation" | "options">,
+    targets: readonly Target[],
+  ): RotationDeps {
     const { context, profile, options } = this.#all;
     const { ask, record, ackTimeoutMs } = this.#parts;
     const progress = this.#progress;
@@ -321,6 +325,8 @@ class Rotating {
       fleet: this.#parts.told.fleet(
         targets.map(({ ref }) => ref),
         rotation,
+        // Where the old key works no longer, nobody gains by waiting for the first few.
+        revokeFirst || targets.some((target) => !modeOf(target).overlap) ? "all" : "few-first",
       ),
       clock: context.clock,
       ackTimeoutMs,

@@ -12,7 +12,7 @@ import type { SecretName } from "../secrets/identity.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
-import { isInWave, type Wave, wavesOf } from "./waves.ts";
+import { isInWave, type Pace, type Wave, wavesOf } from "./waves.ts";
 
 export interface BusFleetOptions {
   readonly bus: Bus;
@@ -23,8 +23,7 @@ export interface BusFleetOptions {
   readonly backendOf: (from: string) => string | undefined;
   /** Looks a second that a backend of this type takes. */
   readonly rateOf: (type: string) => number;
-  /** No waves. */
-  readonly atOnce: boolean;
+  readonly pace: Pace;
   readonly rotation: string;
   /** Who has been heard by this process so far, for all rotations of it: one of them that falls silent is waited for. */
   readonly met: Set<string>;
@@ -123,11 +122,11 @@ class Spreading {
   }
 
   async run(timeoutMs: number): Promise<readonly Acknowledgement[]> {
-    const { rotation, atOnce } = this.#options;
+    const { rotation, pace } = this.#options;
     const calling = this.#callAgain();
     try {
       const instances = this.#census.present.map(({ instance }) => instance);
-      for (const wave of wavesOf(instances, rotation, this.#rate, atOnce)) {
+      for (const wave of wavesOf(instances, rotation, this.#rate, pace)) {
         if (!(await this.#put(wave))) break;
         const isDone = await this.#waitFor(wave, timeoutMs + wave.overMs);
         if (!isDone && wave.upTo < 1) this.#trouble = "it has not been told: the first wave did not succeed";

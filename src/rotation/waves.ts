@@ -11,6 +11,9 @@ export interface Wave {
   readonly overMs: number;
 }
 
+/** `few-first`; `all` where the old key works no longer, so that nobody gains by waiting; `at-once` also unspread. */
+export type Pace = "few-first" | "all" | "at-once";
+
 /** Fewer than these are told at once. */
 const LEAST_FOR_WAVES = 20;
 const FIRST_PART = 0.05;
@@ -37,18 +40,17 @@ export function rateOf(type: string): number {
  *
  * @param instances of those who are there
  * @param rate looks a second
- * @param atOnce nobody waits for anybody
  */
 export function wavesOf(
   instances: readonly string[],
   rotation: string,
   rate: number,
-  atOnce: boolean,
+  pace: Pace,
 ): readonly Wave[] {
   const overMs = (count: number) => Math.min(LONGEST_MS, Math.floor((count * 1_000) / rate));
-  if (atOnce) return [{ upTo: 1, overMs: 0 }];
+  if (pace === "at-once") return [{ upTo: 1, overMs: 0 }];
   const everybody = { upTo: 1, overMs: overMs(instances.length) };
-  if (instances.length < LEAST_FOR_WAVES) return [everybody];
+  if (pace === "all" || instances.length < LEAST_FOR_WAVES) return [everybody];
   const fractions = instances.map((instance) => fractionOf(rotation, instance)).sort((a, b) => a - b);
   const first = Math.max(1, Math.round(instances.length * FIRST_PART));
   // Between the last of the first wave and the first of the others.

@@ -7,7 +7,7 @@ import { McpRunError } from "../../src/errors.ts";
 import { BusFleet } from "../../src/rotation/bus-fleet.ts";
 import type { Bus } from "../../src/rotation/census.ts";
 import type { Acknowledgement } from "../../src/rotation/contract.ts";
-import { isInWave } from "../../src/rotation/waves.ts";
+import { isInWave, type Pace } from "../../src/rotation/waves.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 
 const ROTATION = "20261121-093015-k3x9ab";
@@ -107,9 +107,13 @@ class MemoryBus implements Bus {
   }
 }
 
-function fleetWith(inventory: readonly string[] = [], atOnce = false, met = new Set<string>()): BusFleet {
+function fleetWith(
+  inventory: readonly string[] = [],
+  pace: Pace = "few-first",
+  met = new Set<string>(),
+): BusFleet {
   return new BusFleet({
-    ...{ bus, clock, inventory, atOnce, met, rotation: ROTATION },
+    ...{ bus, clock, inventory, pace, met, rotation: ROTATION },
     backendOf: (from) => (from.startsWith("local:") ? undefined : "vault"),
     rateOf: () => 1_000,
   });
@@ -188,7 +192,7 @@ describe("a fleet over the bus", () => {
   it("is told at once where somebody wants that", async () => {
     for (let count = 0; count < 40; count++) bus.add({}, count === 0 ? fails : takes);
 
-    const { all } = await spread(fleetWith([], true));
+    const { all } = await spread(fleetWith([], "at-once"));
 
     expect(bus.entries.map(({ upTo, overMs }) => [upTo, overMs])).toEqual([[1, 0]]);
     expect(all.filter(({ state }) => state === "acknowledged")).toHaveLength(39);
@@ -213,7 +217,7 @@ describe("a fleet over the bus", () => {
     const met = new Set<string>();
     bus.add();
     const [slow, gone] = [bus.add(), bus.add()];
-    await fleetWith([], false, met).list([{ from: REF }], signal);
+    await fleetWith([], "few-first", met).list([{ from: REF }], signal);
     slow.isAsleep = true;
     gone.isAsleep = true;
     clock.after(4_000, () => {
@@ -222,7 +226,7 @@ describe("a fleet over the bus", () => {
       if (entry) bus.react(slow, entry);
     });
 
-    const { all, ms } = await spread(fleetWith([], false, met));
+    const { all, ms } = await spread(fleetWith([], "few-first", met));
 
     expect(brief(all)).toEqual([
       "web-1 acknowledged",
@@ -303,7 +307,7 @@ describe("a fleet over the bus", () => {
     for (let count = 0; count < 500; count++) bus.add();
     let told = 0;
 
-    const { ms } = await spread(fleetWith([], true), WANTED, () => told++);
+    const { ms } = await spread(fleetWith([], "at-once"), WANTED, () => told++);
 
     expect(told).toBeLessThanOrEqual(Math.ceil(ms / 250) + 2);
   });

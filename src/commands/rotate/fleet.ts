@@ -6,7 +6,7 @@ import type { FleetSettings, Profile } from "../../profile/profile.ts";
 import { BusFleet } from "../../rotation/bus-fleet.ts";
 import type { Acknowledgement, Fleet, Member } from "../../rotation/contract.ts";
 import { LocalFleet } from "../../rotation/local-fleet.ts";
-import { rateOf } from "../../rotation/waves.ts";
+import { type Pace, rateOf } from "../../rotation/waves.ts";
 import { WholeFleet } from "../../rotation/whole-fleet.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
@@ -66,7 +66,7 @@ export class WhoIsTold {
    * @param refs what is rotated
    * @param rotation its id, as soon as it has one
    */
-  fleet(refs: readonly string[], rotation = ""): Fleet {
+  fleet(refs: readonly string[], rotation = "", pace: Pace = "few-first"): Fleet {
     const { clock } = this.#context;
     const local = new LocalFleet({ place: controlPlace(this.#context), clock });
     const { fleet } = this.#profile;
@@ -77,7 +77,9 @@ export class WhoIsTold {
       host: hostOf(fleet),
       isRunning,
       bus: async (signal) =>
-        this.#lost ? this.#lostFleet(fleet, this.#lost) : this.#busFleet(fleet, rotation, signal),
+        this.#lost
+          ? this.#lostFleet(fleet, this.#lost)
+          : this.#busFleet(fleet, rotation, this.#atOnce ? "at-once" : pace, signal),
     });
   }
 
@@ -103,14 +105,14 @@ export class WhoIsTold {
     await operator?.close();
   }
 
-  async #busFleet(fleet: FleetSettings, rotation: string, signal: AbortSignal): Promise<Fleet> {
+  async #busFleet(fleet: FleetSettings, rotation: string, pace: Pace, signal: AbortSignal): Promise<Fleet> {
     return new BusFleet({
       bus: await this.#connected(fleet, signal),
       clock: this.#context.clock,
       inventory: this.#inventory(fleet),
       backendOf: (from) => this.#backendOf(from),
       rateOf,
-      atOnce: this.#atOnce,
+      pace,
       rotation,
       met: this.#met,
     });
