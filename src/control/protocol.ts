@@ -22,6 +22,8 @@ const places = z.array(z.nullable(text)).check(z.maxLength(MOST_REFS));
 const rotation = z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/));
 /** 32 bytes in base64url. */
 const key = z.string().check(z.regex(/^[\w-]{43}$/));
+/** Fingerprints of values: whoever has one of them is meant as well, whatever its ref. */
+const values = z.array(z.string().check(z.regex(/^[0-9a-f]{64}$/))).check(z.maxLength(MOST_REFS));
 const v = z.literal(PROTOCOL_VERSION);
 
 const requests = {
@@ -32,11 +34,21 @@ const requests = {
     type: z.literal("refresh"),
     refs: z.optional(refs),
     places: z.optional(places),
+    values: z.optional(values),
+    /** For the fingerprints of `values`. */
+    key: z.optional(key),
     rotation: z.optional(rotation),
     renew: z.optional(z.literal(true)),
   }),
-  /** `key`: for the fingerprints of the answer. */
-  acknowledge: z.strictObject({ v, type: z.literal("acknowledge"), refs, places: z.optional(places), key }),
+  /** `key`: for the fingerprints of the answer, and of `values`. */
+  acknowledge: z.strictObject({
+    v,
+    type: z.literal("acknowledge"),
+    refs,
+    places: z.optional(places),
+    values: z.optional(values),
+    key,
+  }),
   /** A server with the candidates that this rotation has put beside these secrets. The answer takes up to 90 s. */
   canary: z.strictObject({ v, type: z.literal("canary"), rotation, refs }),
 };
@@ -122,7 +134,7 @@ const answers = {
     /** A look is under way, or about to begin: ask again. */
     isChanging: z.boolean(),
     /**
-     * `ref`: in the words of the request. `fingerprint`: HMAC-SHA256 in hex, under the key of the request, of the
+     * `ref`: in the words of the request; its own words where only the value is meant. `fingerprint`: HMAC-SHA256 in hex, under the key of the request, of the
      * value that the server that serves has.
      */
     secrets: z.array(

@@ -140,8 +140,12 @@ export interface CanaryOutcome {
 
 /** Tells every supervisor that uses these refs to look now, and hears what they have. */
 export interface Fleet {
-  /** Who uses them now. */
-  list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]>;
+  /**
+   * Who uses them now.
+   *
+   * @param key that of the fingerprints
+   */
+  list(secrets: readonly SecretInUse[], signal: AbortSignal, key: Buffer): Promise<readonly Member[]>;
   /**
    * Tells them, and waits until each has what is wanted, has failed, or `timeoutMs` is over.
    *
@@ -158,9 +162,16 @@ export interface Fleet {
   leaseHolders?(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]>;
 }
 
+export interface SecretInUse extends SecretName {
+  /** Of its value now: whoever has it uses the secret, by whatever ref it has come to him. */
+  readonly fingerprint?: string | undefined;
+}
+
 /** What a server has to have; without a fingerprint any value other than it had before, such as one of a new lease. */
 export interface Wanted extends SecretName {
   readonly fingerprint?: string;
+  /** Of the value that is about to end: whoever has it is meant, by whatever ref it has come to him. */
+  readonly replaces?: string;
   /** Leases that are about to be revoked: one that has another has what is wanted. */
   readonly oldLeases?: readonly string[];
 }

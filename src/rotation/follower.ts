@@ -3,7 +3,7 @@
  * process are compared only with each other: what has changed since the first answer has come of our asking.
  *
  *   silent    -> pending, and asked again; one that has said nothing yet as if for the first time
- *   not a user of these refs .............. nobody
+ *   has none of these secrets, and the old value by no other ref: nobody
  *   pending   -> acknowledged | gone ...... over
  *             -> failed | cannot-swap ..... settled; it may still acknowledge, while others are waited for
  */
@@ -138,12 +138,15 @@ export class Follower {
     this.#isOver = true;
   }
 
+  /** One that had the old value by another ref, and has it no more, is not heard of again. */
   #hasWhatIsWanted({ secrets }: Answer<"acknowledge">): boolean {
-    return secrets.length > 0 && secrets.every((secret) => this.#isWhatIsWanted(secret));
+    if (secrets.length === 0) return this.#ends.length > 0 && this.#told !== undefined;
+    return secrets.every((secret) => this.#isWhatIsWanted(secret));
   }
 
   #isWhatIsWanted({ ref, fingerprint, lease }: Answer<"acknowledge">["secrets"][number]): boolean {
     const wanted = this.#goal.wanted.find(({ from }) => from === ref);
+    if (!wanted && this.#ends.includes(fingerprint)) return false;
     if (wanted?.oldLeases && lease !== undefined) return !wanted.oldLeases.includes(lease);
     return wanted?.fingerprint === undefined
       ? fingerprint !== this.#hadBefore?.get(ref)
@@ -151,13 +154,27 @@ export class Follower {
   }
 
   get #whatItHas(): Question<"acknowledge"> {
-    const { wanted, key } = this.#goal;
-    return { type: "acknowledge", ...questionOf(wanted), key: key.toString("base64url") };
+    return { type: "acknowledge", ...this.#meant };
   }
 
   get #pleaseLook(): Question<"refresh"> {
     const renew = this.#isAnyOther && !this.#isLentAnew;
-    return { type: "refresh", ...questionOf(this.#goal.wanted), ...(renew && { renew }) };
+    return { type: "refresh", ...this.#meant, ...(renew && { renew }) };
+  }
+
+  get #meant() {
+    const { wanted, key } = this.#goal;
+    const values = this.#ends;
+    return {
+      ...questionOf(wanted),
+      ...(values.length > 0 && { values: [...values] }),
+      key: key.toString("base64url"),
+    };
+  }
+
+  /** Fingerprints of the values that are about to end. */
+  get #ends(): readonly string[] {
+    return this.#goal.wanted.flatMap(({ replaces }) => (replaces === undefined ? [] : [replaces]));
   }
 
   /** Of one of them every value will do but the one that it has had. */

@@ -10,7 +10,7 @@ import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "
 import type { RequestType, SecretStatus, SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
 import { isSameSecret, type SecretName } from "../secrets/identity.ts";
-import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "./contract.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "./contract.ts";
 import { Follower, type Goal, memberOf, questionOf, strangerAt } from "./follower.ts";
 import { Turns } from "./turns.ts";
 
@@ -41,14 +41,15 @@ export class LocalFleet implements Fleet {
    * One that does not answer is among them, with `?` for its profile: it may have them.
    * Throws McpRunError where others can enter the folder of the sockets, and the signal's reason.
    */
-  async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
+  async list(secrets: readonly SecretInUse[], signal: AbortSignal, key: Buffer): Promise<readonly Member[]> {
+    const question = askedFor(secrets, key);
     const { place, clock } = this.#options;
     const options = { timeoutMs: ANSWER_MS, clock, signal };
     const heard = await askAll(place, { type: "status" }, options);
     const members = heard.map(async ({ endpoint, outcome }) => {
       if (outcome.type !== "answered") return strangerAt(endpoint);
       const { status } = outcome.answer;
-      return (await this.#uses(status, secrets, endpoint, signal)) ? memberOf(status) : undefined;
+      return (await this.#uses(status, secrets, question, endpoint, signal)) ? memberOf(status) : undefined;
     });
     return (await Promise.all(members)).filter((member) => member !== undefined);
   }
@@ -71,21 +72,21 @@ export class LocalFleet implements Fleet {
     });
   }
 
-  /** What does not fit into a status is asked for. */
+  /** A status names refs; whether it has the value by another ref has to be asked. */
   async #uses(
     { secrets, secretsLeftOut = 0 }: SupervisorStatus,
     wanted: readonly SecretName[],
+    question: Question<"acknowledge">,
     endpoint: Endpoint,
     signal: AbortSignal,
   ): Promise<boolean> {
     const isWanted = ({ ref: from, place }: SecretStatus) =>
       wanted.some((one) => isSameSecret(one, { from, place }));
     if (secrets.some(isWanted)) return true;
-    if (secretsLeftOut === 0) return false;
+    if (secretsLeftOut === 0 && !question.values) return false;
     const { clock } = this.#options;
-    const key = randomBytes(32).toString("base64url");
     const options = { timeoutMs: ANSWER_MS, clock, signal };
-    const said = await tryToAsk(endpoint, { type: "acknowledge", ...questionOf(wanted), key }, options);
+    const said = await tryToAsk(endpoint, question, options);
     return said.type !== "answered" || said.answer.secrets.length > 0;
   }
 
@@ -189,6 +190,17 @@ class Spreading {
         signal: this.#stop,
       }),
     );
+}
+
+/** Who has one of these secrets, or its value by another ref. */
+function askedFor(secrets: readonly SecretInUse[], key: Buffer): Question<"acknowledge"> {
+  const values = secrets.flatMap(({ fingerprint }) => (fingerprint === undefined ? [] : [fingerprint]));
+  return {
+    type: "acknowledge",
+    ...questionOf(secrets),
+    ...(values.length > 0 && { values }),
+    key: key.toString("base64url"),
+  };
 }
 
 function isNews(before: Acknowledgement | undefined, after: Acknowledgement | undefined): boolean {

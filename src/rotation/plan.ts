@@ -4,10 +4,9 @@
  */
 import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
-import type { SecretName } from "../secrets/identity.ts";
 import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
-import type { Fleet, Member, Target } from "./contract.ts";
+import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
 import { newRotationId } from "./journal.ts";
 import type { PlanLine, PlannedPart, PlannedTarget } from "./journal-line.ts";
@@ -65,7 +64,7 @@ export async function planRotation(
       options: { ...(revokeFirst && { revokeFirst }), ...(takeOver !== undefined && { takeOver }) },
     },
     targets,
-    members: await fleet.list(planned.flatMap(secretNames), signal),
+    members: await fleet.list(planned.flatMap(inUse), signal, Buffer.from(key, "base64url")),
   };
 }
 
@@ -146,8 +145,8 @@ async function planOwn(
 }
 
 /** What servers have of it. */
-export function secretNames({ place, parts }: PlannedTarget): readonly SecretName[] {
-  return parts.map(({ from }) => ({ from, place }));
+function inUse({ place, parts }: PlannedTarget): readonly SecretInUse[] {
+  return parts.map(({ from, fingerprint }) => ({ from, place, fingerprint }));
 }
 
 /** «Cannot rotate REF: …» for what a provider says; everything else as it is. */

@@ -45,15 +45,23 @@ function written({ host, pid, profile, generation, canSwap, state, reason }: Ack
   return { host, pid, profile, generation, canSwap, state, ...(reason !== undefined && { reason }) };
 }
 
-/** What servers have to have of each part, where there is a value that they can have. */
-export function wantedOf(
-  { plan }: Run,
-  fingerprintOf: (part: PlannedPart) => string | undefined,
-): readonly Wanted[] {
+type FingerprintOf = (part: PlannedPart) => string | undefined;
+
+/** What servers have to have of each part, where there is a value that they can have, and what they may have now. */
+export function wantedOf({ plan }: Run, newValue: FingerprintOf, oldValue: FingerprintOf): readonly Wanted[] {
   return plan.targets.flatMap(({ place, parts }) =>
-    parts.flatMap((part) => {
-      const fingerprint = fingerprintOf(part);
-      return fingerprint === undefined ? [] : [{ from: part.from, place, fingerprint }];
+    parts.flatMap((part): readonly Wanted[] => {
+      const [fingerprint, replaces] = [newValue(part), oldValue(part)];
+      if (fingerprint === undefined) return [];
+      const isAnother = replaces !== undefined && replaces !== fingerprint;
+      return [
+        {
+          from: part.from,
+          ...(place !== undefined && { place }),
+          fingerprint,
+          ...(isAnother && { replaces }),
+        },
+      ];
     }),
   );
 }

@@ -89,7 +89,11 @@ const promote: TargetStep = {
 const tell: OverallStep = {
   name: "spread",
   async forAll(run, signal) {
-    const values = wantedOf(run, ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint);
+    const values = wantedOf(
+      run,
+      ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
+      ({ fingerprint }) => fingerprint,
+    );
     return spread(run, [...values, ...wantedLeases(run)], signal);
   },
 };

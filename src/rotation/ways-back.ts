@@ -166,7 +166,11 @@ const spreadBack: OverallStep = {
   async forAll(run, signal) {
     return spread(
       run,
-      wantedOf(run, ({ fingerprint }) => fingerprint),
+      wantedOf(
+        run,
+        ({ fingerprint }) => fingerprint,
+        ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
+      ),
       signal,
     );
   },

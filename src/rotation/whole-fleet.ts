@@ -1,7 +1,7 @@
 /** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
 import type { SecretName } from "../secrets/identity.ts";
 import { lostBus } from "./bus-fleet.ts";
-import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "./contract.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "./contract.ts";
 
 export interface WholeFleetOptions {
   readonly local: Fleet;
@@ -30,11 +30,11 @@ export class WholeFleet implements Fleet {
     this.#options = options;
   }
 
-  async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
+  async list(secrets: readonly SecretInUse[], signal: AbortSignal, key: Buffer): Promise<readonly Member[]> {
     const { local, bus } = this.#options;
     const [here, everywhere] = await Promise.all([
-      local.list(secrets, signal),
-      bus(signal).then((fleet) => fleet.list(secrets, signal)),
+      local.list(secrets, signal, key),
+      bus(signal).then((fleet) => fleet.list(secrets, signal, key)),
     ]);
     const same = sameAmong(here, this.#options.host);
     return [...here, ...everywhere.filter((member) => !same(member) && !this.#hasGone(member))];

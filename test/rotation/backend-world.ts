@@ -71,10 +71,11 @@ export class BackendWorld extends World {
     const inner = super.fleet;
     const inMemory = (from: string) => from.startsWith("memory:");
     return {
-      list: async (secrets) => [
+      list: async (secrets, _signal, key) => [
         ...(await inner.list(
           secrets.filter(({ from }) => inMemory(from)),
           never,
+          key,
         )),
         MEMBER,
       ],

@@ -111,7 +111,7 @@ describe("twenty servers with one secret", () => {
   it("all get its new value, in a new generation of their own", { timeout: 2 * PATIENCE_MS }, async () => {
     const pids = await start(...Array.from({ length: 20 }, () => "p"));
     const fleet = localFleet();
-    const members = await fleet.list([{ from: REF }], signal);
+    const members = await fleet.list([{ from: REF }], signal, KEY);
     mcpRun.set(REF, "canary-new-value");
 
     const told = await fleet.spread(wanted("canary-new-value"), KEY, PATIENCE_MS, signal, () => undefined);

@@ -51,24 +51,33 @@ class Someone {
           refresh: this.refresh,
         }),
       }),
-      refresh: ({ refs }) => {
-        const accepted = refs?.some((ref) => this.refs.includes(ref)) ?? true;
+      refresh: ({ refs, values, key }) => {
+        const accepted =
+          refs?.some((ref) => this.refs.includes(ref) || this.#hasOneOf(values, key) !== undefined) ?? true;
         if (accepted) this.onRefresh(++this.refreshes);
         return { accepted, generation: 1 };
       },
-      acknowledge: ({ refs, key }) => {
+      acknowledge: ({ refs, values, key }) => {
         this.acknowledgements++;
         this.onAcknowledge();
-        const secrets = refs
-          .filter((ref) => this.refs.includes(ref))
-          .map((ref) => ({
+        const named = refs.filter((ref) => this.refs.includes(ref));
+        const meant = this.#hasOneOf(values, key);
+        const secrets = [...named, ...(meant === undefined || named.length > 0 ? [] : [meant])].map(
+          (ref) => ({
             ref,
             name: "T",
             fingerprint: fingerprint(this.value, Buffer.from(key, "base64url")),
-          }));
+          }),
+        );
         return { pid, host: "here", generation: 2, isChanging: this.isChanging, secrets };
       },
     };
+  }
+
+  /** Its own ref, if its value is one of these. */
+  #hasOneOf(values: readonly string[] = [], key = ""): string | undefined {
+    const own = fingerprint(this.value, Buffer.from(key, "base64url"));
+    return values.includes(own) ? this.refs[0] : undefined;
   }
 }
 
@@ -101,7 +110,7 @@ describe("who uses a secret", () => {
     await enter(13, at("https://vault.example/mcp", "prod-vault:mcp/github#user"));
     await enter(14, new Someone());
 
-    const members = await fleet.list([{ from: REF, place: "https://vault.example/mcp" }], signal);
+    const members = await fleet.list([{ from: REF, place: "https://vault.example/mcp" }], signal, KEY);
 
     // The last one does not say where his lies, so his word is taken for it.
     expect(members.map(({ pid }) => pid)).toEqual([11, 14]);
@@ -115,7 +124,7 @@ describe("who uses a secret", () => {
     never.refresh = { mode: "never", isLooking: false };
     await enter(14, never);
 
-    expect(await fleet.list([{ from: REF }, { from: "vault:more" }], signal)).toEqual([
+    expect(await fleet.list([{ from: REF }, { from: "vault:more" }], signal, KEY)).toEqual([
       { host: "here", pid: 11, profile: "p", generation: 1, canSwap: true },
       { host: "there", pid: 12, profile: "q", generation: 4, canSwap: true },
       { host: "here", pid: 14, profile: "p", generation: 1, canSwap: false },
@@ -129,13 +138,13 @@ describe("who uses a secret", () => {
     await enter(21, hasIt);
     await enter(22, hasNot);
 
-    expect((await fleet.list([{ from: REF }], signal)).map(({ pid }) => pid)).toEqual([21]);
+    expect((await fleet.list([{ from: REF }], signal, KEY)).map(({ pid }) => pid)).toEqual([21]);
     expect([hasIt.acknowledgements, hasNot.acknowledgements]).toEqual([1, 1]);
   });
 
   it("may be one that does not say", async () => {
     await room.serve(31, {});
-    expect(await fleet.list([{ from: REF }], signal)).toMatchObject([{ pid: 31, profile: "?" }]);
+    expect(await fleet.list([{ from: REF }], signal, KEY)).toMatchObject([{ pid: 31, profile: "?" }]);
   });
 });
 
@@ -273,6 +282,29 @@ describe("spreading a new value", () => {
 
     expect(await spread()).toMatchObject([{ state: "acknowledged" }]);
     expect(someone.refreshes).toBe(2);
+  });
+
+  it("finds who has the value that is about to end by another ref, and waits until he has it no more", async () => {
+    const elsewhere = new Someone({ secrets: [secretOf("agent:mcp/github#token")] });
+    elsewhere.refs = ["agent:mcp/github#token"];
+    elsewhere.onRefresh = () => {
+      elsewhere.value = "canary-new";
+    };
+    const bystander = new Someone({ secrets: [secretOf("agent:other")] });
+    bystander.refs = ["agent:other"];
+    bystander.value = "canary-of-somebody-else";
+    await enter(11, elsewhere);
+    await enter(12, bystander);
+    const wanted = [
+      { from: REF, fingerprint: fingerprint("canary-new"), replaces: fingerprint("canary-old") },
+    ];
+
+    const members = await fleet.list([{ from: REF, fingerprint: fingerprint("canary-old") }], signal, KEY);
+    const told = await fleet.spread(wanted, KEY, 10_000, signal, () => undefined);
+
+    expect(members.map(({ pid }) => pid)).toEqual([11]);
+    expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
+    expect(bystander.refreshes).toBe(0);
   });
 
   it("takes any other value than before where none is named, such as that of a new lease", async () => {

@@ -101,7 +101,7 @@ describe("this machine and all others together", () => {
       one({ host: "there", pid: 9, instance: "9-z" }),
     ];
 
-    const members = await wholeOf(local, async () => fleetOf(bus)).list([], signal);
+    const members = await wholeOf(local, async () => fleetOf(bus)).list([], signal, Buffer.alloc(32));
 
     expect(members.map(({ host, pid }) => [host, pid])).toEqual([
       ["here", 1],

@@ -10,6 +10,7 @@ import { type AnswerBody, type ControlHandlers, ControlServer } from "../../cont
 import { McpRunError } from "../../errors.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import { isSameSecret, type SecretName } from "../../secrets/identity.ts";
+import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import type { AskedLooks } from "./asked-looks.ts";
@@ -52,10 +53,10 @@ function handlersFor(
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
     status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
-    refresh: ({ refs, places, renew }) => {
-      const accepted = !refs || inUse.served.some((secret) => wordFor(secret, refs, places) !== undefined);
-      if (accepted && renew)
-        refreshing.renew?.((secret) => !refs || wordFor(secret, refs, places) !== undefined);
+    refresh: ({ renew, ...meant }) => {
+      const { refs } = meant;
+      const accepted = !refs || inUse.served.some((secret) => wordFor(secret, meant) !== undefined);
+      if (accepted && renew) refreshing.renew?.((secret) => !refs || nameFor(secret, meant) !== undefined);
       if (accepted) looks.ask();
       return { accepted, generation: refreshing.server.generation };
     },
@@ -66,18 +67,17 @@ function handlersFor(
 
 function acknowledgement(
   { inUse, refreshing }: Supervised,
-  { refs, places, key }: Request<"acknowledge">,
+  request: Request<"acknowledge">,
   isChanging: boolean,
 ): AnswerBody<"acknowledge"> {
-  const fingerprint = (value: string) => createHmac("sha256", keyOf(key)).update(value).digest("hex");
   return {
     pid: process.pid,
     host: hostname(),
     generation: refreshing.server.generation,
     isChanging,
     secrets: inUse.served.flatMap((secret) => {
-      const ref = wordFor(secret, refs, places);
-      const { name, version, value } = secret;
+      const ref = wordFor(secret, request);
+      const { name, version } = secret;
       if (ref === undefined) return [];
       const lease = secret.lease?.id?.();
       return [
@@ -86,20 +86,29 @@ function acknowledgement(
           name,
           ...(version !== undefined && { version }),
           ...(lease !== undefined && { lease }),
-          fingerprint: fingerprint(value.reveal()),
+          fingerprint: fingerprint(secret, request.key),
         },
       ];
     }),
   };
 }
 
-/** What the asker calls this secret; undefined if it is none of those that are asked for. */
-function wordFor(
-  secret: SecretName,
-  refs: readonly string[],
-  places: readonly (string | null)[] = [],
-): string | undefined {
+type Meant = Partial<Pick<Request<"refresh">, "refs" | "places" | "values" | "key">>;
+
+/** What to call this secret in the answer; undefined if it is none of those that are asked for. */
+function wordFor(secret: ResolvedSecret, { values = [], key, ...names }: Meant): string | undefined {
+  const word = nameFor(secret, names);
+  if (word !== undefined || key === undefined || values.length === 0) return word;
+  return values.includes(fingerprint(secret, key)) ? secret.from : undefined;
+}
+
+/** What the asker calls it. */
+function nameFor(secret: SecretName, { refs = [], places = [] }: Meant): string | undefined {
   return refs.find((from, index) => isSameSecret(secret, { from, place: places[index] ?? undefined }));
+}
+
+function fingerprint({ value }: ResolvedSecret, key: string): string {
+  return createHmac("sha256", keyOf(key)).update(value.reveal()).digest("hex");
 }
 
 /** As everywhere, a home that does not exist is not made. */
