@@ -37,6 +37,8 @@ const SILENCE_MS = 5_000;
 const COMEBACK_MS = 50_000;
 /** Ms between two calls while it is waited, for reports that were lost. */
 const CALL_EVERY_MS = 10_000;
+/** Ms for which the bus is asked again: a cluster may be electing a leader. */
+const INSIST_MS = 20_000;
 /** Ms between two words of progress: with 10,000 supervisors each costs a walk over all of them. */
 const PROGRESS_MS = 250;
 export class BusFleet implements Fleet {
@@ -72,7 +74,8 @@ export class BusFleet implements Fleet {
     const keys = new Set(shared.map(busKey));
     let census: Census;
     try {
-      census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
+      const options = { ...this.#options, window: CALL, insistMs: INSIST_MS };
+      census = await Census.take(options, keys, signal);
     } catch (error) {
       return [lostBus(error, signal)];
     }
@@ -154,7 +157,7 @@ class Spreading {
         // A lease that still runs is given up only by whoever is asked on its own machine.
         if (fingerprint === undefined) continue;
         const entry = { rotation, ref: ref.slice(0, 1024), key: this.#key, fingerprint, upTo, overMs };
-        await insist(clock, this.#signal, () => bus.put(busKey(one), entry, this.#signal));
+        await insist(clock, INSIST_MS, this.#signal, () => bus.put(busKey(one), entry, this.#signal));
       }
       return true;
     } catch (error) {

@@ -18,6 +18,8 @@ export interface CensusOptions {
   readonly inventory: readonly string[];
   /** Who is connected answers within it. */
   readonly window: CallWindow;
+  /** Ms for which what the bus refuses is asked again; without it a refusal is told at once. */
+  readonly insistMs?: number;
 }
 
 export interface SilentHost {
@@ -28,9 +30,8 @@ export interface SilentHost {
 
 type Keys = ReadonlySet<string>;
 
-/** Ms before what the bus did not take is said to it again, and for how long: a cluster may be electing a leader. */
+/** Ms before what the bus did not take is said to it again. */
 const AGAIN_MS = 1_000;
-const INSIST_MS = 20_000;
 
 export class Census {
   readonly #keys: Keys | undefined;
@@ -45,16 +46,16 @@ export class Census {
    * @param keys of secrets: only who has one of them counts; without it everybody does
    */
   static async take(
-    { bus, clock, inventory, window }: CensusOptions,
+    { bus, clock, inventory, window, insistMs = 0 }: CensusOptions,
     keys: Keys | undefined,
     signal: AbortSignal,
   ): Promise<Census> {
     const census = new Census(keys, inventory);
     census.#stop = bus.onReport((report) => census.#hear(report, true));
     try {
-      const history = await insist(clock, signal, () => bus.history(signal));
+      const history = await insist(clock, insistMs, signal, () => bus.history(signal));
       for (const report of history) census.#hear(report, false);
-      await insist(clock, signal, () => bus.call(window, signal));
+      await insist(clock, insistMs, signal, () => bus.call(window, signal));
       return census;
     } catch (error) {
       census.end();
@@ -146,8 +147,13 @@ function silentHost({ host, heardAt }: SilentHost): Acknowledgement {
 }
 
 /** The bus may be changing its servers at this moment. */
-export async function insist<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  const deadline = clock.monotonic() + INSIST_MS;
+export async function insist<T>(
+  clock: Clock,
+  forMs: number,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const deadline = clock.monotonic() + forMs;
   for (;;) {
     try {
       return await work();

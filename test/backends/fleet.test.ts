@@ -115,6 +115,10 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     await nats.configure({ tls, accounts });
     await nats.resume();
     const ops = host("ops");
+    const early = ops.run("rotate", "p", "--reason", "drill", "--yes");
+    expect(early.stderr).toMatch(/its bucket and stream are not there\. Try mcp-run fleet setup;/);
+    expect(early.status).toBe(69);
+    expect(ops.run("status").stdout).toContain("its bucket and stream are not there");
     const [made, again] = [ops.run("fleet", "setup"), ops.run("fleet", "setup")];
     expect(made, made.stderr).toMatchObject({
       status: 0,

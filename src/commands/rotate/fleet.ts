@@ -1,4 +1,5 @@
 /** Whom a rotation tells: the servers of this machine, and where the profile's file has a fleet, all others too. */
+import { busKey } from "../../control/bus/names.ts";
 import type { BusOperator } from "../../control/bus/operator.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
@@ -42,7 +43,9 @@ export class WhoIsTold {
     if (!fleet || !this.#isShared(refs)) return undefined;
     try {
       this.#inventory(fleet);
-      await this.#connected(fleet, signal);
+      const operator = await this.#connected(fleet, signal);
+      // Whether there is a bucket at all.
+      await operator.stored(busKey({ from: refs[0] ?? "" }), signal);
       return undefined;
     } catch (error) {
       signal.throwIfAborted();
