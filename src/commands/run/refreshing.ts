@@ -75,6 +75,7 @@ export class Refreshing {
    * that look has ended, whichever way, or none will come any more.
    */
   now(): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
     this.#isWanted = true;
     const look = this.#begun + 1;
     const ended = new Promise<void>((resolve) => {

@@ -26,3 +26,18 @@ it("messages cause one look after a breath, and at most one a second, and the la
   await clock.advance(10_000);
   expect(looks).toHaveLength(5);
 });
+
+it("whoever asks hears when the look that came of it has ended", async () => {
+  const clock = new VirtualClock();
+  let end: () => void = () => undefined;
+  const asked = new AskedLooks(clock, () => new Promise((resolve) => (end = resolve)));
+  const ended: string[] = [];
+
+  const both = [asked.ask().then(() => ended.push("one")), asked.ask().then(() => ended.push("other"))];
+  await clock.advance(1_000);
+  expect(ended).toEqual([]);
+  end();
+  await Promise.all(both);
+
+  expect(ended).toEqual(["one", "other"]);
+});

@@ -173,6 +173,46 @@ async function quiet(): Promise<void> {
   }
 }
 
+describe("whoever asks for a look", () => {
+  it("is told of its end, whichever way it ended, and never of one that had begun before", async () => {
+    const { refreshing, behaviour, put, envs } = await running();
+    const ends: string[] = [];
+    await put("a", "canary-a2");
+
+    const first = refreshing.now().then(() => ends.push("first"));
+    const second = refreshing.now().then(() => ends.push("second"));
+    await first;
+    expect(envs().at(-1)).toEqual(["canary-a2", "canary-b1"]);
+    await second;
+    behaviour.failure = () => new ProviderError("unavailable", "down");
+    await refreshing.now().then(() => ends.push("third"));
+
+    expect(refreshing.outlook.lastFailure?.reason).toContain("down");
+    expect(ends).toEqual(["first", "second", "third"]);
+  });
+
+  it("waits for none that will not come any more", async () => {
+    const { refreshing } = await running();
+    await refreshing.stop();
+
+    await refreshing.now();
+  });
+
+  it("is told of news: each look that has ended, and each server that has taken over", async () => {
+    const { refreshing, put } = await running();
+    let news = 0;
+    refreshing.onNews = () => {
+      news++;
+    };
+
+    await refreshing.now();
+    expect(news).toBe(1);
+    await put("a", "canary-a2");
+    await refreshing.now();
+    expect(news).toBe(3);
+  });
+});
+
 describe("a look at the secrets of a server that runs", () => {
   it("changes nothing if nothing has changed", async () => {
     const { look, looks, plans, events } = await running();
