@@ -98,6 +98,7 @@ try {
   const question = JSON.parse(await text(process.stdin));
   process.stdout.write(JSON.stringify(await actions[question.action](question)));
 } catch (error) {
-  process.stderr.write(`${error.message} ${error.cause?.message ?? ""}\n`);
+  const why = `${error.message} ${error.cause?.message ?? ""}`;
+  process.stdout.write(JSON.stringify({ error: why.trim() }));
   process.exitCode = 1;
 }

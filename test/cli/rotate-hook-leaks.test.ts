@@ -43,12 +43,11 @@ function waysToSay(value: string): readonly string[] {
 
 describe("a hook that prints its secrets to stderr", () => {
   it.each([
-    ["and answers", "nothing", 0, [OLD, NEW]],
-    // The new value is not known yet: a hook that has failed has given none.
-    ["and fails to mint", "mint", 69, [OLD]],
-    ["and fails to revoke", "revoke", 75, [OLD, NEW]],
-    ["and fails to verify", "verify", 75, [OLD, NEW]],
-  ])("%s is heard by nobody", (_what, action, status, secrets) => {
+    ["and answers", "nothing", 0],
+    ["and fails to mint", "mint", 69],
+    ["and fails to revoke", "revoke", 75],
+    ["and fails to verify", "verify", 75],
+  ])("%s is heard by nobody", (_what, action, status) => {
     talkativeHook(action);
     const report = join(mcpRun.home, "incident.md");
 
@@ -67,7 +66,7 @@ describe("a hook that prints its secrets to stderr", () => {
     expect(ran, ran.stdout + ran.stderr).toMatchObject({ status });
     const said = ran.stdout + ran.stderr + readFileSync(report, "utf8");
     if (status !== 0) expect(said).toContain("exited with code 3");
-    for (const way of secrets.flatMap(waysToSay)) {
+    for (const way of [OLD, NEW].flatMap(waysToSay)) {
       expect(said).not.toContain(way);
       expect(mcpRun.filesWith(way).filter((file) => !file.endsWith("hook.mjs"))).toEqual([]);
     }

@@ -81,17 +81,22 @@ export function readVerified(stdout: Buffer): Reading<"refused" | "accepted" | "
   return { is: accepted === undefined ? "unknown" : accepted ? "accepted" : "refused" };
 }
 
+/** What a hook says of why it has failed, and all else that it has printed; undefined if it does not say why. */
+export function readError(stdout: Buffer): { readonly why: string; readonly rest: Secret } | undefined {
+  const answer = answerIn(stdout);
+  if (!answer) return undefined;
+  const { error, ...rest } = answer;
+  if (typeof error !== "string" || error.trim() === "") return undefined;
+  return { why: error.trim(), rest: new Secret(JSON.stringify(rest)) };
+}
+
 function read<T>(schema: z.ZodMiniType<T>, stdout: Buffer): Reading<T> {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(stdout));
-  } catch {
+  const answer = answerIn(stdout);
+  if (!answer) {
     return {
       wrong: stdout.length === 0 ? "it printed no answer" : "what it printed is not one JSON object",
     };
   }
-  if (typeof answer !== "object" || answer === null || Array.isArray(answer))
-    return { wrong: "what it printed is not one JSON object" };
   const found = schema.safeParse(answer, { jitless: true });
   if (found.success) return { is: found.data };
   const [{ path, message, input } = { path: [], message: "", input: undefined }] = found.error.issues;
@@ -100,4 +105,15 @@ function read<T>(schema: z.ZodMiniType<T>, stdout: Buffer): Reading<T> {
   if (input === undefined && !Object.hasOwn(answer, String(path[0])))
     return { wrong: `its answer has no ${member}` };
   return { wrong: `${member} of its answer ${message}` };
+}
+
+/** Undefined if it is no JSON object. */
+function answerIn(stdout: Buffer): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const answer: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(stdout));
+    const isObject = typeof answer === "object" && answer !== null && !Array.isArray(answer);
+    return isObject ? (answer as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }

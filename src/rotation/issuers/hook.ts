@@ -7,7 +7,7 @@
  * (MCP_RUN_*) are kept from it, because the keys of local stores are among them.
  */
 import { type ErrorCode, McpRunError, type McpRunErrorOptions } from "../../errors.ts";
-import { lastLines } from "../../escape.ts";
+import { escapeControl, lastLines } from "../../escape.ts";
 import type { ProgramOutcome, ProgramRunner } from "../../secrets/program.ts";
 import { Secret } from "../../secrets/secret.ts";
 import type { HookSpec } from "../../secrets/spec.ts";
@@ -15,6 +15,7 @@ import { programName, shellWord } from "../../shell-word.ts";
 import type { Issuer, IssuerRequest, KeyToEnd } from "../contract.ts";
 import {
   type Reading,
+  readError,
   readFound,
   readMinted,
   readReencrypted,
@@ -25,6 +26,8 @@ import {
 export const HOOK_VERSION = 1;
 const TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 256 * 1024;
+const ERROR_CHARACTERS = 500;
+const BY_HAND = "the hook by hand, with the question of docs/hooks.md on its stdin";
 
 export interface HookSurroundings {
   readonly runProgram: ProgramRunner;
@@ -83,6 +86,9 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
     const known = [key?.value, before?.value].filter((value) => value !== undefined);
     const call: Call = { action, secret, spec, known, around };
     if (outcome.type !== "exited" || outcome.exitCode !== 0) throw failureOf(outcome, call);
+    if (readError(outcome.stdout)) {
+      throw failed(call, "backend-unavailable", "it answered with an error", outcome, { hint: BY_HAND });
+    }
     const reading = read(outcome.stdout);
     if ("is" in reading) return reading.is;
     throw failed(call, "secret-invalid", reading.wrong, outcome, {
@@ -138,7 +144,7 @@ function failureOf(outcome: ProgramOutcome, call: Call): McpRunError {
       });
     case "exited":
       return failed(call, "backend-unavailable", `it exited with code ${outcome.exitCode}`, outcome, {
-        hint: "the hook by hand, with the request of docs/hooks.md on its stdin",
+        hint: BY_HAND,
       });
   }
 }
@@ -159,21 +165,40 @@ function notStarted(program: string, code: string, call: Call): McpRunError {
   });
 }
 
-/** Names the action, the secret and the hook, and quotes what the hook said last. */
+/** Names the action, the secret and the hook, and why it failed, as far as that can be quoted. */
 function failed(
-  { action, secret, spec, known, around }: Call,
+  call: Call,
   code: ErrorCode,
   state: string,
   said: { readonly stdout: Buffer; readonly stderr: string } | undefined,
   options: McpRunErrorOptions,
 ): McpRunError {
-  const printed = said ? [new Secret(said.stdout.toString().trim()), ...known] : known;
-  const quote = said
-    ? lastLines(said.stderr, (text) => around.quotable(text, printed)).filter((line) => line !== "")
-    : [];
+  const { action, secret, spec } = call;
   return new McpRunError(
     code,
-    `Cannot ${WHAT[action](secret)}: its hook ${programName(spec.argv)}: ${[state, ...quote].join(" | ")}`,
+    `Cannot ${WHAT[action](secret)}: its hook ${programName(spec.argv)}: ${[state, ...(said ? quoted(said, call) : [])].join(" | ")}`,
     options,
   );
+}
+
+/**
+ * What the hook answers as its error; without one what it said last on stderr. But never stderr of a hook that makes
+ * keys: it may show one that nobody knows yet, and that could not be told from other words.
+ */
+function quoted(
+  { stdout, stderr }: { readonly stdout: Buffer; readonly stderr: string },
+  { action, known, around }: Call,
+): readonly string[] {
+  const error = readError(stdout);
+  if (error) {
+    const why = escapeControl(around.quotable(error.why, [error.rest, ...known]), " ");
+    return [why.length > ERROR_CHARACTERS ? `${why.slice(0, ERROR_CHARACTERS)}…` : why];
+  }
+  if (action === "mint" || action === "find") {
+    return stderr.trim() === ""
+      ? []
+      : ["what it printed to stderr is not shown, as a new key may be in it: run it by hand to see it"];
+  }
+  const printed = [new Secret(stdout.toString().trim()), ...known];
+  return lastLines(stderr, (text) => around.quotable(text, printed)).filter((line) => line !== "");
 }

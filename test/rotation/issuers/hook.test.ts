@@ -194,15 +194,27 @@ describe("how a hook is started", () => {
 });
 
 describe("a hook that fails", () => {
+  const NOT_SHOWN =
+    "what it printed to stderr is not shown, as a new key may be in it: run it by hand to see it";
+
   it.each([
-    ["exits", "echo no permission >&2; exit 3", "it exited with code 3 | no permission"],
+    ["exits", `echo '{"error":" no permission "}'; exit 3`, "it exited with code 3 | no permission"],
+    ["only says so", `echo '{"error":"no permission"}'`, "it answered with an error | no permission"],
+    [
+      "says so in lines",
+      `printf %s '{"error":"a\\nb\\u001b[2J"}'; exit 1`,
+      "it exited with code 1 | a\\nb\\e[2J",
+    ],
     ["says nothing", "exit 1", "it exited with code 1"],
+    ["says nothing in an error", `echo '{"error":" "}'; echo '' >&2; exit 1`, "it exited with code 1"],
+    ["says no text in an error", `echo '{"error":{"token":"canary-x"}}'; exit 1`, "it exited with code 1"],
+    ["says it only to stderr", "echo 'made canary-x' >&2; exit 1", `it exited with code 1 | ${NOT_SHOWN}`],
     ["is killed", "kill -KILL $$", "it was killed by SIGKILL"],
     ["prints nothing", "true", "it printed no answer"],
     [
       "prints rubbish",
       "echo Minted the key; echo sorry >&2",
-      "what it printed is not one JSON object | sorry",
+      `what it printed is not one JSON object | ${NOT_SHOWN}`,
     ],
     ["prints a list", "echo '[]'", "what it printed is not one JSON object"],
     ["prints two answers", "echo '{}'; echo '{}'", "what it printed is not one JSON object"],
@@ -287,9 +299,61 @@ describe("a hook that fails", () => {
   });
 
   it("and steers the terminal is shown, not obeyed", async () => {
-    const error = await errorOf(hook("printf '\\033[2Jgone' >&2; exit 1").mint(REQUEST, never()));
+    const error = await errorOf(hook("printf '\\033[2Jgone' >&2; exit 1").revoke(REQUEST, {}, never()));
 
     expect(error.message).toContain("\\e[2Jgone");
+  });
+
+  it("and tells what it has made in its error is quoted without it", async () => {
+    const answer = {
+      value: NEW,
+      with: { ID: "canary-id-17" },
+      error: `kept ${NEW} and canary-id-17 for nobody`,
+    };
+
+    const error = await errorOf(hook(`echo '${JSON.stringify(answer)}'; exit 1`).mint(REQUEST, never()));
+
+    expect(error.message).toContain("it exited with code 1 | kept ");
+    expect(error.message).toContain("for nobody");
+    expect(inspect(error)).not.toContain("canary-");
+  });
+
+  it("and tells what it was told in its error is quoted without it", async () => {
+    const script = `echo '{"error":"401 for ${OLD}"}'; echo "not this" >&2; exit 1`;
+
+    const error = await errorOf(hook(script).revoke(REQUEST, { value: new Secret(OLD) }, never()));
+
+    expect(error.message).toMatch(/it exited with code 1 \| 401 for \S+$/);
+    expect(error.message).not.toContain("canary-");
+  });
+
+  it("and says much in its error is quoted in part, and not in the middle of a secret", async () => {
+    const why = `${"no ".repeat(163)}${OLD} ${"no ".repeat(1000)}`;
+
+    const error = await errorOf(
+      hook(`printf %s '${JSON.stringify({ error: why })}'; exit 1`).revoke(
+        REQUEST,
+        { value: new Secret(OLD) },
+        never(),
+      ),
+    );
+
+    const [, quote = ""] = error.message.split(" | ");
+    expect(quote).toHaveLength(501);
+    expect(quote).toMatch(/no \[mcp-run[^\]]*…$/);
+    expect(quote).not.toContain("canary");
+  });
+
+  it("to find is not quoted by its stderr either, but by its error", async () => {
+    const said = await errorOf(hook(`echo 'found ${NEW}' >&2; exit 1`).find(REQUEST, never()));
+    const answered = await errorOf(hook(`echo '{"error":"HTTP 401"}'`).find(REQUEST, never()));
+
+    expect(said.message).toBe(
+      `Cannot find out what was minted for TOKEN: its hook sh: it exited with code 1 | ${NOT_SHOWN}`,
+    );
+    expect(answered.message).toBe(
+      "Cannot find out what was minted for TOKEN: its hook sh: it answered with an error | HTTP 401",
+    );
   });
 
   it("because there is no such program", async () => {
