@@ -1,4 +1,5 @@
 /** Where a platform says who has read a secret, as something to run there. */
+import * as querystring from "node:querystring";
 import { shellWord } from "../shell-word.ts";
 
 export interface StoredAt {
@@ -15,22 +16,30 @@ export interface AccessQuery {
   readonly text: string;
 }
 
+/** What Vault's log has as the path of a request: `secret/data/mcp/github`, without the namespace. */
+const VAULT_FILTER =
+  'select(.type == "request" and .time >= $since and (("/" + .request.path) as $asked | $path | endswith($asked))) | [.time, .auth.display_name, .request.remote_address, .request.path]';
+
 /**
  * Undefined for a store that keeps no such record. Sources: Vault documentation, «Audit devices»; AWS Secrets
  * Manager user guide, «Log with CloudTrail»; Azure Key Vault documentation, «Key Vault logging».
  *
  * @param since ISO 8601
+ * @param place where the backend says that it lies; Vault's has the path of its API, which a ref does not
  */
-export function accessQuery({ type, path }: StoredAt, since: string): AccessQuery | undefined {
+export function accessQuery(
+  { type, path }: StoredAt,
+  since: string,
+  place?: string,
+): AccessQuery | undefined {
   switch (type) {
     case "vault": {
-      const filter =
-        'select(.type == "request" and .time >= $since and (.request.path | endswith($path))) | [.time, .auth.display_name, .request.remote_address, .request.path]';
-      const args = `--arg since ${shellWord(since)} --arg path ${shellWord(`/${path}`)}`;
+      const asked = place === undefined ? path : querystring.unescape(place.replace(/^.*?\/v1\//, ""));
+      const args = `--arg since ${shellWord(since)} --arg path ${shellWord(`/${asked}`)}`;
       return {
         where: "with the audit file of Vault",
         language: "sh",
-        text: `jq -c ${args} '${filter}' audit.log`,
+        text: `jq -c ${args} '${VAULT_FILTER}' audit.log`,
       };
     }
     case "aws-secrets-manager": {

@@ -177,8 +177,8 @@ function accessQueries({ secrets, startedAt }: Incident): readonly string[] {
   const queries = new Map<string, AccessQuery>();
   // A leak is found out about later than it happens.
   const since = daysBefore(startedAt, LOOK_BACK_DAYS);
-  for (const { storedAt } of secrets) {
-    const query = storedAt && accessQuery(storedAt, since);
+  for (const { storedAt, place } of secrets) {
+    const query = storedAt && accessQuery(storedAt, since, place);
     if (query) queries.set(query.text, query);
   }
   if (queries.size === 0) return [];

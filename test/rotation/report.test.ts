@@ -184,7 +184,7 @@ describe("an incident report", () => {
 
     expect(todo).toContain("```sh\nmcp-run rotate github --resume 2026\n```");
     expect(
-      todo.match(/^jq -c --arg since 2026-08-23T09:00:00.000Z --arg path \/mcp\/github /gm),
+      todo.match(/^jq -c --arg since 2026-08-23T09:00:00.000Z --arg path \/mcp\/data\/github /gm),
     ).toHaveLength(1);
     expect(todo).toContain("--arg id 'prod/it'\\''s'");
     expect(todo).toContain('requestUri_s contains "/secrets/github-token"');
