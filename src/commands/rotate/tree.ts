@@ -1,7 +1,7 @@
 /** The flags of `mcp-run rotate`. */
 import type { Command } from "commander";
-import type { RotateOptions } from "../rotate.ts";
 import { type Does, examples } from "../tree.ts";
+import type { RotateOptions } from "./options.ts";
 
 export function addRotateOptions(rotate: Command, does: Does): void {
   const each = (name: string, names: readonly string[] = []) => [...names, name];
