@@ -303,12 +303,14 @@ describe("mcp-run rotate", () => {
   );
 
   it("tries one key at a time in a supervisor: who comes second has a server of its own", async () => {
-    mcpRun.set("local:other", OLD);
+    // Another value than KEY has: else whoever has the one would be waited for until he has replaced the other as well.
+    const other = "canary-other-key";
+    mcpRun.set("local:other", other);
     const [tried, hold] = [join(mcpRun.home, "tried"), mcpRun.write("hold", "")];
     const program = mcpRun.write(
       "probe.mjs",
       `import { existsSync, writeFileSync } from "node:fs";
-       if (process.env.KEY === "${NEW}" && process.env.OTHER === "${OLD}") {
+       if (process.env.KEY === "${NEW}" && process.env.OTHER === "${other}") {
          writeFileSync("${tried}", "");
          while (existsSync("${hold}")) await new Promise((resolve) => setTimeout(resolve, 20));
        }`,
