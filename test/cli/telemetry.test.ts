@@ -6,6 +6,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
+import { LOUD, leaksIn } from "../helpers/loud-run.ts";
 import { OtlpReceiver } from "../helpers/otlp-receiver.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { isAlive, until } from "../helpers/processes.ts";
@@ -88,6 +89,15 @@ describe("exec", () => {
     expect(stderr).toContain("2 records of the audit were not sent");
     expect(stderr).not.toContain("canary");
     expect(mcpRun.run(["audit"]).stdout.trimEnd().split("\n")).toHaveLength(2);
+  });
+
+  it("shows its key to nobody, whatever logging is switched on", async () => {
+    profile();
+    const { stdout, stderr } = await run(["exec", "p", "--", "node", "-e", "0"], LOUD);
+
+    expect(stderr).toMatch(/^HTTP \d+: /m);
+    expect(receiver.logs).toHaveLength(2);
+    expect(leaksIn(stdout + stderr, [OTEL_KEY, TOKEN])).toEqual([]);
   });
 
   it("leaves the variables of OpenTelemetry to its program, and obeys none", async () => {

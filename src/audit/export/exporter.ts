@@ -25,6 +25,7 @@ import { settledWithin } from "../../clock.ts";
 import type { AuditEntry } from "../record.ts";
 import { figures, type Observed } from "./figures.ts";
 import { logRecordOf } from "./log-record.ts";
+import { refusedIn } from "./partial-success.ts";
 import { asFailure, ExportFailure, OtlpTransport, type TransportOptions } from "./transport.ts";
 
 /** Ms that the end of a process may wait for its last records and figures, and then for what is given up. */
@@ -68,8 +69,8 @@ export class AuditExporter {
     const { version, resource: attributes, observe } = options;
     this.#listenToSdk();
     const resource = resourceFromAttributes(attributes);
-    const logs = this.#exporter("logs", JsonLogsSerializer, LogsExporterMetricsHelper, (records) => {
-      this.#delivered += records.length;
+    const logs = this.#exporter("logs", JsonLogsSerializer, LogsExporterMetricsHelper, (records, refused) => {
+      this.#delivered += Math.max(0, records.length - refused);
     });
     const metrics = this.#exporter("metrics", JsonMetricsSerializer, MetricsExporterMetricsHelper);
     const processor = new BatchLogRecordProcessor({
@@ -108,11 +109,12 @@ export class AuditExporter {
     return this.#handed - this.#delivered;
   }
 
-  #exporter<T extends object, Response>(
+  /** @param onDelivered how many of them were refused all the same */
+  #exporter<T extends object>(
     kind: "logs" | "metrics",
-    serializer: ISerializer<T, Response>,
+    serializer: Pick<ISerializer<T, unknown>, "serializeRequest">,
     metricsHelper: IExporterMetricsHelper<T>,
-    onDelivered: (items: T) => void = () => undefined,
+    onDelivered: (items: T, refused: number) => void = () => undefined,
   ): OTLPExporterBase<T> {
     const { otlp, headers, clock } = this.#options;
     const transport = new OtlpTransport({
@@ -121,9 +123,17 @@ export class AuditExporter {
       clock,
       signal: this.#over.signal,
     });
-    const delegate = createOtlpNetworkExportDelegate(
+    let refused = 0;
+    const delegate = createOtlpNetworkExportDelegate<T, object>(
       { timeoutMillis: SEND_MS, concurrencyLimit: 2, compression: "none" },
-      serializer,
+      {
+        serializeRequest: (items) => serializer.serializeRequest(items),
+        // The SDK would repeat what a receiver says.
+        deserializeResponse: (answer) => {
+          refused = this.#refusedIn(answer);
+          return {};
+        },
+      },
       new ExporterMetrics({
         componentType: `otlp_http_json_${kind}_exporter`,
         metricsHelper,
@@ -136,7 +146,7 @@ export class AuditExporter {
     return new OTLPExporterBase({
       export: (items: T, done) =>
         delegate.export(items, (result) => {
-          if (result.code === ExportResultCode.SUCCESS) onDelivered(items);
+          if (result.code === ExportResultCode.SUCCESS) onDelivered(items, refused);
           else this.#tell(asFailure(result.error));
           done(result);
         }),
@@ -146,7 +156,14 @@ export class AuditExporter {
     });
   }
 
-  /** What it says besides: it repeats failures in its own words, and only what else it has to say is new. */
+  #refusedIn(answer: Uint8Array): number {
+    const refused = refusedIn(answer);
+    if (refused === undefined) this.#tell(new ExportFailure("its answer is not one of OTLP"));
+    else if (refused > 0) this.#tell(new ExportFailure("it has refused a part"));
+    return refused ?? 0;
+  }
+
+  /** What the SDK has to say of itself; where something could not be sent, that is told before. */
   #listenToSdk(): void {
     const say = (...words: readonly unknown[]) => {
       const text = words.filter((word) => typeof word === "string").join(" ");

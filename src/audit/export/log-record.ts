@@ -3,8 +3,9 @@ import { type AnyValue, type LogRecord, SeverityNumber } from "@opentelemetry/ap
 import type { AuditEntry } from "../record.ts";
 
 /** @param at ms since the epoch */
-export function logRecordOf({ event, ...fields }: AuditEntry, at: number): LogRecord {
-  const severity = severityOf({ event, ...fields } as AuditEntry);
+export function logRecordOf(entry: AuditEntry, at: number): LogRecord {
+  const { event, ...fields } = entry;
+  const severity = severityOf(entry);
   const attributes = Object.entries(fields).map(([key, value]) => [
     `mcp_run.${snake(key)}`,
     value as AnyValue,

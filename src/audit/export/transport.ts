@@ -57,29 +57,32 @@ export class OtlpTransport implements IExporterTransport {
     this.#options = options;
     this.#url = new URL(options.url);
     const settings = { keepAlive: true, maxSockets: 2 };
-    this.#agent = this.#url.protocol === "http:" ? new http.Agent(settings) : new https.Agent(settings);
+    // Spelled out, since NODE_TLS_REJECT_UNAUTHORIZED would change the default.
+    this.#agent =
+      this.#url.protocol === "http:"
+        ? new http.Agent(settings)
+        : new https.Agent({ ...settings, rejectUnauthorized: true });
   }
 
   /** Never rejects. */
   async send(data: Uint8Array, timeoutMs: number): Promise<ExportResponse> {
     const { clock, signal } = this.#options;
     const before: Before = {};
-    const overdue = new AbortController();
-    const either = AbortSignal.any([signal, overdue.signal]);
-    const timer = clock.after(
-      timeoutMs,
-      () => overdue.abort(new ExportFailure("it did not answer in time")),
-      {
-        background: true,
-      },
-    );
+    const over = new AbortController();
+    // Not AbortSignal.any: of each signal that it makes, `signal` would keep a trace for as long as mcp-run runs.
+    const giveUp = () => over.abort(signal.reason);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp);
+    const overdue = () => over.abort(new ExportFailure("it did not answer in time"));
+    const timer = clock.after(timeoutMs, overdue, { background: true });
     try {
-      return await this.#sendUntil(data, either, before);
+      return await this.#sendUntil(data, over.signal, before);
     } catch (error) {
-      const why = either.aborted ? (before.failure ?? either.reason) : error;
+      const why = over.signal.aborted ? (before.failure ?? over.signal.reason) : error;
       return { status: "failure", error: asFailure(why) };
     } finally {
       timer.cancel();
+      signal.removeEventListener("abort", giveUp);
     }
   }
 
@@ -108,7 +111,7 @@ export class OtlpTransport implements IExporterTransport {
   #post(headers: Record<string, string>, data: Uint8Array, signal: AbortSignal): Promise<Answer> {
     const { request } = this.#url.protocol === "http:" ? http : https;
     return new Promise((resolve, reject) => {
-      const sent = request(this.#url, { method: "POST", headers, agent: this.#agent, signal }, (response) => {
+      const sent = request(this.#url, { method: "POST", agent: this.#agent, signal }, (response) => {
         const chunks: Buffer[] = [];
         let size = 0;
         response.on("data", (chunk: Buffer) => {
@@ -122,6 +125,8 @@ export class OtlpTransport implements IExporterTransport {
           resolve({ status, retryAfter: said["retry-after"], body: Buffer.concat(chunks) });
         });
       });
+      // Not among the options above, which Node prints under NODE_DEBUG=http.
+      for (const [name, value] of Object.entries(headers)) sent.setHeader(name, value);
       sent.on("error", reject);
       sent.end(data);
     });

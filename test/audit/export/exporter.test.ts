@@ -1,9 +1,10 @@
 /** What a receiver gets of the audit, and what happens where there is none or a bad one. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AuditExporter, type ExporterOptions } from "../../../src/audit/export/exporter.ts";
 import { ExportFailure } from "../../../src/audit/export/transport.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { OtlpReceiver } from "../../helpers/otlp-receiver.ts";
+import { privateCa } from "../../helpers/private-ca.ts";
 import { until } from "../../helpers/processes.ts";
 import { CALL, END, LAUNCH, NOON, RESTART, SWAP } from "../audit-room.ts";
 
@@ -167,24 +168,68 @@ describe("a receiver that fails", () => {
     expect(states()).toEqual(["it did not answer before the end of mcp-run"]);
   });
 
-  it("because it takes only a part says so in what the SDK makes of it", async () => {
+  it.each([
+    ["a number", 1],
+    ["a text", '"1"'],
+  ])("because it takes only a part is told in our words, and the rest is counted: %s", async (_as, count) => {
     receiver.answerWith(() => ({
       status: 200,
-      body: '{"partialSuccess":{"rejectedLogRecords":1,"errorMessage":"no"}}',
+      body: `{"partialSuccess":{"rejectedLogRecords":${count},"errorMessage":"canary-words"}}`,
     }));
+    const one = exporter();
+    one.record(LAUNCH, NOON);
+    one.record(END, NOON);
+
+    expect(await one.close()).toBe(1);
+    expect(states()).toEqual(["it has refused a part"]);
+  });
+
+  it.each([
+    ["a page", "<html>canary-page</html>"],
+    ["no object", "7"],
+  ])("because it is none, and answers 200 to everything, is told in our words: %s", async (_what, body) => {
+    receiver.answerWith(() => ({ status: 200, body }));
     const one = exporter();
     one.record(LAUNCH, NOON);
     await one.close();
 
-    expect(states()).toEqual([expect.stringMatching(/Partial Success.*rejectedLogRecords/)]);
+    expect(states()).toEqual(["its answer is not one of OTLP"]);
+  });
+
+  it("is not called one that fails if it says nothing, or warns of nothing that it refused", async () => {
+    const bodies = ["", '{"partialSuccess":{"errorMessage":"canary-words"}}'];
+    receiver.answerWith(() => ({ status: 200, body: bodies[receiver.requests % 2] ?? "" }));
+    const one = exporter();
+    one.record(LAUNCH, NOON);
+
+    expect(await one.close()).toBe(0);
+    expect(states()).toEqual([]);
   });
 
   it("gets no more than fits the queue, and the rest is counted", async () => {
-    receiver.answerWith(() => "never");
     const one = exporter();
     for (let count = 0; count < 10_000; count++) one.record(RESTART, NOON);
+    const lost = await one.close();
 
-    expect(await one.close()).toBe(10_000);
+    expect(receiver.logs.length).toBeGreaterThan(0);
+    // A batch that is under way, and a queue.
+    expect(receiver.logs.length).toBeLessThanOrEqual(512 + 2_048);
+    expect(lost).toBe(10_000 - receiver.logs.length);
+  });
+
+  it("is believed only behind a certificate that is trusted, whatever the environment of mcp-run says", async () => {
+    const secure = await OtlpReceiver.start(await privateCa());
+    vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+    try {
+      const one = exporter({ otlp: secure.address });
+      one.record(LAUNCH, NOON);
+
+      expect(await one.close()).toBe(1);
+      expect([states(), secure.requests]).toEqual([["SELF_SIGNED_CERT_IN_CHAIN"], 0]);
+    } finally {
+      vi.unstubAllEnvs();
+      await secure.stop();
+    }
   });
 
   it("is not needed for a secret that is absent: that is told", async () => {
