@@ -57,7 +57,8 @@ function compileAddress(written: string, compilation: Compilation): string {
   const problem = findings.errors.length > before ? undefined : problemOfAddress(text);
   if (problem)
     findings.error({ path }, `\`otlp\` ${problem.state}`, { hint: problem.hint, hidesValue: true });
-  return text.replace(/\/+$/, "");
+  // As it is understood, and not as it is written: a blank behind it would stand before `/v1/logs`.
+  return problem || !URL.canParse(text) ? text : new URL(text).href.replace(/\/+$/, "");
 }
 
 function problemOfAddress(text: string): { readonly state: string; readonly hint: string } | undefined {

@@ -51,6 +51,15 @@ describe("the key `audit`", () => {
     expect((await auditOf(lines)).export?.otlp).toBe("http://localhost:4318");
   });
 
+  it.each([" https://otel.example.com:4318/base\\n", "HTTPS://OTEL.example.com:4318\\\\base//"])(
+    "takes the address as it is understood, however it is written: %j",
+    async (otlp) => {
+      const plan = await auditOf(`audit: { export: { otlp: "${otlp}" } }`);
+
+      expect(plan.export?.otlp).toBe(`${OTLP}/base`);
+    },
+  );
+
   it("is merged with that of `defaults`, key by key", async () => {
     const { main, request } = (await import("./room.ts")).room();
     main(
