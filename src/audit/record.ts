@@ -43,7 +43,7 @@ interface WithSecrets {
   readonly secrets: readonly AuditedSecret[];
 }
 
-/** How a tool call ended: `lost` if its server ended first, and nobody can say whether it did its work. */
+/** How a tool call ended: `lost` if no answer can be told to be its own, and nobody knows whether it did its work. */
 export type CallOutcome = "ok" | "tool-error" | "error" | "cancelled" | "lost";
 
 /** `profile` is absent where a secret is handled without one. */

@@ -17,7 +17,10 @@ const INTERNAL_ERROR = -32603;
 export interface EndedCall {
   /** As the client wrote it; empty where it wrote none. */
   readonly tool: string;
-  /** `lost`: its server ended first. `cancelled`: by the client. `tool-error`: a result that says so of itself. */
+  /**
+   * `lost`: its server ended first, or the client gave its id to another request. `cancelled`: by the client.
+   * `tool-error`: a result that says so of itself.
+   */
   readonly outcome: "ok" | "tool-error" | "error" | "cancelled" | "lost";
   /** Of JSON-RPC, for `error`. */
   readonly code?: number;

@@ -46,7 +46,10 @@ export class RequestLedger {
     const { envelope } = line;
     if (envelope.type === "request") {
       if (envelope.method === "subscriptions/listen" || this.#open.size >= MAX_UNANSWERED) return;
-      this.#open.set(keyOf(envelope.id), envelope);
+      const key = keyOf(envelope.id);
+      const before = this.#open.get(key);
+      if (before) this.#calls?.lost(before);
+      this.#open.set(key, envelope);
       this.#calls?.began(envelope, line, this.#generation);
     } else if (envelope.type === "notification" && envelope.method === "notifications/cancelled") {
       const request = this.#forget(cancelledId(line.bytes));

@@ -97,6 +97,17 @@ describe("a tool call", () => {
     ]);
   });
 
+  it("whose id the client gives to another request is not forgotten", () => {
+    ask(1, "delete_all");
+    ask(1, "search");
+    session.serverSaid(1, line(answer(1, { result: {} })));
+
+    expect(ended).toMatchObject([
+      { tool: "delete_all", outcome: "lost" },
+      { tool: "search", outcome: "ok" },
+    ]);
+  });
+
   it("counts from when a server gets it", () => {
     session.hold();
     ask(1);
