@@ -14,6 +14,7 @@ import {
 } from "../ui/status-table.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { controlPlace } from "./control-place.ts";
+import { mayHaveFleet } from "./fleet/may-have-fleet.ts";
 import { profileRequest } from "./profile-request.ts";
 
 export interface StatusOptions {
@@ -69,6 +70,7 @@ interface View {
 
 /** The profile file in use decides whether there is a fleet; without one nothing of the bus is loaded. */
 async function fleetView(context: CommandContext, profile: string | undefined): Promise<View | undefined> {
+  if (!mayHaveFleet(context, profile)) return undefined;
   try {
     const { loadFleet } = await import("../profile/load.ts");
     const fleet = await loadFleet(profileRequest(context), profile);
@@ -91,7 +93,7 @@ function show(
   { json, check }: { readonly json: boolean; readonly check: boolean },
 ): number {
   if (json) context.stdout.write(`${JSON.stringify({ version: 1, ...seen }, null, 2)}\n`);
-  else if (!check) context.stdout.write(textOf(context, seen));
+  else if (!check) context.stdout.write(textOf(context, profile, seen));
   if (check) refuseUnserved(profile, seen);
   return 0;
 }
@@ -132,7 +134,7 @@ async function watch(
   try {
     return await interruptible(context, async (signal) => {
       for (;;) {
-        screen.draw(textOf(context, await look(context, profile, view, signal)));
+        screen.draw(textOf(context, profile, await look(context, profile, view, signal)));
         await pause(context.clock, WATCH_EVERY_MS, signal);
       }
     });
@@ -174,21 +176,30 @@ async function look(
 /** What somebody has begun and nobody has ended. */
 async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
   const { journalFolder, unfinishedRotations } = await import("../rotation/journal.ts");
-  const found = await unfinishedRotations(journalFolder(paths.state), ({ message }) =>
+  const { isAtWork } = await import("../rotation/journal-lock.ts");
+  const folder = journalFolder(paths.state);
+  const found = await unfinishedRotations(folder, ({ message }) =>
     printer.emit({ type: "warning", message }),
   );
-  return found.map(({ plan: { rotation, profile, at, operator, reason } }) => ({
-    rotation,
-    profile,
-    startedAt: at,
-    operator,
-    reason,
-  }));
+  return await Promise.all(
+    found.map(async ({ plan: { rotation, profile, at, operator, reason } }) => ({
+      rotation,
+      profile,
+      startedAt: at,
+      operator,
+      reason,
+      isRunning: await isAtWork(folder, rotation),
+    })),
+  );
 }
 
-function textOf({ clock }: CommandContext, { supervisors, silent, unfinished, fleet }: Seen): string {
+function textOf(
+  { clock }: CommandContext,
+  profile: string | undefined,
+  { supervisors, silent, unfinished, fleet }: Seen,
+): string {
   return [
-    statusText(supervisors, silent, clock.now()),
+    statusText(supervisors, silent, clock.now(), profile),
     ...(unfinished.length > 0 ? [unfinishedText(unfinished)] : []),
     ...(fleet ? [fleetText(fleet, clock.now())] : []),
   ].join("\n");

@@ -59,6 +59,12 @@ async function noteOwner(file: string): Promise<void> {
   await writeFile(file, JSON.stringify(owner), { mode: 0o600 }).catch(ignoreSystemError);
 }
 
+/** Whether a process works on it, as far as its note says; never waits. */
+export async function isAtWork(folder: string, rotation: string): Promise<boolean> {
+  const owner = await ownerIn(join(folder, `${rotation}.owner`));
+  return owner !== undefined && !(await isDead(owner));
+}
+
 async function ownerIn(file: string): Promise<Owner | undefined> {
   try {
     return ownerShape.safeParse(JSON.parse(await readFile(file, "utf8"))).data;

@@ -19,6 +19,8 @@ export interface UnfinishedRotation {
   /** `user@host` */
   readonly operator: string;
   readonly reason: string;
+  /** Some mcp-run works on it now. */
+  readonly isRunning: boolean;
 }
 
 const HEAD = [
@@ -37,13 +39,19 @@ const HEAD = [
 const UNKNOWN = "-";
 const LONGEST_VERSION = 16;
 
-/** @param now wall-clock ms */
+/**
+ * @param now wall-clock ms
+ * @param profile the only one that was asked for
+ */
 export function statusText(
   supervisors: readonly SupervisorStatus[],
   silent: readonly SilentSupervisor[],
   now: number,
+  profile?: string,
 ): string {
-  if (supervisors.length + silent.length === 0) return "Nothing is running.\n";
+  if (supervisors.length + silent.length === 0) {
+    return profile === undefined ? "Nothing is running.\n" : `Nothing of ${profile} is running.\n`;
+  }
   const rows = [
     ...supervisors.flatMap((status) => rowsOf(status, now)),
     ...silent.map(({ pid }) => ["?", String(pid), UNKNOWN, "silent"]),
@@ -66,8 +74,11 @@ export function statusText(
 /** A line each, with what can be typed. */
 export function unfinishedText(rotations: readonly UnfinishedRotation[]): string {
   return rotations
-    .map(({ rotation, profile, startedAt, operator, reason }) => {
-      const line = `${profile}: a rotation by ${operator} since ${startedAt} has not ended (${reason}): mcp-run rotate ${profile} --resume ${rotation}`;
+    .map(({ rotation, profile, startedAt, operator, reason, isRunning }) => {
+      const state = isRunning
+        ? `is under way (${reason}): ${rotation}`
+        : `has not ended (${reason}): mcp-run rotate ${profile} --resume ${rotation}`;
+      const line = `${profile}: a rotation by ${operator} since ${startedAt} ${state}`;
       return `${escapeControl(line, "\\t")}\n`;
     })
     .join("");

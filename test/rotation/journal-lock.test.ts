@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../src/clock.ts";
-import { withJournalLock } from "../../src/rotation/journal-lock.ts";
+import { isAtWork, withJournalLock } from "../../src/rotation/journal-lock.ts";
 import { never } from "./world.ts";
 
 const ROTATION = "20261121-093015-k3x9ab";
@@ -72,6 +72,16 @@ describe.skipIf(process.platform === "win32")("the lock of a journal", () => {
 
     expect(here.clock.waits).toBe(0);
     expect(readdirSync(here.folder)).toEqual([]);
+  });
+
+  it("says whether a process works on the rotation", async () => {
+    const here = room();
+    const isRunning = () => isAtWork(here.folder, ROTATION);
+    expect(await isRunning()).toBe(false);
+    expect(await here.take(isRunning)).toBe(true);
+    const note = await ownNote(here);
+    leaveBehind(here, JSON.stringify({ ...note, pid: await pidOfADeadProcess() }));
+    expect(await isRunning()).toBe(false);
   });
 
   it("is taken at once from a process whose number somebody else has by now", async () => {

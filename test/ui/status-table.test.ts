@@ -4,7 +4,7 @@ import { PassThrough } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { shortDuration } from "../../src/ui/durations.ts";
 import { LiveScreen } from "../../src/ui/live-screen.ts";
-import { statusText } from "../../src/ui/status-table.ts";
+import { statusText, unfinishedText } from "../../src/ui/status-table.ts";
 import { statusOf } from "../control/status.ts";
 
 const NOW = Date.parse("2027-01-15T12:00:00.000Z");
@@ -26,7 +26,29 @@ describe("a duration", () => {
   });
 });
 
+describe("what stands below the table of a rotation", () => {
+  it("is how to go on with it, unless somebody is at it", () => {
+    const rotation = {
+      rotation: "20261121-093015-k3x9ab",
+      profile: "github",
+      startedAt: "2026-11-21T09:30:15.000Z",
+      operator: "ann@ops",
+      reason: "leaked",
+    };
+    const [cutOff, live] = [false, true].map((isRunning) => unfinishedText([{ ...rotation, isRunning }]));
+
+    expect(cutOff).toMatch(
+      /has not ended \(leaked\): mcp-run rotate github --resume 20261121-093015-k3x9ab\n$/,
+    );
+    expect(live).toMatch(/is under way \(leaked\): 20261121-093015-k3x9ab\n$/);
+  });
+});
+
 describe("the table of running servers", () => {
+  it("names the profile that was asked for, if nothing of it runs", () => {
+    expect(statusText([], [], NOW, "github")).toBe("Nothing of github is running.\n");
+  });
+
   it("has a line for each secret, and the server in the first of them", () => {
     const secret = { provider: "vault", fetchedAt: "2027-01-15T11:00:00.000Z" };
     const text = statusText(
