@@ -5,6 +5,7 @@
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import { Refresher } from "../../launch/refresher.ts";
 import { ReplaceError, type ServerControl } from "../../launch/serving.ts";
+import { cronTimes } from "../../profile/cron.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { SecretName } from "../../secrets/identity.ts";
 import type { CommandContext } from "../context.ts";
@@ -108,7 +109,7 @@ export class Refreshing {
     const { everyMs, cron } = this.#profile.refresh;
     // Not when it is needed: an upgrade may have taken the files away by then.
     const renewal = await this.#loadRenewal(control);
-    const nextByCron = cron && (await (await import("../../profile/cron.ts")).cronTimes(cron));
+    const nextByCron = cron && (await cronTimes(cron));
     if (this.#isStopped) return;
     this.#renewal = renewal;
     this.#refresher = new Refresher({
