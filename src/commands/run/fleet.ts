@@ -4,7 +4,7 @@
  * since somebody may have replaced them.
  */
 import { createHmac } from "node:crypto";
-import type { Timer } from "../../clock.ts";
+import { settledWithin, type Timer } from "../../clock.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
@@ -20,6 +20,8 @@ import type { Supervised } from "./supervisor-status.ts";
 /** Ms before credentials that were refused, or could not be had, are fetched again: at first, and at most. */
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 10 * 60_000;
+/** Ms for taking leave. */
+const CLOSE_MS = 1_000;
 
 type State = Exclude<BusState, { id: "closed" }>;
 
@@ -65,8 +67,9 @@ export class FleetSeat {
   async close(): Promise<void> {
     this.#stop.abort(new Error("the session has ended"));
     this.#retry?.cancel();
-    await this.#work;
-    await this.#member?.close();
+    const left = this.#work.then(() => this.#member?.close());
+    // A backend that hangs over the credentials must not hold up the end.
+    await settledWithin(this.#supervised.context.clock, CLOSE_MS, left);
   }
 
   get #host(): string {
