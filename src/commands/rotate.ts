@@ -110,7 +110,7 @@ class Rotating {
     for (const line of told.remarks(refs, plan.members)) this.#parts.say(`  ${escapeControl(line, " ")}\n`);
     if (options.dryRun) return 0;
     if (!(await isWanted(this.#given, targets, signal))) return this.#nothing("Nothing was done.");
-    await record.mustBeWritable(plan.record.rotation);
+    await record.mustBeWritable(plan.record);
     const deps = this.#parts.depsFor(plan.record, targets);
     return this.#ended(await rotate(plan, this.#parts.place, deps, signal));
   }

@@ -180,6 +180,7 @@ describe("mcp-run rotate", () => {
       expect(told).toContain(known);
     expect(told).not.toContain("canary-");
     const audit = mcpRun.run(["audit", "--event", "rotation"]);
+    expect(audit.stdout).toMatch(/plan done, leaked in build log$/m);
     expect(audit.stdout).toContain("end done");
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
     expect(journals()).toHaveLength(1);

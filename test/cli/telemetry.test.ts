@@ -1,6 +1,7 @@
 /** What a receiver gets of a program that runs under mcp-run, through the built mcp-run. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -261,5 +262,23 @@ audit: { export: { otlp: "${receiver.address}", headers: { Authorization: "Beare
     expect([0, 75]).toContain(status);
     expect(receiver.raw).not.toContain(TOKEN);
     expect(receiver.headers.every(({ authorization }) => authorization === `Bearer ${OTEL_KEY}`)).toBe(true);
+  });
+
+  it("sends nothing of one that may not begin, and waits for nobody", async () => {
+    mcpRun.set("local:key", TOKEN);
+    mcpRun.profile(
+      "r",
+      `command: node
+secrets:
+  KEY: { from: "local:key", rotate: { generate: { bytes: 32 } } }
+audit: { export: { otlp: "${receiver.address}" } }
+`,
+    );
+    rmSync(join(mcpRun.home, "state/audit"), { recursive: true, force: true });
+    mcpRun.write("state/audit", "");
+
+    const { status } = await run(["rotate", "r", "--reason", "leaked", "--yes"]);
+
+    expect([status, receiver.requests]).toEqual([77, 0]);
   });
 });

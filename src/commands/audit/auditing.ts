@@ -11,6 +11,7 @@ import type { CommandContext } from "../context.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
 import type { AuditExport } from "./exporting.ts";
 import { type Happening, isAudited } from "./happening.ts";
+import { openExport } from "./open-export.ts";
 import { hasAudit } from "./place.ts";
 import type { AuditTrail } from "./trail.ts";
 
@@ -104,7 +105,7 @@ export class Auditing {
   }
 
   /** Undefined where the profile does not ask for it, and then nothing of it is loaded. */
-  async #openExport(): Promise<AuditExport | undefined> {
+  async #export(): Promise<AuditExport | undefined> {
     const profile = this.#profile;
     const plan = profile?.audit.export;
     const inUse = this.#inUse;
@@ -121,7 +122,7 @@ export class Auditing {
   async #open(): Promise<AuditTrail | undefined> {
     try {
       const { AuditTrail } = await import("./trail.ts");
-      const exported = await this.#openExport();
+      const exported = await openExport(this.#context, () => this.#export());
       return new AuditTrail(this.#context, this.#mode, this.#needles, this.#profile, exported);
     } catch (error) {
       const message = `there is no audit of this program: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;

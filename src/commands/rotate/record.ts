@@ -2,16 +2,17 @@
  * A rotation in the audit: it does not begin where that can't be written. Once it has begun it goes on; what could not
  * be written in the end is said, so that somebody can keep it.
  */
-
 import type { AuditLog } from "../../audit/log.ts";
+import type { AuditEntry } from "../../audit/record.ts";
 import { settledWithin } from "../../clock.ts";
-import { McpRunError, systemErrorCode } from "../../errors.ts";
+import { McpRunError } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { AuditExport } from "../audit/exporting.ts";
 import { auditLog } from "../audit/log.ts";
+import { openExport } from "../audit/open-export.ts";
 import type { CommandContext } from "../context.ts";
 
 /** Ms that the records may take at the end. */
@@ -35,12 +36,17 @@ export class RotationRecord {
     this.#needles = needles;
   }
 
-  /** Throws McpRunError `access-denied`. */
-  async mustBeWritable(rotation: string): Promise<void> {
-    this.#rotation = rotation;
+  /** @param plan with the operator's reason. Throws McpRunError `access-denied`, and then nothing of it is sent. */
+  async mustBeWritable(plan: { readonly rotation: string; readonly reason: string }): Promise<void> {
+    this.#rotation = plan.rotation;
     const log = this.#open();
-    this.#record({ step: "plan", state: "done" });
-    if (await log.flushed()) return;
+    const at = this.#context.clock.now();
+    const entry = this.#entry({ step: "plan", state: "done", reason: plan.reason });
+    log.record(entry, at);
+    if (await log.flushed()) {
+      this.#send(entry, at);
+      return;
+    }
     this.#log = undefined;
     await log.close();
     throw new McpRunError(
@@ -54,20 +60,19 @@ export class RotationRecord {
 
   note(event: RotationEvent): void {
     if (event.type === "began") this.#rotation = event.rotation;
-    const entry = entryOf(event);
-    if (entry) this.#record(entry);
+    const step = stepOf(event);
+    if (step) this.#record(step);
   }
 
   /** Resolves with false if something of it is in no file; then it was printed. Bounded; never rejects. */
   async close(): Promise<boolean> {
-    const log = this.#log;
-    if (!log) return true;
-    this.#log = undefined;
-    await settledWithin(this.#context.clock, LAST_TRY_MS, log.flushed());
-    const { entries, lost } = log.unwritten;
-    const closing = this.#export?.then((exported) => exported?.close());
-    await Promise.all([log.close(), closing]);
+    const [log, exporting] = [this.#log, this.#export];
+    [this.#log, this.#export] = [undefined, undefined];
+    if (log) await settledWithin(this.#context.clock, LAST_TRY_MS, log.flushed());
+    await Promise.all([log?.close(), exporting?.then((exported) => exported?.close())]);
     this.#over.abort();
+    // Only now: the end tries again.
+    const { entries, lost } = log?.unwritten ?? { entries: [], lost: 0 };
     const { printer } = this.#context;
     const warn = (message: string) => printer.emit({ type: "warning", message });
     for (const entry of entries) warn(`not in the audit: ${JSON.stringify(entry)}`);
@@ -75,37 +80,38 @@ export class RotationRecord {
     return entries.length === 0 && lost === 0;
   }
 
-  #record({ reason, ...step }: Entry): void {
+  #record(step: Step): void {
     const at = this.#context.clock.now();
+    const entry = this.#entry(step);
+    this.#open().record(entry, at);
+    this.#send(entry, at);
+  }
+
+  #entry({ reason, ...step }: Step): AuditEntry {
     const words =
       reason === undefined ? {} : { reason: scrubText(reason, this.#needles).slice(0, MOST_REASON) };
-    const rotation = this.#rotation;
-    const entry = { event: "rotation", profile: this.#profile.name, rotation, ...step, ...words } as const;
-    this.#open().record(entry, at);
-    this.#export ??= this.#openExport();
+    return { event: "rotation", profile: this.#profile.name, rotation: this.#rotation, ...step, ...words };
+  }
+
+  #send(entry: AuditEntry, at: number): void {
+    this.#export ??= openExport(this.#context, () => this.#makeExport());
     void this.#export.then((exported) => exported?.record(entry, at));
   }
 
-  /** Undefined where the profile does not ask for it. Never rejects. */
-  async #openExport(): Promise<AuditExport | undefined> {
+  /** Undefined where the profile does not ask for it. */
+  async #makeExport(): Promise<AuditExport | undefined> {
     const plan = this.#profile.audit.export;
     if (!plan) return undefined;
     const [context, profile, needles] = [this.#context, this.#profile, this.#needles];
-    try {
-      const { AuditExport } = await import("../audit/exporting.ts");
-      const { headerSecrets } = await import("../audit/header-secrets.ts");
-      let found: ReturnType<typeof headerSecrets> | undefined;
-      const values = () => {
-        found ??= headerSecrets(context, profile, plan, needles, this.#over.signal);
-        return found;
-      };
-      const observe = () => ({ scrubbed: needles.masks, secrets: [] });
-      return new AuditExport(context, profile, plan, values, observe);
-    } catch (error) {
-      const message = `the audit is not sent: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
-      context.printer.emit({ type: "warning", message });
-      return undefined;
-    }
+    const { AuditExport } = await import("../audit/exporting.ts");
+    const { headerSecrets } = await import("../audit/header-secrets.ts");
+    let found: ReturnType<typeof headerSecrets> | undefined;
+    const values = () => {
+      found ??= headerSecrets(context, profile, plan, needles, this.#over.signal);
+      return found;
+    };
+    const observe = () => ({ scrubbed: needles.masks, secrets: [] });
+    return new AuditExport(context, profile, plan, values, observe);
   }
 
   #open(): AuditLog {
@@ -117,14 +123,14 @@ export class RotationRecord {
   }
 }
 
-type Entry = {
+type Step = {
   readonly step: string;
   readonly state: string;
   readonly target?: string;
   readonly reason?: string;
 };
 
-function entryOf(event: RotationEvent): Entry | undefined {
+function stepOf(event: RotationEvent): Step | undefined {
   switch (event.type) {
     case "step-began":
     case "step-done":

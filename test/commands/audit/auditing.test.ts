@@ -201,4 +201,20 @@ describe("a tool call", () => {
 
     expect(readdirSync(join(home.home, "state/audit"))).toEqual([expect.stringMatching(/\.30d\.jsonl$/)]);
   });
+
+  it("is in the files also where the export can't be made, which is said", async () => {
+    const said: string[] = [];
+    context.printer.listen((event) => {
+      if (event.type === "warning") said.push(event.message);
+    });
+    const one = auditing({
+      ...PROFILE,
+      audit: { ...PROFILE.audit, export: { otlp: "canary-no-address", headers: [] } },
+    });
+    one.onCall?.(call);
+    await one.close();
+
+    expect(lines()).toMatchObject([{ event: "call", tool: "search" }]);
+    expect(said).toEqual(["the audit is not sent: ERR_INVALID_URL"]);
+  });
 });
