@@ -1,13 +1,14 @@
 /** The bus against a real nats-server: what an operator puts reaches supervisors, and what they report reaches him. */
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { rm } from "node:fs/promises";
 import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from "node:net";
 import { inspect } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import * as jwt from "@nats-io/jwt";
 import { connect, errors, type NatsConnection, nkeys } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { authenticatorOf } from "../../src/control/bus/credentials.ts";
 import type { Lack } from "../../src/control/bus/lack.ts";
 import { BusMember, type BusMemberOptions, type BusState } from "../../src/control/bus/member.ts";
@@ -51,13 +52,14 @@ async function operatorAt(
   server: Pick<NatsServer, "url">,
   credentials = OPERATOR,
   ca?: string,
+  clock = systemClock,
 ): Promise<BusOperator> {
   const options = {
     ...(ca !== undefined && { ca }),
     servers: [server.url],
     credentials: new Secret(credentials),
     host: "ops",
-    clock: systemClock,
+    clock,
   };
   const operator = await BusOperator.connect(options, signal);
   ends.push(() => operator.close());
@@ -75,10 +77,20 @@ async function rawAt({ url }: NatsServer): Promise<NatsConnection> {
   return connection;
 }
 
+/** A clock that is so many ms ahead. */
+function shifted(ms: number): Clock {
+  return { ...systemClock, now: () => systemClock.now() + ms };
+}
+
+/** A clock by which everything is due so many times sooner. */
+function hurried(times: number): Clock {
+  return { ...systemClock, after: (ms, ...more) => systemClock.after(ms / times, ...more) };
+}
+
 /** A server that is set up, an operator, and what he hears. */
-async function fleet() {
+async function fleet(clock?: Clock) {
   const server = await natsServer();
-  const operator = await operatorAt(server);
+  const operator = await operatorAt(server, OPERATOR, undefined, clock);
   await operator.setUp({ replicas: 1 }, signal);
   return { server, operator, heard: listenTo(operator) };
 }
@@ -545,6 +557,70 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       expect((await operator.history(signal)).map(({ host }) => host)).toEqual(["web.example"]);
     });
 
+    it("takes what is put into a bucket that was made anew, whatever the clocks of the operators say", async () => {
+      const { operator: ahead, server, heard } = await fleet(shifted(86_400_000));
+      const supervisor = new FakeSupervisor(server, { clock: hurried(20) });
+      await until("it has come", async () => heard.size === 1);
+      for (const rotation of ["r0", "r1"]) await ahead.put(KEY, entryFor("canary-old", { rotation }), signal);
+      const state = () => heard.get(supervisor.member.instance)?.secrets[0];
+      await until("it has heard it", async () => state()?.rotation === "r1");
+
+      await server.pause();
+      await rm(server.store, { recursive: true });
+      await server.resume();
+      await until("it is back", async () => supervisor.isConnected);
+      const operator = await operatorAt(server);
+      await operator.setUp({ replicas: 1 }, signal);
+      supervisor.backend = "canary-new";
+      const again = listenTo(operator);
+      await operator.put(KEY, entryFor("canary-new", { rotation: "r2" }), signal);
+
+      const last = () => again.get(supervisor.member.instance)?.secrets[0];
+      await until("it has that", async () => last()?.rotation === "r2" && last()?.state === "has");
+    });
+
+    it("reads what is stored when it is asked after a secret, as the message of it may have been lost", async () => {
+      const { operator, server, heard } = await fleet();
+      const supervisor = new FakeSupervisor(server);
+      supervisor.backend = "canary-new";
+      await until("it has come", async () => heard.size === 1);
+      const raw = await rawAt(server);
+      const { streams } = await jetstreamManager(raw);
+      // From now on the server says of no entry that it is there.
+      await streams.delete("KV_mcp-run");
+      await streams.add({
+        ...{ name: "KV_mcp-run", subjects: ["$KV.mcp-run.>"], max_msgs_per_subject: 1, allow_direct: true },
+      });
+      await operator.put(KEY, entryFor("canary-new"), signal);
+
+      await operator.call({ forMs: 2_000, quietMs: 200 }, signal, KEY);
+
+      const state = () => heard.get(supervisor.member.instance)?.secrets[0]?.state;
+      await until("it has it", async () => state() === "has", 5_000);
+    });
+
+    it("answers a flood of calls by a few reports, and goes on", async () => {
+      const { operator, server, heard } = await fleet();
+      const supervisor = new FakeSupervisor(server);
+      await until("it has come", async () => heard.size === 1);
+      let answers = 0;
+      operator.onReport(({ call }) => {
+        if (call?.startsWith("flood")) answers += 1;
+      });
+      const raw = await rawAt(server);
+
+      for (let count = 0; count < 2_000; count++)
+        raw.publish(
+          subjects.callAll,
+          JSON.stringify({ v: 1, id: `flood-${count}`, spreadMs: 600_000 * (count % 2) }),
+        );
+      await raw.flush();
+      await until("most of it is dropped", async () => supervisor.member.dropped > 1_900);
+
+      expect(answers).toBeLessThanOrEqual(16);
+      expect(supervisor.isConnected).toBe(true);
+    });
+
     it("tries the other servers of the cluster when one has gone", async () => {
       const { server } = await fleet();
       const gone = await natsServer();
@@ -789,6 +865,33 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
         hint: "mcp-run fleet permissions, and its lines in the server's configuration",
       });
     });
+  });
+
+  it("a host that lacked a permission uses it once the server has read it anew", async () => {
+    const users = (keys: readonly string[]) => {
+      const host = hostPermissions("a.example", keys);
+      return accountOf([
+        `{ user: operator, password: canary-operator, ${permissionsBlock(operatorPermissions())} }`,
+        `{ user: a, password: canary-a, ${permissionsBlock(host)} }`,
+      ]);
+    };
+    const server = await natsServer({ accounts: users([]) });
+    const operator = await operatorAt(server, "operator:canary-operator");
+    await operator.setUp({ replicas: 1 }, signal);
+    const supervisor = new FakeSupervisor(server, { ...hostA("a:canary-a"), clock: hurried(50) });
+    await until(
+      "it says so",
+      async () => supervisor.lack?.reason.includes("does not let this host") === true,
+    );
+    supervisor.backend = "canary-new";
+    await operator.put(KEY, entryFor("canary-new"), signal);
+
+    await server.configure({ accounts: users([KEY]) });
+    process.kill(server.pid ?? 0, "SIGHUP");
+    await until("it lacks nothing", async () => supervisor.isConnected && supervisor.lack === undefined);
+    await until("it has it", async () => supervisor.value === "canary-new");
+
+    expect(supervisor.states.map(({ id }) => id)).not.toContain("reconnecting");
   });
 
   describe("TLS", () => {

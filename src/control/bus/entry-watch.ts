@@ -66,8 +66,7 @@ export class EntryWatch {
   /** @param sequence of the entry in its stream */
   hear(entry: Entry, sequence: number): void {
     const known = this.#heard;
-    // A bucket that was made anew counts from one again.
-    if (known && sequence <= known.sequence && Date.parse(entry.at) <= Date.parse(known.entry.at)) return;
+    if (known && !isLater({ entry, sequence }, known)) return;
     // Asked for only where every other value will do.
     const isSame = known?.entry.rotation === entry.rotation || entry.fingerprint !== undefined;
     const before = isSame ? known?.before : this.#fingerprintUnder(entry);
@@ -145,6 +144,20 @@ export class EntryWatch {
     this.#reason = reason?.slice(0, LONGEST_REASON);
     this.#options.onChange(state !== "looking" && state !== "waiting");
   }
+}
+
+interface Placed {
+  readonly entry: Entry;
+  readonly sequence: number;
+}
+
+/** By the server's clock where the bucket is another one: those of two operators may differ. */
+function isLater({ entry, sequence }: Placed, known: Placed): boolean {
+  const [bucket, knownBucket] = [entry.bucket, known.entry.bucket];
+  if (bucket !== undefined && knownBucket !== undefined && bucket !== knownBucket)
+    return Date.parse(bucket) > Date.parse(knownBucket);
+  // One that was restored from a copy goes on from an earlier place.
+  return sequence > known.sequence || Date.parse(entry.at) > Date.parse(known.entry.at);
 }
 
 /** Where a supervisor stands among all, for waves: from 0 up to 1, for each rotation anew. */

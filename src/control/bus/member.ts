@@ -46,7 +46,12 @@ export type BusState =
 const LOOK_EVERY_MS = 300_000;
 /** Likewise, after one that the server did not answer. */
 const LOOK_SOON_MS = 10_000;
+/** Likewise, where the server has refused something: somebody may have mended it. */
+const TRY_AGAIN_MS = 60_000;
 const ANSWER_MS = 5_000;
+/** Calls that are answered within BREATH_MS; what is more is no honest operator's. */
+const MOST_ANSWERS = 16;
+const BREATH_MS = 1_000;
 /** Ms that a state which will soon be another one may wait to be said. */
 const PASSING_MS = 1_000;
 /** Ms for the last words. */
@@ -67,6 +72,9 @@ export class BusMember {
   /** What the server does not let us do, and what it has not answered; of this connection. */
   #refused: Lack | undefined;
   #unanswered: Lack | undefined;
+  /** While it is tried whether that is allowed by now: what is refused still. */
+  #trial: { refused: Lack | undefined } | undefined;
+  #calls: readonly Subscription[] = [];
   /** When the next look at what is stored is due, a report, and answers to calls. */
   #nextLook: Timer | undefined;
   #nextReport: { readonly timer: Timer; readonly isUrgent: boolean } | undefined;
@@ -137,11 +145,36 @@ export class BusMember {
     if (this.#isClosed) return;
     this.#refused = undefined;
     this.#unanswered = undefined;
+    this.#trial = undefined;
     this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address });
     void this.#hearRefusals(connection);
-    connection.subscribe(subjects.callAll, { callback: this.#onCall });
-    for (const [key, watched] of this.#watched) watched.subscriptions = this.#subscribe(connection, key);
+    this.#subscribeAll(connection);
     void this.#readStored(connection, [...this.#watched.keys()]);
+  }
+
+  #subscribeAll(connection: NatsConnection): void {
+    this.#calls = [connection.subscribe(subjects.callAll, { callback: this.#callback() })];
+    for (const [key, watched] of this.#watched) watched.subscriptions = this.#subscribe(connection, key);
+  }
+
+  /** A server that has read its permissions anew says nothing of it, and what it had refused stays so. Never rejects. */
+  async #tryAgain(connection: NatsConnection): Promise<void> {
+    const trial: { refused: Lack | undefined } = { refused: undefined };
+    this.#trial = trial;
+    try {
+      const before = [this.#calls, ...[...this.#watched.values()].map(({ subscriptions }) => subscriptions)];
+      for (const subscription of before.flat()) subscription.unsubscribe();
+      this.#subscribeAll(connection);
+      this.#say(connection);
+      await connection.flush();
+      // What is refused has come before that answer, and is told us within this turn.
+      await new Promise<void>((resolve) => this.#options.clock.after(0, resolve, { background: true }));
+    } catch {
+      // It was lost meanwhile: with the next one everything is tried anyway.
+    }
+    if (this.#trial !== trial) return;
+    this.#trial = undefined;
+    this.#refused = trial.refused;
   }
 
   #isDown({ type, reason, hint }: Failure): void {
@@ -197,7 +230,7 @@ export class BusMember {
     };
     return [
       connection.subscribe(subjects.entry(key), { callback }),
-      connection.subscribe(subjects.call(key), { callback: this.#onCall }),
+      connection.subscribe(subjects.call(key), { callback: this.#callback(key) }),
     ];
   }
 
@@ -208,12 +241,18 @@ export class BusMember {
     this.#unanswered = unanswered.find((lack) => lack !== undefined);
     this.#judge();
     this.#report(true);
-    const base = this.#unanswered ? LOOK_SOON_MS : LOOK_EVERY_MS;
+    const base = this.#unanswered ? LOOK_SOON_MS : this.#refused ? TRY_AGAIN_MS : LOOK_EVERY_MS;
     this.#nextLook?.cancel();
-    const again = () => void this.#readStored(connection, [...this.#watched.keys()]);
+    const again = () => void this.#lookAgain(connection);
     this.#nextLook = this.#options.clock.after(base * (0.8 + Math.random() * 0.4), again, {
       background: true,
     });
+  }
+
+  /** Never rejects. */
+  async #lookAgain(connection: NatsConnection): Promise<void> {
+    if (this.#refused) await this.#tryAgain(connection);
+    if (!this.#isClosed) await this.#readStored(connection, [...this.#watched.keys()]);
   }
 
   /** What kept the server from answering. */
@@ -235,22 +274,34 @@ export class BusMember {
     else this.#watched.get(key)?.watch.hear(entry, sequence);
   }
 
-  readonly #onCall = (error: Error | null, message: Msg): void => {
-    if (error || this.#isClosed) return;
-    const call = readCall(message.data);
-    if (!call) {
-      this.#dropped += 1;
-      return;
-    }
-    const answer = () => {
-      this.#answers.delete(timer);
-      if (this.#link.connection) this.#say(this.#link.connection, call.id);
+  /** @param key of the secret that is asked after: then also what is stored is read, since messages can be lost */
+  #callback(key?: string) {
+    return (error: Error | null, { data }: Msg): void => {
+      if (error || this.#isClosed) return;
+      const call = readCall(data);
+      if (!call || this.#answers.size >= MOST_ANSWERS) {
+        this.#dropped += 1;
+        return;
+      }
+      this.#later(Math.random() * (call.spreadMs ?? 0), () => {
+        this.#later(BREATH_MS, () => undefined);
+        const { connection } = this.#link;
+        if (!connection) return;
+        this.#say(connection, call.id);
+        if (key !== undefined) void this.#readOne(connection, key);
+      });
     };
-    const timer = this.#options.clock.after(Math.random() * (call.spreadMs ?? 0), answer, {
-      background: true,
-    });
+  }
+
+  #later(ms: number, work: () => void): void {
+    const { clock } = this.#options;
+    const due = () => {
+      this.#answers.delete(timer);
+      work();
+    };
+    const timer = clock.after(ms, due, { background: true });
     this.#answers.add(timer);
-  };
+  }
 
   /** What happens in one go is one report; what is passing may never have to be said. */
   #report(isUrgent: boolean): void {
@@ -301,7 +352,9 @@ export class BusMember {
   async #hearRefusals(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       if (status.type !== "error") continue;
-      this.#refused ??= lackOf(status.error);
+      const lack = lackOf(status.error);
+      if (this.#trial) this.#trial.refused ??= lack;
+      else this.#refused ??= lack;
       this.#judge();
     }
   }

@@ -30,6 +30,8 @@ const entry = z.object({
   generation: z.int().check(z.positive()),
   rotation: id,
   at: time,
+  /** Since when there is the bucket, by the server's clock: one that was made anew counts from one again. */
+  bucket: z.optional(time),
   /** For people. */
   ref: text(1024),
   /** Of the fingerprints of this rotation: 32 bytes in base64url. */

@@ -21,7 +21,7 @@ export interface HeardReport extends Report {
 }
 
 /** See Entry. */
-export type NewEntry = Omit<Entry, "v" | "generation" | "at">;
+export type NewEntry = Omit<Entry, "v" | "generation" | "at" | "bucket">;
 
 export interface CallWindow {
   /** Ms for the whole of it. */
@@ -178,11 +178,13 @@ export class BusOperator {
   }
 
   async #putOver(connection: NatsConnection, key: string, entry: NewEntry): Promise<{ generation: number }> {
+    const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: ANSWER_MS });
+    const { created: bucket } = await streams.info(BUCKET_STREAM);
     const { sequence, entry: last } = await lastOf(connection, key);
     // No entry has a generation above its place in the stream.
     const generation = (last?.generation ?? sequence) + 1;
     const at = new Date(this.#options.clock.now()).toISOString();
-    const line = JSON.stringify({ v: 1, generation, at, ...entry });
+    const line = JSON.stringify({ v: 1, generation, at, bucket, ...entry });
     if (Buffer.byteLength(line) > LONGEST_ENTRY || !readEntry(Buffer.from(line)))
       throw new McpRunError("internal", "Cannot put an entry on the fleet's bus: it is not of its form");
     await jetstream(connection, { timeout: ANSWER_MS }).publish(subjects.put(key), line, {

@@ -190,6 +190,20 @@ describe("an entry", () => {
     expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
   });
 
+  it("counts from one again when the bucket was made anew by somebody whose clock is behind", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+    const before = { bucket: "2027-01-01T00:00:00.000000001Z", at: "2028-01-01T00:00:00.000Z" };
+    const after = { bucket: "2027-01-03T00:00:00.000000001Z", at: "2027-01-03T00:00:01.000Z" };
+    machine.watch.hear(entryFor("canary-old", before), 9);
+
+    machine.watch.hear(entryFor("canary-new", { rotation: "r2", ...after }), 1);
+    machine.watch.hear(entryFor("canary-old", { rotation: "r0", ...before }), 10);
+    await machine.clock.advance(0);
+
+    expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
+  });
+
   it("that is overtaken by another one while it looks leaves the word to that", async () => {
     const machine = new Machine();
     machine.backend = "canary-old";
