@@ -47,6 +47,8 @@ export class AuditLog {
   #file: AuditFile | undefined;
   #writing: Promise<void> | undefined;
   #isInTrouble = false;
+  /** The last try has failed. */
+  #isStuck = false;
   #timer: Timer | undefined;
 
   /** Touches nothing yet: the file is made for the first record. */
@@ -56,13 +58,16 @@ export class AuditLog {
 
   /** Never throws, and returns at once. */
   record(entry: AuditEntry, at = this.#options.clock.now()): void {
-    if (this.#waiting.length >= (entry.event === "call" ? MOST_CALLS_WAITING : MOST_WAITING)) {
+    const isCall = entry.event === "call";
+    if (this.#waiting.length >= (isCall ? MOST_CALLS_WAITING : MOST_WAITING)) {
       this.#lost++;
+      this.#writeSoon();
       return;
     }
     this.#waiting.push({ at, entry, lost: this.#lost });
     this.#lost = 0;
-    if (entry.event === "call" && this.#waiting.length < BATCH) this.#writeSoon();
+    // Each try makes its lines anew: not for each of a thousand calls, where a disk takes nothing.
+    if (isCall && (this.#isStuck || this.#waiting.length < BATCH)) this.#writeSoon();
     else void this.#write();
   }
 
@@ -112,6 +117,7 @@ export class AuditLog {
     try {
       while (this.#waiting.length > 0) await this.#writeNext();
     } catch (error) {
+      this.#isStuck = true;
       this.#tell(error);
     } finally {
       // In the same breath: a record that comes later has to start the next one.
@@ -131,6 +137,7 @@ export class AuditLog {
       batch.some(({ entry }) => isDurable(entry)),
     );
     this.#waiting.splice(0, batch.length);
+    this.#isStuck = false;
   }
 
   #fields({ event, ...entry }: AuditEntry, lost: number) {

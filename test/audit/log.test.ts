@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writ
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { until } from "../helpers/processes.ts";
 import { AuditRoom, CALL, DAY, END, LAUNCH, NOON, RESTART, SWAP } from "./audit-room.ts";
 
 let room: AuditRoom;
@@ -209,6 +210,42 @@ describe("an audit that can't be written", () => {
     const written = room.lines();
     expect(written).toHaveLength(10_003);
     expect(written.at(-2)).toMatchObject({ event: "swap", lost: 500 });
+  });
+
+  it("is made up for when there is room again, also where no more records fit", async () => {
+    let isFull = true;
+    await failingWrites("EIO", () => isFull);
+    const log = room.log();
+    for (let count = 0; count < 10_000; count++) log.record(CALL);
+    await room.clock.advance(200);
+    expect(await log.flushed()).toBe(false);
+    isFull = false;
+    log.record(CALL);
+    await room.clock.advance(200);
+    await until("they are written", () => log.unwritten.entries.length === 0);
+    log.record(END);
+    await log.close();
+
+    expect(room.lines()).toHaveLength(10_002);
+    expect(room.lines().at(-1)).toMatchObject({ event: "end", lost: 1 });
+  });
+
+  it("is not tried again for each call", async () => {
+    let tries = 0;
+    await failingWrites("EIO", () => ++tries > 0);
+    const log = room.log();
+    for (let count = 0; count < 300; count++) log.record(CALL);
+    await log.flushed();
+    const before = tries;
+    for (let count = 0; count < 100; count++) {
+      log.record(CALL);
+      await new Promise(setImmediate);
+    }
+    expect(tries).toBe(before);
+    await room.clock.advance(200);
+    await log.close();
+
+    expect(tries).toBeGreaterThan(before);
   });
 
   it("lets calls wait for others, and for whatever matters more", async () => {
