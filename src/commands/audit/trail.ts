@@ -20,6 +20,8 @@ const MOST_TEXT = 1_000;
 /** Of a tool or a client. */
 const MOST_NAME = 200;
 const MOST_READ = 65_536;
+/** At the end of a text that was cut: a strict reader of JSON refuses it, and all that is sent with it. */
+const HALF_CHARACTER = /[\uD800-\uDBFF]$/;
 /** Of one record. */
 const MOST_SECRETS = 1_000;
 
@@ -156,7 +158,7 @@ export class AuditTrail {
 
   #text(text: string, most = MOST_TEXT): string {
     // What is far too long is not read whole: a client says what it wants.
-    return scrubText(text.slice(0, MOST_READ), this.#needles).slice(0, most);
+    return scrubText(text.slice(0, MOST_READ), this.#needles).slice(0, most).replace(HALF_CHARACTER, "");
   }
 }
 

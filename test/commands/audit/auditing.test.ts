@@ -202,6 +202,14 @@ describe("a tool call", () => {
     expect(readdirSync(join(home.home, "state/audit"))).toEqual([expect.stringMatching(/\.30d\.jsonl$/)]);
   });
 
+  it("is cut between characters", async () => {
+    const one = auditing(PROFILE);
+    one.onCall?.({ ...call, tool: `${"x".repeat(199)}\u{1F600}` });
+    await one.close();
+
+    expect(lines()).toMatchObject([{ tool: "x".repeat(199) }]);
+  });
+
   it("is in the files also where the export can't be made, which is said", async () => {
     const said: string[] = [];
     context.printer.listen((event) => {
