@@ -1,6 +1,6 @@
 /** What runs is to be seen by `status`, and by a rotation; but nothing is kept from running for its sake. */
 import { McpRunError, systemErrorCode } from "../../errors.ts";
-import type { AskedLooks } from "./asked-looks.ts";
+import { AskedLooks } from "./asked-looks.ts";
 import type { OpenControl } from "./control.ts";
 import type { FleetSeat } from "./fleet.ts";
 import type { Supervised } from "./supervisor-status.ts";
@@ -12,7 +12,6 @@ import type { Supervised } from "./supervisor-status.ts";
  */
 export async function beSeen(supervised: Supervised): Promise<OpenControl> {
   const { context, refreshing } = supervised;
-  const { AskedLooks } = await import("./asked-looks.ts");
   const looks = new AskedLooks(context.clock, () => refreshing.now());
   const seat = await seatOf(supervised, looks);
   const seen = { ...supervised, ...(seat && { fleet: () => seat.status }) };
