@@ -2,9 +2,9 @@
  * What a backend does by itself: it replaces a live key in its place, or it ends the leases that were there when the
  * plan was made, each by its id and never by a prefix, which would take the new ones along.
  */
-import { McpRunError } from "../errors.ts";
-import type { LeasedKeys } from "../secrets/provider.ts";
-import type { LeaseHolder, Target, Wanted } from "./contract.ts";
+import { McpRunError, ProviderError } from "../errors.ts";
+import type { LeasedKeys, LiveRotation } from "../secrets/provider.ts";
+import type { LeaseHolder, Target, TargetPart, Wanted } from "./contract.ts";
 import type { Facts, PlannedTarget } from "./journal-line.ts";
 import { hasStep, isLive } from "./modes.ts";
 import { type Run, reasonOf, type TargetStep } from "./run.ts";
@@ -24,8 +24,7 @@ export const rotateLive: TargetStep = {
     // After a crash a version that is not the planned one is what has come of the first try.
     const isOver = triesOf(run, ref) > 1 && (await own.read(signal)).version !== planned;
     if (!isOver) await own.rotate(run.plan.rotation, planned, signal);
-    const { value: document, version } = await own.read(signal);
-    const found = parts.map((part) => ({ name: part.name, value: partValue(part, document) }));
+    const { found, version } = await whatIsThere(own, parts, signal);
     const isNew = found.some(
       ({ name, value }) => value && run.fingerprint(value) !== run.planned(name).fingerprint,
     );
@@ -44,6 +43,19 @@ export const rotateLive: TargetStep = {
     };
   },
 };
+
+/** It is replaced by then: no failure may say that nothing was changed. */
+async function whatIsThere(own: LiveRotation, parts: readonly TargetPart[], signal: AbortSignal) {
+  try {
+    const { value: document, version } = await own.read(signal);
+    return { version, found: parts.map((part) => ({ name: part.name, value: partValue(part, document) })) };
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    throw new ProviderError("unavailable", `it is replaced, and can't be read: ${error.reason}`, {
+      ...(error.hint !== undefined && { hint: error.hint }),
+    });
+  }
+}
 
 /** How often it was begun since it was last known that nothing had come of it. */
 export function triesOf({ journal }: Run, ref: string): number {

@@ -22,7 +22,14 @@ const MOST_REBASES = 3;
 /** Ms for taking back what was done, also when the rotation was interrupted. */
 const WAY_BACK_MS = 120_000;
 /** A failure of one target keeps the others from nothing. */
-const TOLERANT: ReadonlySet<StepName> = new Set(["revoke", "verify", "retire", "discard", "revoke-new"]);
+const TOLERANT: ReadonlySet<StepName> = new Set([
+  "reencrypt",
+  "revoke",
+  "verify",
+  "retire",
+  "discard",
+  "revoke-new",
+]);
 
 /** What a step has left undone without having failed: somebody did not want to go on. */
 class Unfinished extends McpRunError {}
@@ -73,7 +80,7 @@ export function rollback(
     if (progress.direction !== "rollback") {
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
-      const noWay = noWayBack(progress);
+      const noWay = noWayBack(run);
       if (noWay !== undefined) throw refuse(noWay, `--resume ${rotation}`);
       const replaced = plan.targets.filter(({ parts }) =>
         parts.some(({ fingerprint }) => fingerprint !== undefined),

@@ -68,7 +68,7 @@ function secretOf(
       keyId: minted?.keyId,
     },
     revoked:
-      part.fingerprint === undefined && leases.length === 0 ? "not-needed" : revokedOf(progress, issued),
+      part.fingerprint === undefined && leases.length === 0 ? "not-needed" : revokedOf(progress, issued, ref),
     verified: verifiedOf(progress, issued),
     isRetired: progress.isDone("retire", ref),
   };
@@ -85,7 +85,8 @@ function canaryOutcome({ isDone, wasProbed = false, skipped, ranBy, reason, deta
   };
 }
 
-function revokedOf(progress: Progress, name: string): IncidentSecret["revoked"] {
+function revokedOf(progress: Progress, name: string, ref: string): IncidentSecret["revoked"] {
+  if (progress.isEndedByBackend(ref)) return "revoked";
   const result = progress.resultOf("revoke", name);
   return result === "revoked" || result === "by-hand" || result === "unknown" || result === "failed"
     ? result

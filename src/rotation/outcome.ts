@@ -3,7 +3,6 @@ import { endingParts } from "./ending.ts";
 import type { Outcome, StillValid } from "./happening.ts";
 import type { OutcomeWord } from "./journal-line.ts";
 import { hasStep } from "./modes.ts";
-import type { Progress } from "./progress.ts";
 import type { Run } from "./run.ts";
 import type { StepName } from "./step-names.ts";
 
@@ -38,7 +37,8 @@ function oldKeys(run: Run, is: OutcomeWord): readonly StillValid[] {
     endingParts(run, target)
       .filter(({ name }) => {
         const result = run.progress.resultOf("revoke", name);
-        const isRevoked = result === "revoked" || result === "by-hand";
+        const isRevoked =
+          result === "revoked" || result === "by-hand" || run.progress.isEndedByBackend(target.ref);
         return !isRevoked || run.progress.resultOf("verify", name) === "accepted";
       })
       .map(({ name }) => {
@@ -109,7 +109,7 @@ function nextWords(run: Run): readonly string[] {
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
   const resume = `--resume ${plan.rotation} would ${left.length === 0 ? "write down that it is done" : inWords(left)}`;
   if (progress.direction !== "forward") return [resume];
-  const noWay = noWayBack(progress);
+  const noWay = noWayBack(run);
   const rollback = noWay
     ? `--rollback ${plan.rotation} is no way any more: ${noWay}`
     : `--rollback ${plan.rotation} would ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}`;
@@ -117,10 +117,14 @@ function nextWords(run: Run): readonly string[] {
 }
 
 /** Why nothing can be put back; a state. */
-export function noWayBack(progress: Progress): string | undefined {
+export function noWayBack({ progress, targets }: Run): string | undefined {
   if (progress.isReplacedByBackend)
     return "a backend may have replaced a key by itself, and nobody can put the old one back";
-  if (progress.mayBeReencrypted) return "data may be encrypted with the new key already";
+  const mayEncrypt = targets.some(
+    (target) => hasStep(target, "reencrypt") && progress.mayBePromoted(target.ref),
+  );
+  // By whatever server has it, and the way back would end it.
+  if (mayEncrypt) return "data may be encrypted with the new key already";
   return progress.mayBeRevoked ? "the old key may be revoked, and nothing else would work then" : undefined;
 }
 

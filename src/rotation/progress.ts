@@ -1,5 +1,6 @@
 /** How far a rotation has come, as its journal tells it: a fold over the lines, and nothing else. */
 import type { Facts, JournalLine, PartFacts, PlanLine } from "./journal-line.ts";
+import { MODES } from "./modes.ts";
 import type { StepName } from "./step-names.ts";
 
 /** Which way it goes: on, or back before or after the promotion. */
@@ -92,9 +93,10 @@ export class Progress {
     );
   }
 
-  /** Data may be encrypted with a new key already. */
-  get mayBeReencrypted(): boolean {
-    return this.#plan.targets.some(({ ref }) => this.isBegun("reencrypt", ref));
+  /** The old key, in the moment in which the new one was made. */
+  isEndedByBackend(ref: string): boolean {
+    const { mode } = this.#plan.targets.find((target) => target.ref === ref) ?? {};
+    return mode !== undefined && MODES[mode].revokes === "at-once" && this.isDone("rotate", ref);
   }
 
   mayBePromoted(ref: string): boolean {

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
 import type { Target } from "../../src/rotation/contract.ts";
+import { incidentOf } from "../../src/rotation/incident-of.ts";
+import { readJournal } from "../../src/rotation/journal.ts";
 import { MODES } from "../../src/rotation/modes.ts";
 import { BackendWorld, LENT, LIVE } from "./backend-world.ts";
 import { Crash } from "./world.ts";
@@ -71,6 +73,39 @@ describe("a live key", () => {
 
     expect(outcome.is).toBe("done");
     expect(world.live).toHaveLength(2);
+  });
+
+  it.each(["denied", "invalid", "missing"] as const)(
+    "that is replaced and then can't be read (%s) is not taken for one that is as it was",
+    async (kind) => {
+      const world = new BackendWorld();
+      const targets = [world.liveTarget()];
+      const plan = await world.plan({ targets });
+      let reads = 0;
+      world.onTouch = (what) => {
+        if (what === "read" && ++reads === 1) throw new ProviderError(kind, "it can't be read");
+      };
+
+      const broken = await world.rotatePlanned(plan);
+
+      expect(broken).toMatchObject({ is: "incomplete" });
+      expect(broken.reason).toContain("it is replaced, and can't be read: it can't be read");
+      const outcome = await world.resume(broken.rotation, targets);
+      expect(outcome.is).toBe("done");
+      expect(world.live).toHaveLength(2);
+    },
+  );
+
+  it("that its backend has ended is valid no longer, although somebody does not have the new one", async () => {
+    const world = new BackendWorld();
+    world.lagging = "pending";
+
+    const outcome = await world.rotate({ targets: [world.liveTarget()] });
+
+    expect(outcome).toMatchObject({ is: "incomplete", stillValid: [] });
+    const { lines } = await readJournal(world.place.folder, outcome.rotation);
+    const { secrets } = incidentOf(lines, outcome, "1.2.3", () => undefined);
+    expect(secrets).toMatchObject([{ name: "PASSWORD", revoked: "revoked" }]);
   });
 
   it("is not refused for certain if it was asked for before", async () => {

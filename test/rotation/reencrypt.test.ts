@@ -78,7 +78,7 @@ describe("a key that data is encrypted with", () => {
       expect(stuck.reason).toContain(reason);
       expect(stuck.next.join()).toContain("encrypt anew what the old key has encrypted");
       expect(stuck.next.join()).toContain("data may be encrypted with the new key already");
-      expect(world.issuers.calls.join()).not.toContain("revoke");
+      expect(world.issuers.calls).not.toContain("revoke DB");
       expect(world.issuers.valid).toContain("canary-old-db");
       await expect(world.rollback(stuck.rotation, targets)).rejects.toThrow(
         "data may be encrypted with the new key",
@@ -89,6 +89,36 @@ describe("a key that data is encrypted with", () => {
       expect(world.issuers.valid).toContain(world.data);
     },
   );
+
+  it.each([false, true])(
+    "keeps no other key from being ended (the first to be asked: %s)",
+    async (isFirst) => {
+      const world = new EncryptedWorld();
+      world.outcome = () => false;
+      const targets = await world.encrypting();
+
+      const outcome = await world.rotate({ targets: isFirst ? [...targets].reverse() : targets });
+
+      expect(outcome).toMatchObject({ is: "incomplete", stillValid: [{ which: "old", secret: "DB" }] });
+      expect(world.issuers.valid).not.toContain("canary-old-token");
+      expect(world.issuers.valid).toContain("canary-old-db");
+    },
+  );
+
+  it("is not put back once a server may have the new one, which may have encrypted something", async () => {
+    const world = new EncryptedWorld();
+    const targets = await world.encrypting();
+    world.lagging = "pending";
+    const stuck = await world.rotate({ targets });
+
+    await expect(world.rollback(stuck.rotation, targets)).rejects.toThrow(
+      "data may be encrypted with the new key already",
+    );
+
+    expect(stuck.next.join()).toContain("is no way any more");
+    expect(world.asked).toEqual([]);
+    expect(world.issuers.calls.join()).not.toContain("revoke");
+  });
 
   it("is not ended before that under active abuse either, and other keys are", async () => {
     const world = new EncryptedWorld();
