@@ -444,7 +444,9 @@ describe("mcp-run audit", () => {
   it("says so, and ends well, where there is nothing", () => {
     rmSync(folder(), { recursive: true });
 
-    expect(mcpRun.run(["audit"])).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    const ran = mcpRun.run(["audit"]);
+    expect([ran.status, ran.stdout]).toEqual([0, ""]);
+    expect(ran.stderr).toMatch(/^mcp-run: there is no such record in \S+audit\n$/);
     expect(mcpRun.run(["audit", "verify"])).toMatchObject({ status: 0 });
     expect(mcpRun.run(["audit", "head"]).stdout).toMatch(/^# mcp-run audit head 1: 0 files on \S+ at \S+\n$/);
   });

@@ -18,7 +18,8 @@ export interface AuditListOptions {
 /** Returns 0, also if there is nothing. Throws McpRunError. */
 export async function listAudit(context: CommandContext, options: AuditListOptions): Promise<number> {
   const { profile, secret, event, since, limit, json } = options;
-  const { records, unreadable } = await findRecords(auditPlace(context).folder, {
+  const { folder } = auditPlace(context);
+  const { records, unreadable } = await findRecords(folder, {
     profile,
     secret,
     event,
@@ -26,6 +27,9 @@ export async function listAudit(context: CommandContext, options: AuditListOptio
     limit: limit === undefined ? undefined : countOf(limit),
   });
   context.stdout.write(json ? auditJson(records) : auditText(records));
+  if (records.length === 0) {
+    context.printer.emit({ type: "notice", message: `there is no such record in ${folder}` });
+  }
   if (unreadable > 0) {
     const message = `${unreadable} lines of the audit are no records`;
     context.printer.emit({ type: "warning", message, hint: "mcp-run audit verify" });

@@ -53,7 +53,7 @@ export class RotationRecord {
       "access-denied",
       "Cannot rotate: the audit can't be written, and it has to say who did what",
       {
-        hint: "`mcp-run audit verify`, which names the folder",
+        hint: "what the warning before this says",
       },
     );
   }
