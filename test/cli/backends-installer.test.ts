@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
@@ -78,6 +79,20 @@ describe.skipIf(process.platform === "win32")("the installer of the real backend
 
     expect(ran.stderr).toMatch(/left out .*: needs root: sudo apt-get install/);
     expect(ran.status).toBe(0);
+  });
+
+  it("installs what a release of Debian has, and names what it has not", () => {
+    const apt = `case "$*" in *gnome-keyring) echo "Unable to locate it" >&2; exit 100 ;; esac; echo "$@" >>"${folder}/apt"`;
+    // Nothing of this machine is touched, whatever is missing here.
+    const silent = { install: "exit 0", systemctl: "exit 0" };
+    const ran = install(["debian"], { "apt-get": apt, id: "echo 0", ...silent });
+
+    expect(ran.stderr).toBe("Unable to locate it\nmcp-run tests: left out gnome-keyring: apt-get failed\n");
+    expect(ran.status).toBe(0);
+    const asked = readFileSync(join(folder, "apt"), "utf8").trimEnd().split("\n");
+    expect(asked[0]).toBe("update -qq");
+    expect(asked.filter((line) => line.endsWith(" dbus"))).toHaveLength(1);
+    expect(asked.filter((line) => line.endsWith(" libsecret-tools"))).toHaveLength(1);
   });
 
   it("leaves nothing usable behind when a build fails, and shows its last words", () => {
