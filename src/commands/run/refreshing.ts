@@ -88,7 +88,8 @@ export class Refreshing {
 
   /** The next look fetches anew what these secrets have by a lease, however long that would last. */
   renew(isMeant: (secret: SecretName) => boolean): void {
-    const refetchAt = new Date(this.#context.clock.now());
+    // Not now: the clock may go back until then.
+    const refetchAt = new Date(0);
     for (const secret of this.#inUse.resolution.secrets) {
       if (secret.lease && isMeant(secret)) this.#ends.leaseEnds({ lease: secret.lease, refetchAt });
     }

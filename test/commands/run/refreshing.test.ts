@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
-import { createMemoryKind, type MemoryBehaviour } from "../../../providers/memory.ts";
+import { createMemoryKind, type MemoryBehaviour, type MemoryKind } from "../../../providers/memory.ts";
 import type { CommandContext } from "../../../src/commands/context.ts";
 import { Refreshing } from "../../../src/commands/run/refreshing.ts";
 // Loaded when it is first needed, and here before, so that no test has to wait for that.
@@ -38,8 +38,37 @@ interface Given {
   readonly refuses?: (plan: LaunchPlan) => string | undefined;
   /** Why the server is not well after a signal. */
   readonly signalFails?: string;
+  /** Every value is lent, for an hour. */
+  readonly lends?: true;
   /** SIGUSR2 comes, and A changes, while the server is being started. */
   readonly changesEarly?: string;
+}
+
+/** The same, with a lease for each value that is fetched. */
+function lending(memory: MemoryKind): unknown {
+  const lease = {
+    term: { durationMs: 60 * MINUTE, renewable: false },
+    renew: never,
+    revoke: async () => undefined,
+  };
+  return {
+    ...memory,
+    open: async (...given: Parameters<MemoryKind["open"]>) => {
+      const store = await memory.open(...given);
+      const fetch = store.fetch.bind(store);
+      store.fetch = async (refs, signal) => {
+        const answers = new Map(await fetch(refs, signal));
+        for (const [ref, answer] of answers)
+          if (!(answer instanceof ProviderError)) answers.set(ref, { ...answer, lease: { ...lease } });
+        return answers;
+      };
+      return store;
+    },
+  };
+}
+
+async function never(): Promise<never> {
+  throw new Error("nobody asks for more time");
 }
 
 /** A server that runs with A and B out of a store in memory; nothing looks yet. */
@@ -79,7 +108,7 @@ async function running(given: Given = {}) {
       scrubWith: () => undefined,
     },
     abandonOutput: () => undefined,
-    kinds: { names: ["memory"], load: async () => memory as unknown as ProviderKind },
+    kinds: { names: ["memory"], load: async () => (given.lends ? lending(memory) : memory) as ProviderKind },
     options: { allowPlaintext: false },
     onSignal: () => () => undefined,
     onRefreshSignal: (listener: () => void) => {
@@ -172,6 +201,25 @@ async function quiet(): Promise<void> {
     await settle();
   }
 }
+
+describe("leases that are to be replaced", () => {
+  it("are replaced by the next look although the clock goes back before it, and no others are", async () => {
+    const { refreshing, inUse, clock, put, envs } = await running({ lends: true });
+    await put("a", "canary-a2");
+    await put("b", "canary-b2");
+    await refreshing.now();
+    expect(envs()).toEqual([["canary-a1", "canary-b1"]]);
+
+    refreshing.renew(({ from }) => from === "memory:a");
+    const now = clock.now();
+    clock.now = () => now - MINUTE;
+    await refreshing.now();
+
+    expect(envs().at(-1)).toEqual(["canary-a2", "canary-b1"]);
+    await refreshing.stop();
+    await inUse.release();
+  });
+});
 
 describe("whoever asks for a look", () => {
   it("is told of its end, whichever way it ended, and never of one that had begun before", async () => {
