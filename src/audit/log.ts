@@ -130,8 +130,9 @@ export class AuditLog {
     if (!first) return;
     const file = await this.#fileFor(first.at);
     // A clock that goes back does not open a day again: the order of the lines is what happened.
-    const end = this.#waiting.findIndex(({ at }) => dayOf(at) > file.day);
-    const batch = this.#waiting.slice(0, Math.min(end === -1 ? BATCH : end, BATCH));
+    const next = this.#waiting.slice(0, BATCH);
+    const end = next.findIndex(({ at }) => dayOf(at) > file.day);
+    const batch = end === -1 ? next : next.slice(0, end);
     await file.append(
       batch.map(({ at, entry, lost }) => ({ at, fields: this.#fields(entry, lost) })),
       batch.some(({ entry }) => isDurable(entry)),
