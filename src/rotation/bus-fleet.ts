@@ -84,6 +84,7 @@ export class BusFleet implements Fleet {
       return await spreading.run(timeoutMs);
     } finally {
       census.end();
+      for (const { id } of census.present) this.#options.met.add(id);
     }
   }
 

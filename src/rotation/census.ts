@@ -30,6 +30,8 @@ export interface SilentHost {
 
 type Keys = ReadonlySet<string>;
 
+/** Supervisors of one host that are told apart: it could invent them without an end. */
+const MOST_OF_ONE_HOST = 4_096;
 /** Ms before what the bus did not take is said to it again. */
 const AGAIN_MS = 1_000;
 
@@ -37,6 +39,8 @@ export class Census {
   readonly #keys: Keys | undefined;
   readonly #inventory: readonly string[];
   readonly #all = new Map<string, HeardMember>();
+  /** How many there are of each host. */
+  readonly #counts = new Map<string, number>();
   #stop: () => void = () => undefined;
   #news: () => void = () => undefined;
 
@@ -100,6 +104,7 @@ export class Census {
     return [
       ...counted.map((member) => member.acknowledgement(goals, rotation)),
       ...this.silentHosts.map(silentHost),
+      ...[...this.#counts].flatMap(([host, count]) => (count > MOST_OF_ONE_HOST ? [crowdedHost(host)] : [])),
     ];
   }
 
@@ -119,12 +124,18 @@ export class Census {
   #hear(report: HeardReport, isNow: boolean): void {
     const id = HeardMember.idOf(report);
     const known = this.#all.get(id);
-    if (!known) this.#all.set(id, new HeardMember(report, isNow));
+    if (!known) this.#add(id, report, isNow);
     else if (isNow) known.hear(report);
     if (isNow) this.#news();
   }
 
-  /** Of each process the one that was heard last and has not taken leave: another one may have its pid by now. */
+  #add(id: string, report: HeardReport, isNow: boolean): void {
+    const count = (this.#counts.get(report.host) ?? 0) + 1;
+    this.#counts.set(report.host, count);
+    if (count <= MOST_OF_ONE_HOST) this.#all.set(id, new HeardMember(report, isNow));
+  }
+
+  /** Of each process the one that was heard last and has not taken leave: one with its pid has taken its place. */
   #latest(): ReadonlyMap<string, HeardMember> {
     const latest = new Map<string, HeardMember>();
     for (const member of this.#all.values()) {
@@ -137,8 +148,14 @@ export class Census {
   }
 }
 
-function lifeOf({ host, pid }: HeardMember): string {
-  return `${host} ${pid}`;
+/** Two machines, or two containers, may have one name and the same pids: then none can take the other's place. */
+function lifeOf({ host, pid, pidSpace, instance }: HeardMember): string {
+  return pidSpace === undefined ? `${host} ${instance}` : `${host} ${pidSpace} ${pid}`;
+}
+
+function crowdedHost(host: string): Acknowledgement {
+  const reason = `it names more than ${MOST_OF_ONE_HOST} supervisors, and not all of them were looked at`;
+  return { host, pid: 0, profile: "?", generation: 0, canSwap: false, state: "cannot-swap", reason };
 }
 
 function silentHost({ host, heardAt }: SilentHost): Acknowledgement {

@@ -190,6 +190,8 @@ export interface Member {
   readonly canSwap: boolean;
   /** The name of this life of it on the bus of a fleet. */
   readonly instance?: string;
+  /** Within what its pid means one process; said on the bus only. */
+  readonly pidSpace?: string;
   /** It was heard in an earlier time, or should be there, and says nothing. */
   readonly isSilent?: true;
 }

@@ -54,15 +54,24 @@ export class HeardMember {
     return this.#last.state === "ended";
   }
 
+  /** What comes now is later than all before, whatever our clocks say. */
   hear(report: HeardReport): void {
-    // What comes now is later than what the server has kept, whatever our clocks say.
-    if (this.#isHere && report.heardAt < this.#last.heardAt) return;
     this.#last = report;
     this.#isHere = true;
   }
 
+  get pidSpace(): string | undefined {
+    return this.#last.pidSpace;
+  }
+
+  /** Also true for one that may, and does not say. */
   uses(keys: { has(key: string): boolean }): boolean {
-    return this.#last.secrets.some(({ key }) => keys.has(key));
+    return this.#last.secrets.some(({ key }) => keys.has(key)) || this.#mayHideOne(keys);
+  }
+
+  #mayHideOne(keys: { has(key: string): boolean }): boolean {
+    const { more = [], secretsLeftOut = 0, isUnreadable = false } = this.#last;
+    return isUnreadable || secretsLeftOut > 0 || more.some((key) => keys.has(key));
   }
 
   get report(): HeardReport {
@@ -70,7 +79,7 @@ export class HeardMember {
   }
 
   acknowledgement(goals: KeyedGoals, rotation: string): Acknowledgement {
-    const { host, pid, profile, generation, instance, mode } = this.#last;
+    const { host, pid, profile, generation, instance, mode, pidSpace } = this.#last;
     const canSwap = mode !== "never" && mode !== "exec";
     const { state, reason } = this.#conclusion(goals, rotation);
     return {
@@ -80,6 +89,7 @@ export class HeardMember {
       generation,
       canSwap,
       instance,
+      ...(pidSpace !== undefined && { pidSpace }),
       state,
       ...(reason !== undefined && { reason }),
     };
@@ -89,10 +99,16 @@ export class HeardMember {
     const wanted = this.#last.secrets.filter(({ key }) => goals.has(key));
     const isWanted = ({ key, fingerprint }: (typeof wanted)[number]) =>
       fingerprint !== undefined && fingerprint === goals.get(key);
-    if (wanted.length > 0 && wanted.every(isWanted)) return { state: "acknowledged" };
+    const isUnclear = this.#mayHideOne(goals);
+    if (wanted.length > 0 && wanted.every(isWanted) && !isUnclear) return { state: "acknowledged" };
     if (this.hasEnded) return { state: "gone", reason: "it has ended" };
     if (!this.#isHere)
       return { state: "unknown", reason: `last heard ${new Date(this.#last.heardAt).toISOString()}` };
+    if (this.#last.isUnreadable)
+      return {
+        state: "cannot-swap",
+        reason: "what it says can't be read: is it another version of mcp-run?",
+      };
     if (wanted.some(({ key }) => goals.get(key) === undefined))
       return { state: "failed", reason: "a new lease can be asked for only on its own machine" };
     const news = wanted.filter((secret) => secret.rotation === rotation && !isWanted(secret));
@@ -106,6 +122,8 @@ export class HeardMember {
       case "cannot-swap":
         return { state: "cannot-swap", reason: worst.reason ?? "it can't change its server" };
       case undefined:
+        if (isUnclear)
+          return { state: "pending", reason: "it has more secrets than it can say something of" };
         return { state: "pending", reason: "it has not heard of the new value yet" };
       default:
         return { state: "pending", reason: worst?.reason ?? "it is looking" };

@@ -9,6 +9,8 @@ export interface WholeFleetOptions {
   readonly bus: (signal: AbortSignal) => Promise<Fleet>;
   /** This machine's name on the bus. */
   readonly host: string;
+  /** Where pids mean what they mean to us; without it nobody is known by his pid. */
+  readonly pidSpace: string | undefined;
   /** Whether there is such a process on this machine. */
   readonly isRunning: (pid: number) => boolean;
 }
@@ -36,8 +38,9 @@ export class WholeFleet implements Fleet {
       local.list(secrets, signal, key),
       bus(signal).then((fleet) => fleet.list(secrets, signal, key)),
     ]);
-    const same = sameAmong(here, this.#options.host);
-    return [...here, ...everywhere.filter((member) => !same(member) && !this.#hasGone(member))];
+    const same = sameAmong(here, this.#options);
+    const hasGone = (member: Member) => member.isSilent === true && this.#hasGone(member);
+    return [...here, ...everywhere.filter((member) => !same(member) && !hasGone(member))];
   }
 
   /** Those on this machine are told whether or not the others can be. */
@@ -76,7 +79,7 @@ export class WholeFleet implements Fleet {
     here: readonly Acknowledgement[],
     everywhere: readonly Acknowledgement[],
   ): readonly Acknowledgement[] {
-    const same = sameAmong(here, this.#options.host);
+    const same = sameAmong(here, this.#options);
     const proven = new Map<Acknowledgement, Acknowledgement>();
     const others: Acknowledgement[] = [];
     for (const one of everywhere) {
@@ -90,16 +93,25 @@ export class WholeFleet implements Fleet {
   }
 
   /** Of this machine more is known than that it is silent. */
-  #hasGone({ host, pid }: Member): boolean {
-    return host === this.#options.host && pid > 0 && !this.#options.isRunning(pid);
+  #hasGone(member: Member): boolean {
+    return isOurs(member, this.#options) && member.pid > 0 && !this.#options.isRunning(member.pid);
   }
 }
 
+type Here = Pick<WholeFleetOptions, "host" | "pidSpace">;
+
+/** Whether its pid means a process that we can see: a container can have this machine's name, and pids of its own. */
+function isOurs({ host, pidSpace }: Member, here: Here): boolean {
+  return host === here.host && pidSpace !== undefined && pidSpace === here.pidSpace;
+}
+
 /** Finds who of this machine it is. One that says nothing by its socket is known by its process alone. */
-function sameAmong<One extends Member>(here: readonly One[], host: string) {
-  const byLife = new Map(here.map((one) => [one.instance ?? one.pid, one]));
-  return (one: Member): One | undefined =>
-    one.host === host ? (byLife.get(one.instance ?? one.pid) ?? byLife.get(one.pid)) : undefined;
+function sameAmong<One extends Member>(all: readonly One[], here: Here) {
+  const byLife = new Map(all.map((one) => [one.instance ?? one.pid, one]));
+  return (one: Member): One | undefined => {
+    const known = one.host === here.host && one.instance !== undefined && byLife.get(one.instance);
+    return known || (isOurs(one, here) ? byLife.get(one.pid) : undefined);
+  };
 }
 
 function weightOf({ state }: Acknowledgement): number {

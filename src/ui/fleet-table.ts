@@ -27,6 +27,8 @@ export interface SilentOfFleet {
   readonly profile?: string;
   /** ISO 8601; absent for never. */
   readonly lastHeardAt?: string;
+  /** Why it is among them although it is heard. */
+  readonly reason?: string;
 }
 
 export type FleetSeen =
@@ -75,13 +77,13 @@ export function fleetText(seen: FleetSeen, now: number): string {
   return `${line(summary)}${table}${notes.map(line).join("")}`;
 }
 
-function silentText({ host, pid, profile, lastHeardAt }: SilentOfFleet, now: number): string {
+function silentText({ host, pid, profile, lastHeardAt, reason }: SilentOfFleet, now: number): string {
   const who = pid === undefined ? host : `${profile} on ${host} (pid ${pid})`;
   const since =
     lastHeardAt === undefined
       ? "never heard"
       : `last heard ${shortDuration(now - Date.parse(lastHeardAt))} ago`;
-  return `unknown: ${who}, ${since}`;
+  return `unknown: ${who}, ${since}${reason === undefined ? "" : `: ${reason}`}`;
 }
 
 function profilesOf(members: readonly FleetSupervisor[]): string {

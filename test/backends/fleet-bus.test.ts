@@ -457,7 +457,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       expect(asleep.isConnected).toBe(true);
     });
 
-    it("drops reports that are rubbish, too long, or of another host than their subject", async () => {
+    it("tells of who reports rubbish, too much, or as another host than that of his subject", async () => {
       const { operator, server, heard } = await fleet();
       const raw = await rawAt(server);
       const supervisor = new FakeSupervisor(server, { host: "good" });
@@ -471,8 +471,15 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       await until("they are dropped", async () => operator.dropped === 4);
       const history = await operator.history(signal);
 
-      expect([...heard.values()].map(({ host }) => host)).toEqual(["good"]);
-      expect(history.map(({ host }) => host)).toEqual(["good"]);
+      const brief = (all: Iterable<HeardReport>) =>
+        [...all].map(({ host, instance, isUnreadable }) => [host, instance, isUnreadable]);
+      const { instance } = supervisor.member;
+      expect(heard.get("1-aa")).toMatchObject({ isUnreadable: true, pid: 1, secrets: [] });
+      expect(brief(history)).toEqual([
+        ["good", instance, undefined],
+        ["evil", "1-aa", true],
+        ["good", "1-aa", true],
+      ]);
     });
 
     it("goes on when the server comes back", async () => {

@@ -53,6 +53,8 @@ class MemoryBus implements Bus {
   readonly entries: NewEntry[] = [];
   readonly #listeners = new Set<(report: HeardReport) => void>();
   trouble: McpRunError | undefined;
+  /** Of the wall clock. */
+  aheadMs = 0;
   /** Fails only what is put. */
   isReadOnly = false;
 
@@ -73,7 +75,7 @@ class MemoryBus implements Bus {
 
   /** What it says now, and when it is called again. */
   say(someone: Someone, more: Partial<HeardReport> = {}): void {
-    someone.report = { ...someone.report, ...more, heardAt: clock.now() };
+    someone.report = { ...someone.report, ...more, heardAt: clock.now() + this.aheadMs };
     for (const listener of this.#listeners) listener(someone.report);
   }
 
@@ -297,10 +299,98 @@ describe("a fleet over the bus", () => {
   });
 
   it("forgets a life whose process number somebody else has by now", async () => {
-    bus.add({ host: "web-1", pid: 7, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
-    bus.add({ host: "web-1", pid: 7, instance: "7-new" });
+    const facts = { host: "web-1", pid: 7, pidSpace: "web-1's" };
+    bus.add({ ...facts, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
+    bus.add({ ...facts, instance: "7-new" });
 
     expect(brief((await spread()).all)).toEqual(["web-1 acknowledged"]);
+  });
+
+  it.each([
+    ["of another machine or container with the same name", "one's", "another's"],
+    ["of which nobody knows where its number counts", undefined, undefined],
+  ])("does not forget one with the same process number %s", async (_what, ...[sleeper, other]) => {
+    const facts = (pidSpace: string | undefined) => ({
+      host: "web-1",
+      pid: 7,
+      ...(pidSpace && { pidSpace }),
+    });
+    bus.add({ ...facts(sleeper), instance: "7-a" }).isAsleep = true;
+    bus.add({ ...facts(other), instance: "7-b" });
+
+    expect(brief((await spread()).all)).toEqual([
+      "web-1 acknowledged",
+      expect.stringMatching("web-1 unknown: last heard "),
+    ]);
+  });
+
+  it("waits for one that was heard first while others were waited for, when it is asked again", async () => {
+    const met = new Set<string>();
+    bus.add({}, fails);
+    const later = bus.add({}, () => undefined);
+    later.isAsleep = true;
+    clock.after(500, () => {
+      later.isAsleep = false;
+      bus.say(later);
+    });
+    const first = await spread(fleetWith([], "few-first", met));
+    later.isAsleep = true;
+
+    const second = await spread(fleetWith([], "few-first", met));
+
+    expect(brief(first.all)[1]).toBe("web-2 pending: it has not heard of the new value yet");
+    expect(brief(second.all)[1]).toBe("web-2 pending: it was heard before, and says nothing now");
+  });
+
+  it("does not pass over who can't be understood, and tells the others all the same", async () => {
+    for (let count = 0; count < 30; count++) bus.add();
+    const strange = { secrets: [], profile: "?", mode: "?", isUnreadable: true as const };
+    for (let count = 0; count < 30; count++) bus.add({ ...strange, host: "odd" }, () => undefined);
+
+    const { all } = await spread();
+
+    expect(brief(all.filter(({ host }) => host !== "odd"))).toEqual(
+      bus.everybody
+        .slice(0, 30)
+        .map(({ report }) => `${report.host} acknowledged`)
+        .sort(),
+    );
+    expect(new Set(brief(all.filter(({ host }) => host === "odd")))).toEqual(
+      new Set(["odd cannot-swap: what it says can't be read: is it another version of mcp-run?"]),
+    );
+  });
+
+  it("does not pass over one that has more secrets than it can report", async () => {
+    const has = [{ key: busKey({ from: "vault:other" }), ref: "vault:other", state: "idle" as const }];
+    bus.add({ secrets: has, more: [KEY] }, () => undefined);
+    bus.add({ secrets: has, secretsLeftOut: 3 }, () => undefined);
+    bus.add({ secrets: has, more: has.map(({ key }) => key) }, () => undefined);
+
+    expect(brief((await spread()).all)).toEqual([
+      "web-1 pending: it has more secrets than it can say something of",
+      "web-2 pending: it has more secrets than it can say something of",
+    ]);
+  });
+
+  it("hears who has it although the clock has gone back meanwhile", async () => {
+    bus.add();
+    clock.after(50, () => {
+      bus.aheadMs = -3_600_000;
+    });
+
+    expect(brief((await spread()).all)).toEqual(["web-1 acknowledged"]);
+  });
+
+  it("names a host that invents supervisors without an end, and keeps no more of them than some", async () => {
+    bus.add();
+    for (let count = 0; count < 5_000; count++) bus.add({ host: "liar", secrets: [] }, () => undefined);
+
+    const { all } = await spread();
+
+    expect(brief(all)).toEqual([
+      "liar cannot-swap: it names more than 4096 supervisors, and not all of them were looked at",
+      "web-1 acknowledged",
+    ]);
   });
 
   it("tells of its progress a few times a second, however many report", async () => {

@@ -6,6 +6,7 @@ import { WholeFleet } from "../../src/rotation/whole-fleet.ts";
 const signal = new AbortController().signal;
 const one = (facts: Partial<Acknowledgement>): Acknowledgement => ({
   ...{ host: "here", pid: 1, profile: "p", generation: 1, canSwap: true, state: "acknowledged" },
+  pidSpace: "ours",
   ...facts,
 });
 
@@ -25,7 +26,7 @@ function wholeOf(
   running: readonly number[] = [],
 ) {
   const isRunning = (pid: number) => running.includes(pid);
-  return new WholeFleet({ local: fleetOf(local), bus, host: "here", isRunning });
+  return new WholeFleet({ local: fleetOf(local), bus, host: "here", pidSpace: "ours", isRunning });
 }
 
 async function spread(fleet: Fleet) {
@@ -82,6 +83,20 @@ describe("this machine and all others together", () => {
     ]);
   });
 
+  it("take nobody of another machine or a container with this one's name for one of their own", async () => {
+    const local = [one({ pid: 1, profile: "?", state: "pending", reason: "no answer" })];
+    const bus = [
+      one({ pid: 1, instance: "1-c", pidSpace: "of a container" }),
+      one({ pid: 2, instance: "2-d", pidSpace: "of a container", state: "unknown" }),
+    ];
+
+    expect((await spread(wholeOf(local, async () => fleetOf(bus)))).brief).toEqual([
+      ["here", 1, "?", "pending", "no answer"],
+      ["here", 1, "p", "acknowledged", undefined],
+      ["here", 2, "p", "unknown", undefined],
+    ]);
+  });
+
   it("tell those on this machine also when nobody else can be told, and are not done then", async () => {
     const down = new McpRunError("backend-unavailable", "Cannot reach the fleet's bus: nobody answers");
 
@@ -97,7 +112,9 @@ describe("this machine and all others together", () => {
     const local = [one({ pid: 1, instance: "1-a" })];
     const bus = [
       one({ pid: 1, instance: "1-a" }),
-      one({ pid: 3, instance: "3-gone" }),
+      one({ pid: 3, instance: "3-gone", isSilent: true }),
+      one({ pid: 4, instance: "4-b", isSilent: true, pidSpace: "of a container" }),
+      one({ pid: 5, instance: "5-c", pidSpace: "of a container" }),
       one({ host: "there", pid: 9, instance: "9-z" }),
     ];
 
@@ -105,6 +122,8 @@ describe("this machine and all others together", () => {
 
     expect(members.map(({ host, pid }) => [host, pid])).toEqual([
       ["here", 1],
+      ["here", 4],
+      ["here", 5],
       ["there", 9],
     ]);
   });

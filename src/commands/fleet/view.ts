@@ -56,10 +56,11 @@ export class FleetView {
     const census = await Census.take({ bus, clock, inventory, window: CALL }, undefined, signal);
     census.end();
     const isShown = (profile: string) => this.#profile === undefined || profile === this.#profile;
+    const unreadable = census.present.filter(({ report }) => report.isUnreadable);
     return {
       state: "seen",
       supervisors: census.present
-        .filter(({ report }) => isShown(report.profile))
+        .filter(({ report }) => isShown(report.profile) && !report.isUnreadable)
         .map(({ report: { host, pid, instance, profile, generation, mode, secrets } }) => ({
           host,
           pid,
@@ -84,6 +85,13 @@ export class FleetView {
             profile,
             lastHeardAt: iso(heardAt),
           })),
+        ...unreadable.map(({ report: { host, pid, profile }, heardAt }) => ({
+          host,
+          pid,
+          profile,
+          lastHeardAt: iso(heardAt),
+          reason: "what it says can't be read",
+        })),
         ...census.silentHosts.map(({ host, heardAt }) => ({
           host,
           ...(heardAt !== undefined && { lastHeardAt: iso(heardAt) }),

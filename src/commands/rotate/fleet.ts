@@ -13,6 +13,7 @@ import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import { hostOf } from "../fleet/credentials.ts";
+import { pidSpace } from "../fleet/pid-space.ts";
 import { backendOf } from "../fleet/shared-secrets.ts";
 import { profileRequest } from "../profile-request.ts";
 
@@ -78,6 +79,7 @@ export class WhoIsTold {
     return new WholeFleet({
       local,
       host: hostOf(fleet),
+      pidSpace: pidSpace(),
       isRunning,
       bus: async (signal) =>
         this.#lost

@@ -13,6 +13,7 @@ import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } from "../fleet/credentials.ts";
+import { pidSpace } from "../fleet/pid-space.ts";
 import { type SharedSecrets, sharedSecrets } from "../fleet/shared-secrets.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import type { Supervised } from "./supervisor-status.ts";
@@ -113,6 +114,7 @@ export class FleetSeat {
   /** Throws McpRunError. */
   #join(credentials: Secret, ca: string | undefined): BusMember {
     const { context, profile, refreshing, control, mode } = this.#supervised;
+    const pids = pidSpace();
     const member = BusMember.join({
       servers: this.#fleet.servers,
       credentials,
@@ -121,6 +123,7 @@ export class FleetSeat {
       clock: context.clock,
       pid: process.pid,
       profile: profile.name,
+      ...(pids !== undefined && { pidSpace: pids }),
       secrets: () =>
         [...this.#shared].map(([key, [secret]]) => ({
           key,

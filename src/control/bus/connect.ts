@@ -64,7 +64,7 @@ function isLoopback(hostname: string): boolean {
 }
 
 function unusable(server: string, state: string, hint: string): McpRunError {
-  const shown = server.replace(/\/\/.*@/, "//…@");
+  const shown = server.replace(/^(\w+:\/\/)?.*@/s, (_, scheme = "") => `${scheme}…@`);
   return new McpRunError("profile-invalid", `Cannot use the server ${shown} of the fleet: ${state}`, {
     hint,
   });
@@ -102,10 +102,7 @@ export async function dial(
     return { connection };
   } catch (error) {
     // One that comes too late is nobody's.
-    connecting.then(
-      (late) => late.close(),
-      () => undefined,
-    );
+    connecting.then((late) => late.close()).catch(() => undefined);
     return { failure: failureOf(error, server.address) };
   }
 }

@@ -63,6 +63,11 @@ export class EntryWatch {
     };
   }
 
+  /** When the last entry was put, by the operator's clock: wall-clock ms, 0 for none. */
+  get heardOf(): number {
+    return this.#heard ? Date.parse(this.#heard.entry.at) : 0;
+  }
+
   /** @param sequence of the entry in its stream */
   hear(entry: Entry, sequence: number): void {
     const known = this.#heard;

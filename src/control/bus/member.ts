@@ -23,6 +23,8 @@ export interface BusSecret {
 export interface BusMemberOptions extends BusOptions {
   readonly pid: number;
   readonly profile: string;
+  /** See Report. */
+  readonly pidSpace?: string;
   /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
   readonly secrets: () => readonly BusSecret[];
   /** HMAC-SHA256 in hex of the value that the serving server has. */
@@ -318,9 +320,12 @@ export class BusMember {
 
   /** False if that is impossible. */
   #say(connection: NatsConnection, call?: string, state: "serving" | "ended" = "serving"): boolean {
-    const { host, pid, profile, secrets, standing } = this.#options;
+    const { host, pid, profile, pidSpace, secrets, standing } = this.#options;
     const { generation, era, mode } = standing();
-    const said = secrets().map(({ key, ref, version }) => ({
+    // What was put last is asked after: of the others there may be no room to say much.
+    const heardOf = ({ key }: BusSecret) => this.#watched.get(key)?.watch.heardOf ?? 0;
+    const latestFirst = [...secrets()].sort((a, b) => heardOf(b) - heardOf(a));
+    const said = latestFirst.map(({ key, ref, version }) => ({
       key,
       ref,
       ...(version !== undefined && { version }),
@@ -336,6 +341,7 @@ export class BusMember {
       generation,
       era,
       mode,
+      ...(pidSpace !== undefined && { pidSpace }),
     };
     try {
       connection.publish(

@@ -11,6 +11,9 @@ export const LONGEST_REPORT = 16_384;
 const LONGEST_CALL = 1_024;
 
 const MOST_SECRETS = 256;
+/** Keys of secrets that are named and no more. */
+const MOST_KEYS = 400;
+const LONGEST_REF = 1024;
 /** Characters of what a supervisor says of a failure. */
 export const LONGEST_REASON = 300;
 
@@ -33,7 +36,7 @@ const entry = z.object({
   /** Since when there is the bucket, by the server's clock: one that was made anew counts from one again. */
   bucket: z.optional(time),
   /** For people. */
-  ref: text(1024),
+  ref: text(LONGEST_REF),
   /** Of the fingerprints of this rotation: 32 bytes in base64url. */
   key: z.string().check(z.regex(/^[\w-]{43}$/)),
   /** Of the wanted value; without it every supervisor only looks. */
@@ -53,8 +56,8 @@ const call = z.object({
 
 const reportedSecret = z.object({
   key,
-  ref: text(1024),
-  version: z.optional(text(1024)),
+  ref: text(LONGEST_REF),
+  version: z.optional(text(LONGEST_REF)),
   /** Of the last entry for it that was heard. */
   rotation: z.optional(id),
   /** Of the value that the server which serves has, under that entry's key. */
@@ -75,8 +78,12 @@ const report = z.object({
   mode: text(64),
   /** The id of the call that it answers. */
   call: z.optional(id),
+  /** Within what its pid means one process: see pidSpace. */
+  pidSpace: z.optional(text(64)),
   secrets: z.array(reportedSecret).check(z.maxLength(MOST_SECRETS)),
-  /** Secrets that did not fit. */
+  /** Keys of further secrets, of which there was no room to say more. */
+  more: z.optional(z.array(key).check(z.maxLength(MOST_KEYS))),
+  /** How many are not even named. */
   secretsLeftOut: z.optional(count),
 });
 
@@ -98,14 +105,22 @@ export function readReport(bytes: Uint8Array): Report | undefined {
   return read(report, bytes, LONGEST_REPORT);
 }
 
-/** The bytes of a report; secrets at the end are left out where they would make it too long. */
+/** The bytes of a report that can be read; of secrets at the end there are only the keys where it would be too long. */
 export function writeReport(whole: Report): string {
-  for (let kept = Math.min(whole.secrets.length, MOST_SECRETS); ; kept = Math.floor(kept / 2)) {
-    const leftOut = whole.secrets.length - kept;
-    const said = {
+  const secrets = whole.secrets.map(({ ref, version, ...secret }) => ({
+    ...secret,
+    ref: ref.slice(0, LONGEST_REF),
+    ...(version !== undefined && { version: version.slice(0, LONGEST_REF) }),
+  }));
+  for (let kept = Math.min(secrets.length, MOST_SECRETS); ; kept = Math.floor(kept * 0.8)) {
+    const more = secrets.slice(kept, kept + MOST_KEYS).map((secret) => secret.key);
+    const leftOut = secrets.length - kept - more.length;
+    const said: Report = {
       ...whole,
-      secrets: whole.secrets.slice(0, kept),
-      ...(leftOut && { secretsLeftOut: leftOut }),
+      profile: whole.profile.slice(0, 255),
+      secrets: secrets.slice(0, kept),
+      ...(more.length > 0 && { more }),
+      ...(leftOut > 0 && { secretsLeftOut: leftOut }),
     };
     const line = JSON.stringify(said);
     if (kept === 0 || Buffer.byteLength(line) <= LONGEST_REPORT) return line;

@@ -48,6 +48,14 @@ export function hostToken(host: string): string {
   return host.replaceAll(/[^A-Za-z0-9_-]/gu, escaped) || "=";
 }
 
+/** The other way round; undefined for what is no host's. */
+function hostOfToken(token: string): string | undefined {
+  const escaped = /=([0-9A-F]{2})/g;
+  const bytes = token.replaceAll(escaped, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  const host = token === "=" ? "" : Buffer.from(bytes, "latin1").toString();
+  return hostToken(host) === token ? host : undefined;
+}
+
 /** The name of one life of a supervisor. */
 export function newInstance(pid: number): string {
   return `${pid}-${randomBytes(6).toString("hex")}`;
@@ -77,11 +85,12 @@ export function hostInbox(host: string): string {
 /** No host can have this one: `=` is always followed by two digits of a byte. */
 export const OPERATOR_INBOX = "_INBOX.=operator";
 
-/** The tokens of a report's subject; undefined for any other. */
+/** Who reports on that subject; undefined for any other. */
 export function reportSource(
   subject: string,
 ): { readonly host: string; readonly instance: string } | undefined {
-  const [first, second, host, instance, ...more] = subject.split(".");
-  if (first !== "mcp-run" || second !== "host" || !host || !instance || more.length > 0) return undefined;
-  return { host, instance };
+  const [first, second, token, instance, ...more] = subject.split(".");
+  if (first !== "mcp-run" || second !== "host" || !token || !instance || more.length > 0) return undefined;
+  const host = hostOfToken(token);
+  return host === undefined ? undefined : { host, instance };
 }

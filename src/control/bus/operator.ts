@@ -11,13 +11,15 @@ import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
 import { Link } from "./link.ts";
 import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
-import { BUCKET_STREAM, hostToken, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
+import { BUCKET_STREAM, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
 import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
 export interface HeardReport extends Report {
   /** When the server had it, or it came: wall-clock ms. */
   readonly heardAt: number;
+  /** Somebody is there, and of what he says nothing can be read but who he is. */
+  readonly isUnreadable?: true;
 }
 
 /** See Entry. */
@@ -82,7 +84,7 @@ export class BusOperator {
     });
   }
 
-  /** Reports that could not be read, or were not of the host whose subject they came on. */
+  /** Reports that could not be read, or were not of whom their subject names. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -171,10 +173,10 @@ export class BusOperator {
     const report = readReport(data);
     const source = reportSource(subject);
     // The server has seen to it that only this host can use its subject; what it says there must be of itself.
-    if (report && source?.host === hostToken(report.host) && source.instance === report.instance)
+    if (report && source?.host === report.host && source.instance === report.instance)
       return { ...report, heardAt };
     this.#dropped += 1;
-    return undefined;
+    return source && { ...strangerAt(source), heardAt, isUnreadable: true };
   }
 
   async #putOver(connection: NatsConnection, key: string, entry: NewEntry): Promise<{ generation: number }> {
@@ -305,6 +307,13 @@ export class BusOperator {
       throw refusalOf(action, error);
     }
   }
+}
+
+/** He may have the secrets that matter; silence would be taken for nobody. */
+function strangerAt({ host, instance }: { readonly host: string; readonly instance: string }): Report {
+  const pid = Number(/^\d{1,9}(?=-)/.exec(instance)?.[0] ?? 0);
+  const nothing = { profile: "?", generation: 0, era: "?", mode: "?", secrets: [] };
+  return { v: 1, host, pid, instance, state: "serving", ...nothing };
 }
 
 /** The id by which answers are known. */

@@ -66,11 +66,12 @@ function reports({ replicas }: SetUpOptions): Wanted {
     subjects: [subjects.anyReport],
     max_msgs_per_subject: 1,
     max_msg_size: LONGEST_REPORT,
-    // A host could invent supervisors without an end.
+    // A host could invent supervisors without an end: that costs neither the disk nor what is known of others.
     max_msgs: 500_000,
+    max_bytes: 256 * 2 ** 20,
     max_age: 30 * DAY_NS,
     storage: "file",
-    discard: "old",
+    discard: "new",
     ...(replicas !== undefined && { num_replicas: replicas }),
   };
 }

@@ -81,10 +81,12 @@ describe("the address of a server", () => {
     expect(() => readServers([url])).toThrow(/^Cannot use the server .* of the fleet: it is no address/);
   });
 
-  it("does not take credentials, and does not repeat them", () => {
-    expect(() => readServers(["tls://op:canary-password@nats.example.com"])).toThrow(
-      "the server tls://…@nats.example.com",
-    );
+  it.each([
+    ["tls://op:canary-password@nats.example.com", "tls://…@nats.example.com"],
+    ["op:canary-password@nats.example.com", "…@nats.example.com"],
+    ["op:canary//@password@nats.example.com", "…@nats.example.com"],
+  ])("does not take credentials, and does not repeat them: %s", (url, shown) => {
+    expect(() => readServers([url])).toThrow(`the server ${shown} of the fleet`);
   });
 });
 

@@ -71,9 +71,10 @@ describe("a message of the bus", () => {
     expect(readCall(padded({ v: 1, id: "a" }, 1024))).toBeUndefined();
   });
 
-  it("is a report that says how many secrets it leaves out, where it would be too long", () => {
-    const secrets = Array.from({ length: 300 }, (_, index) => ({
-      key: KEY,
+  it("is a report that names by their keys the secrets of which it has no room to say more", () => {
+    const keyOf = (index: number) => `k${String(index).padStart(26, "0")}`;
+    const secrets = Array.from({ length: 500 }, (_, index) => ({
+      key: keyOf(index),
       ref: `vault:${"x".repeat(200)}/${index}`,
       state: "idle" as const,
     }));
@@ -82,7 +83,19 @@ describe("a message of the bus", () => {
     const read = readReport(bytes(line));
 
     expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LONGEST_REPORT);
-    expect(read?.secrets.length).toBeGreaterThan(10);
-    expect((read?.secrets.length ?? 0) + (read?.secretsLeftOut ?? 0)).toBe(300);
+    expect(read?.secrets.length).toBeGreaterThan(5);
+    const named = [...(read?.secrets.map(({ key }) => key) ?? []), ...(read?.more ?? [])];
+    expect(named).toEqual(Array.from({ length: named.length }, (_, index) => keyOf(index)));
+    expect(named.length).toBeGreaterThan(400);
+    expect(named.length + (read?.secretsLeftOut ?? 0)).toBe(500);
+  });
+
+  it("is a report that can be read, however long the words of a backend are", () => {
+    const long = "x".repeat(5_000);
+    const secrets = [{ key: KEY, ref: `vault:${long}`, version: long, state: "idle" as const }];
+
+    const read = readReport(bytes(writeReport({ ...report, profile: long, secrets })));
+
+    expect(read?.secrets.map(({ key, ref }) => [key, ref.length])).toEqual([[KEY, 1_024]]);
   });
 });

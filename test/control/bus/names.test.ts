@@ -44,7 +44,7 @@ describe("a host's name in a subject", () => {
     ["", "="],
   ])("%j is the one token %s", (host, token) => {
     expect(hostToken(host)).toBe(token);
-    expect(reportSource(subjects.report(host, "1-ab"))).toEqual({ host: token, instance: "1-ab" });
+    expect(reportSource(subjects.report(host, "1-ab"))).toEqual({ host, instance: "1-ab" });
   });
 
   it("can't be made so that it is the operator's", () => {
@@ -52,7 +52,15 @@ describe("a host's name in a subject", () => {
   });
 
   it("is not looked for in the subject of anything else", () => {
-    for (const subject of ["mcp-run.host.a", "mcp-run.host.a.b.c", "mcp-run.call.a.b", "$KV.mcp-run.a.b", ""])
+    for (const subject of [
+      "mcp-run.host.a=2D.b",
+      "mcp-run.host.=FF.b",
+      "mcp-run.host.a",
+      "mcp-run.host.a.b.c",
+      "mcp-run.call.a.b",
+      "$KV.mcp-run.a.b",
+      "",
+    ])
       expect(reportSource(subject)).toBeUndefined();
   });
 });
