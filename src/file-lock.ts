@@ -20,6 +20,8 @@ export interface FileLock {
   readonly path: string;
   /** Makes the folder that the lock is in, for its owner alone; without it that folder must exist. */
   readonly makesFolder?: true;
+  /** Whoever has it is known to live, though he may be stopped: it is not taken over from him. */
+  readonly isOfTheLiving?: boolean;
   /** Ms that a writer waits for another. */
   readonly patienceMs: number;
   readonly clock: Clock;
@@ -44,7 +46,7 @@ export async function withFileLock<T>(lock: FileLock, work: () => Promise<T>): P
 /** Likewise, for whoever holds it over more than one function; what it resolves with gives it back, and never rejects. */
 export async function takeFileLock(lock: FileLock): Promise<() => Promise<void>> {
   const { default: lockfile } = await import("proper-lockfile");
-  const { path, makesFolder, patienceMs, clock, signal } = lock;
+  const { path, makesFolder, isOfTheLiving, patienceMs, clock, signal } = lock;
   const until = clock.monotonic() + patienceMs;
   for (;;) {
     signal.throwIfAborted();
@@ -53,7 +55,7 @@ export async function takeFileLock(lock: FileLock): Promise<() => Promise<void>>
       const release = await lockfile.lock(path, {
         lockfilePath: path,
         realpath: false,
-        stale: STALE_MS,
+        stale: isOfTheLiving ? Number.POSITIVE_INFINITY : STALE_MS,
         update: TOUCH_MS,
         onCompromised: ignoreLoss,
       });

@@ -1,7 +1,8 @@
 /**
  * One process at a time works on a rotation. Beside the lock stands who holds it, so that nobody waits for one that was
- * killed; where that can't be told, its lock is free after five seconds. Who looks, clears away and takes the lock does
- * so under a second lock: else two could clear away, one after the other, and the later one the lock of the earlier.
+ * killed, and nobody takes it from one that is only stopped, and would go on some day by what it knew before. Where
+ * neither can be told, the lock is free after five seconds. Who looks, clears away and takes the lock does so under a
+ * second lock: else two could clear away, one after the other, and the later one the lock of the earlier.
  */
 import { readFile, readlink, rm, rmdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -35,13 +36,17 @@ export async function withJournalLock<T>(
     new ProviderError("denied", `Cannot make ${path}: ${systemErrorCode(error) ?? "unknown reason"}`);
   const lock = { path, patienceMs: PATIENCE_MS, clock, signal, refused };
   const taking = { ...lock, path: `${path}.taking`, patienceMs: 2 * PATIENCE_MS };
+  let living: number | undefined;
   const release = await withFileLock(taking, async () => {
-    if (await isDead(await ownerIn(ownerFile))) await clearAway(path, ownerFile);
-    const free = await takeFileLock(lock);
+    const owner = await ownerIn(ownerFile);
+    const life = await lifeOf(owner);
+    if (life === "dead") await clearAway(path, ownerFile);
+    living = life === "alive" ? owner?.pid : undefined;
+    const free = await takeFileLock({ ...lock, isOfTheLiving: life === "alive" });
     await noteOwner(ownerFile);
     return free;
   }).catch((error: unknown) => {
-    throw isHeld(error) ? atIt(rotation) : error;
+    throw isHeld(error) ? atIt(rotation, living) : error;
   });
   try {
     return await work();
@@ -62,7 +67,7 @@ async function noteOwner(file: string): Promise<void> {
 /** Whether a process works on it, as far as its note says; never waits. */
 export async function isAtWork(folder: string, rotation: string): Promise<boolean> {
   const owner = await ownerIn(join(folder, `${rotation}.owner`));
-  return owner !== undefined && !(await isDead(owner));
+  return owner !== undefined && (await lifeOf(owner)) !== "dead";
 }
 
 async function ownerIn(file: string): Promise<Owner | undefined> {
@@ -75,10 +80,9 @@ async function ownerIn(file: string): Promise<Owner | undefined> {
   }
 }
 
-/** True only if it is certain. */
-async function isDead(owner: Owner | undefined): Promise<boolean> {
-  if (!owner || owner.startedAt === undefined || owner.machine !== (await machineName())) return false;
-  return livingProcess(owner.pid, process.platform)?.startedAt !== owner.startedAt;
+async function lifeOf(owner: Owner | undefined): Promise<"alive" | "dead" | "unknown"> {
+  if (!owner || owner.startedAt === undefined || owner.machine !== (await machineName())) return "unknown";
+  return livingProcess(owner.pid, process.platform)?.startedAt === owner.startedAt ? "alive" : "dead";
 }
 
 /** Of what numbers processes: a container does so by itself, and so does a machine that was started anew. */
@@ -104,11 +108,12 @@ function isHeld(error: unknown): boolean {
   return error instanceof ProviderError && error.failure === "unavailable";
 }
 
-function atIt(rotation: string): McpRunError {
+/** @param pid of the other, where it is known to live */
+function atIt(rotation: string, pid: number | undefined): McpRunError {
   return new McpRunError(
     "rotation-incomplete",
     `Cannot go on with rotation ${rotation}: another mcp-run is at it`,
-    { hint: "waiting for that one" },
+    { hint: pid === undefined ? "waiting for that one" : `waiting for that one (pid ${pid}), or ending it` },
   );
 }
 

@@ -1,11 +1,21 @@
 /** Who waits for whom: for a process that works, and for none that is dead. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { livingProcess } from "../../src/launch/process-table.ts";
 import { isAtWork, withJournalLock } from "../../src/rotation/journal-lock.ts";
 import { never } from "./world.ts";
 
@@ -112,6 +122,35 @@ describe.skipIf(process.platform === "win32")("the lock of a journal", () => {
     });
 
     expect(here.clock.waits).toBeGreaterThan(0);
+  });
+
+  it("is not taken from a process that has been stopped for long, and goes on some day", async () => {
+    const here = room();
+    const note = await ownNote(here);
+    const child = spawn(process.execPath, ["-e", "setInterval(() => undefined, 1000)"], { stdio: "ignore" });
+    const pid = child.pid ?? 0;
+    onTestFinished(() => void child.kill("SIGKILL"));
+    child.kill("SIGSTOP");
+    const { startedAt } = livingProcess(pid, process.platform) ?? {};
+    leaveBehind(here, JSON.stringify({ ...note, pid, startedAt }));
+    utimesSync(join(here.folder, `${ROTATION}.lock`), 0, 0);
+
+    await expect(here.take(async () => "mine")).rejects.toMatchObject({
+      code: "rotation-incomplete",
+      hint: `waiting for that one (pid ${pid}), or ending it`,
+    });
+
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    expect(await here.take(async () => "mine")).toBe("mine");
+  });
+
+  it("is taken from one of which nothing is known, when it has not touched it for long", async () => {
+    const here = room();
+    leaveBehind(here, "");
+    utimesSync(join(here.folder, `${ROTATION}.lock`), 0, 0);
+
+    expect(await here.take(async () => "mine")).toBe("mine");
   });
 
   it.each(["", "{", "[]"])("is waited for when its note is damaged: %s", async (note) => {
