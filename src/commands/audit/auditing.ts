@@ -51,6 +51,9 @@ export class Auditing {
     this.#name = profile.name;
     this.#profile = profile;
     this.#inUse = inUse;
+    const { calls, export: exported } = profile.audit;
+    if (this.#isOff && (calls !== "off" || exported))
+      this.#warn("there is no home to write it to", "MCP_RUN_HOME");
   }
 
   /** A server runs, and a client will say who it is. */
@@ -125,10 +128,14 @@ export class Auditing {
       const exported = await openExport(this.#context, () => this.#export());
       return new AuditTrail(this.#context, this.#mode, this.#needles, this.#profile, exported);
     } catch (error) {
-      const message = `there is no audit of this program: ${systemErrorCode(error) ?? "a bug in mcp-run"}`;
-      this.#context.printer.emit({ type: "warning", message });
+      this.#warn(systemErrorCode(error) ?? "a bug in mcp-run");
       return undefined;
     }
+  }
+
+  #warn(reason: string, hint?: string): void {
+    const message = `there is no audit of this program: ${reason}`;
+    this.#context.printer.emit({ type: "warning", message, ...(hint !== undefined && { hint }) });
   }
 }
 

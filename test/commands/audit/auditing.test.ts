@@ -225,4 +225,20 @@ describe("a tool call", () => {
     expect(lines()).toMatchObject([{ event: "call", tool: "search" }]);
     expect(said).toEqual(["the audit is not sent: ERR_INVALID_URL"]);
   });
+
+  it("is nowhere where there is no home, which is said to a profile that asks for it", () => {
+    const said: McpRunEvent[] = [];
+    context.printer.listen((event) => said.push(event));
+    context = { ...context, env: {}, home: join(home.home, "none") };
+    auditing({ ...PROFILE, audit: { calls: "off", keptDays: 90 } });
+    auditing(PROFILE);
+
+    expect(said).toEqual([
+      {
+        type: "warning",
+        message: "there is no audit of this program: there is no home to write it to",
+        hint: "MCP_RUN_HOME",
+      },
+    ]);
+  });
 });
