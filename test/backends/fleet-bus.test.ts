@@ -352,6 +352,24 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       ]);
     });
 
+    it("keeps what is known of others, however many supervisors a host invents", async () => {
+      const { operator, server } = await fleet();
+      const raw = await rawAt(server);
+      const { streams } = await jetstreamManager(raw);
+      const { config } = await streams.info("mcp-run-hosts");
+      await streams.update("mcp-run-hosts", { ...config, max_msgs: 20 });
+      const supervisor = new FakeSupervisor(server, { host: "asleep" });
+      const hosts = async () => (await operator.history(signal)).map(({ host }) => host);
+      await until("it is kept", async () => (await hosts()).includes("asleep"));
+
+      for (let count = 0; count < 100; count++) raw.publish(subjects.report("liar", `1-${count}`), "{}");
+      await raw.flush();
+      supervisor.member.changed();
+
+      await until("there is no more room", async () => (await hosts()).length === 20);
+      expect(await hosts()).toContain("asleep");
+    });
+
     it("is told to set it up where nobody has", async () => {
       const server = await natsServer();
       const operator = await operatorAt(server);

@@ -258,6 +258,45 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect((await one.told()).key).toBe(await currentKey());
   }, 180_000);
 
+  it("is not ended where what the bus keeps is lost in the middle, and is gone on with once it is set up anew", async () => {
+    const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
+    const { connection } = await rawAs("watcher", "canary-watcher");
+    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "3s");
+    await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
+    for (const stream of ["KV_mcp-run", "mcp-run-hosts"])
+      await connection.request(`$JS.API.STREAM.DELETE.${stream}`);
+
+    const status = await running.ended;
+    expect(running.out).toMatch(/the fleet's bus: failed, Cannot .* its bucket and stream are not there/);
+    expect(running.out).toContain("OLD KEY STILL VALID");
+    expect(status).toBe(75);
+
+    expect(ops.run("fleet", "setup").status).toBe(0);
+    const id = /\d{8}-\d{6}-\w{6}/.exec(running.out)?.[0] ?? "";
+    const resumed = ops.run("rotate", "p", "--resume", id, "--yes");
+    expect(resumed.status, resumed.stdout + resumed.stderr).toBe(0);
+    expect((await one.told()).key).toBe(await currentKey());
+  }, 180_000);
+
+  it("is not ended where somebody is there who can't be understood, unless somebody says so", async () => {
+    const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
+    const { connection } = await rawAs("mcp-run-web=2E2", passwordOf("web.2"));
+    const answer = () => connection.publish("mcp-run.host.web=2E2.7-later", JSON.stringify({ v: 2 }));
+    connection.subscribe("mcp-run.call.all", { callback: answer });
+    await connection.flush();
+
+    const kept = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "3s");
+    expect(await kept.ended, kept.out).toBe(75);
+    const id = /\d{8}-\d{6}-\w{6}/.exec(kept.out)?.[0] ?? "";
+    expect(kept.out).toContain("what it says can't be read: is it another version of mcp-run?");
+    expect(kept.out).toContain("OLD KEY STILL VALID");
+    expect((await one.told()).key).toBe(await currentKey());
+    expect(ops.run("status").stdout).toMatch(/unknown: \? on web\.2 \(pid 7\).*: what it says can't be read/);
+
+    const resumed = rotating(ops, "--resume", id, "--yes", "--missing-ok", "web.2");
+    expect(await resumed.ended, resumed.out).toBe(0);
+  }, 180_000);
+
   it("is new to all over three servers, one of which is lost in the middle", async () => {
     const cluster = await NatsCluster.start(tls, users);
     closings.push(() => cluster.stop());

@@ -56,7 +56,7 @@ export class FleetView {
     const census = await Census.take({ bus, clock, inventory, window: CALL }, undefined, signal);
     census.end();
     const isShown = (profile: string) => this.#profile === undefined || profile === this.#profile;
-    const unreadable = census.present.filter(({ report }) => report.isUnreadable);
+    const silent = [...census.absent, ...census.present.filter(({ report }) => report.isUnreadable)];
     return {
       state: "seen",
       supervisors: census.present
@@ -77,21 +77,15 @@ export class FleetView {
           })),
         })),
       silent: [
-        ...census.absent
-          .filter(({ report }) => isShown(report.profile))
-          .map(({ report: { host, pid, profile }, heardAt }) => ({
+        ...silent
+          .filter(({ report }) => isShown(report.profile) || report.isUnreadable)
+          .map(({ report: { host, pid, profile, isUnreadable }, heardAt }) => ({
             host,
             pid,
             profile,
             lastHeardAt: iso(heardAt),
+            ...(isUnreadable && { reason: "what it says can't be read" }),
           })),
-        ...unreadable.map(({ report: { host, pid, profile }, heardAt }) => ({
-          host,
-          pid,
-          profile,
-          lastHeardAt: iso(heardAt),
-          reason: "what it says can't be read",
-        })),
         ...census.silentHosts.map(({ host, heardAt }) => ({
           host,
           ...(heardAt !== undefined && { lastHeardAt: iso(heardAt) }),
