@@ -9,7 +9,7 @@ import { type Outcome, type Question, tryToAsk } from "../control/client.ts";
 import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "../control/endpoint.ts";
 import type { RequestType, SecretStatus, SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
-import { isSameSecret, type SecretName } from "../secrets/identity.ts";
+import { type SecretName, wayWithin } from "../secrets/identity.ts";
 import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "./contract.ts";
 import { Follower, type Goal, memberOf, questionOf, strangerAt } from "./follower.ts";
 import { Turns } from "./turns.ts";
@@ -81,7 +81,7 @@ export class LocalFleet implements Fleet {
     signal: AbortSignal,
   ): Promise<boolean> {
     const isWanted = ({ ref: from, place }: SecretStatus) =>
-      wanted.some((one) => isSameSecret(one, { from, place }));
+      wanted.some((one) => wayWithin({ from, place }, one));
     if (secrets.some(isWanted)) return true;
     if (secretsLeftOut === 0 && !question.values) return false;
     const { clock } = this.#options;

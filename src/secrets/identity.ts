@@ -1,5 +1,6 @@
 /** Which secret is meant: by the place where it really lies, since two profiles may call one backend by two names. */
 import { parseRef } from "./ref.ts";
+import type { Ref } from "./spec.ts";
 
 export interface SecretName {
   /** As the profile has it: `vault:mcp/github#token`. */
@@ -19,6 +20,27 @@ export function identityOf({ from, place }: SecretName): string {
 export function isSameSecret(one: SecretName, other: SecretName): boolean {
   const hasPlaces = one.place !== undefined && other.place !== undefined;
   return hasPlaces ? identityOf(one) === identityOf(other) : one.from === other.from;
+}
+
+/**
+ * The way to the inner value within the outer one, which has all of the inner one's document or a field around it:
+ * `[]` if they are the same. Undefined if the outer one does not hold the inner one.
+ */
+export function wayWithin(outer: SecretName, inner: SecretName): readonly string[] | undefined {
+  if (isSameSecret(outer, inner)) return [];
+  const [around, within] = [parseRef(outer.from), parseRef(inner.from)];
+  if (!around.ok || !within.ok) return undefined;
+  const [first, second] = [around.ref.field ?? [], within.ref.field ?? []];
+  const isInside = first.length < second.length && first.every((step, index) => step === second[index]);
+  const isSameDocument = isSameSecret(
+    { ...outer, from: documentOf(around.ref) },
+    { ...inner, from: documentOf(within.ref) },
+  );
+  return isInside && isSameDocument ? second.slice(first.length) : undefined;
+}
+
+function documentOf({ provider, request }: Ref): string {
+  return `${provider}:${request.path.replaceAll("#", "\\#")}`;
 }
 
 /** One value, for whoever reads it from a replica too: the ARNs differ in the region alone. AWS, «Replicate secrets». */

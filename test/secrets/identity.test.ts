@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { identityOf, isSameSecret } from "../../src/secrets/identity.ts";
+import { identityOf, isSameSecret, wayWithin } from "../../src/secrets/identity.ts";
 
 const AT = "https://vault.example.com/v1/secret/data/mcp/github";
 const ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mcp/github-AbCdEf";
@@ -42,5 +42,24 @@ describe("two secrets", () => {
     expect(identityOf({ from, place: ARN })).toBe(identityOf({ from, place: replica }));
     expect(isSameSecret({ from, place: ARN }, { from, place: ARN.replace("AbCdEf", "AbCdEg") })).toBe(false);
     expect(isSameSecret({ from, place: ARN }, { from, place: ARN.replace("1234", "4321") })).toBe(false);
+  });
+});
+
+describe("a value", () => {
+  it("is found within what has all of its document, or a field around it", () => {
+    const token = { from: "vault:mcp/github#keys.token", place: AT };
+
+    expect(wayWithin({ from: "prod:mcp/github", place: AT }, token)).toEqual(["keys", "token"]);
+    expect(wayWithin({ from: "prod:mcp/github#keys", place: AT }, token)).toEqual(["token"]);
+    expect(wayWithin(token, token)).toEqual([]);
+  });
+
+  it("is not within another field, another document, or a part of itself", () => {
+    const token = { from: "vault:mcp/github#keys.token", place: AT };
+
+    expect(wayWithin({ from: "vault:mcp/github#keys.other", place: AT }, token)).toBeUndefined();
+    expect(wayWithin({ from: "vault:mcp/github", place: `${AT}-other` }, token)).toBeUndefined();
+    expect(wayWithin({ from: "vault:mcp/github#keys.token.part", place: AT }, token)).toBeUndefined();
+    expect(wayWithin({ from: "template" }, token)).toBeUndefined();
   });
 });

@@ -2,19 +2,17 @@
  * The socket of a running supervisor: who it is, a look at its secrets when somebody asks for one, and proof of what
  * its server has. Loaded when the first server runs.
  */
-import { createHmac } from "node:crypto";
 import { existsSync } from "node:fs";
 import { hostname } from "node:os";
-import { keyOf, type Request } from "../../control/protocol.ts";
+import type { Request } from "../../control/protocol.ts";
 import { type AnswerBody, type ControlHandlers, ControlServer } from "../../control/server.ts";
 import { McpRunError } from "../../errors.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
-import { isSameSecret, type SecretName } from "../../secrets/identity.ts";
-import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import { CandidateCanary } from "./candidate-canary.ts";
+import { fingerprint, meantBy, namedIn } from "./meant-secrets.ts";
 import { type Supervised, statusOf } from "./supervisor-status.ts";
 
 export interface OpenControl {
@@ -55,8 +53,8 @@ function handlersFor(
     status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
     refresh: ({ renew, ...meant }) => {
       const { refs } = meant;
-      const accepted = !refs || inUse.served.some((secret) => wordFor(secret, meant) !== undefined);
-      if (accepted && renew) refreshing.renew?.((secret) => !refs || nameFor(secret, meant) !== undefined);
+      const accepted = !refs || inUse.served.some((secret) => meantBy(secret, meant) !== undefined);
+      if (accepted && renew) refreshing.renew?.((secret) => !refs || namedIn(secret, meant) !== undefined);
       if (accepted) looks.ask();
       return { accepted, generation: refreshing.server.generation };
     },
@@ -76,39 +74,21 @@ function acknowledgement(
     generation: refreshing.server.generation,
     isChanging,
     secrets: inUse.served.flatMap((secret) => {
-      const ref = wordFor(secret, request);
+      const meant = meantBy(secret, request);
+      if (!meant) return [];
       const { name, version } = secret;
-      if (ref === undefined) return [];
       const lease = secret.lease?.id?.();
       return [
         {
-          ref,
+          ref: meant.ref,
           name,
           ...(version !== undefined && { version }),
           ...(lease !== undefined && { lease }),
-          fingerprint: fingerprint(secret, request.key),
+          fingerprint: fingerprint(meant.value, request.key),
         },
       ];
     }),
   };
-}
-
-type Meant = Partial<Pick<Request<"refresh">, "refs" | "places" | "values" | "key">>;
-
-/** What to call this secret in the answer; undefined if it is none of those that are asked for. */
-function wordFor(secret: ResolvedSecret, { values = [], key, ...names }: Meant): string | undefined {
-  const word = nameFor(secret, names);
-  if (word !== undefined || key === undefined || values.length === 0) return word;
-  return values.includes(fingerprint(secret, key)) ? secret.from : undefined;
-}
-
-/** What the asker calls it. */
-function nameFor(secret: SecretName, { refs = [], places = [] }: Meant): string | undefined {
-  return refs.find((from, index) => isSameSecret(secret, { from, place: places[index] ?? undefined }));
-}
-
-function fingerprint({ value }: ResolvedSecret, key: string): string {
-  return createHmac("sha256", keyOf(key)).update(value.reveal()).digest("hex");
 }
 
 /** As everywhere, a home that does not exist is not made. */
