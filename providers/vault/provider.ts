@@ -29,6 +29,7 @@ import {
   putCandidate,
   restore,
   retire,
+  takeAway,
 } from "./rotate-document.ts";
 import { Session } from "./session.ts";
 import type { VaultRef } from "./settings.ts";
@@ -166,6 +167,10 @@ export class VaultProvider implements RotatableStore<VaultRef>, SelfRotating<Vau
 
   async retire(ref: VaultRef, version: string, signal: AbortSignal): Promise<boolean> {
     return retire(this.#reader, ref, version, signal);
+  }
+
+  async takeAway(ref: VaultRef, version: string, signal: AbortSignal): Promise<boolean> {
+    return takeAway(this.#reader, ref, version, signal);
   }
 
   async ownRotation(ref: VaultRef, signal: AbortSignal): Promise<OwnRotation> {

@@ -5,7 +5,12 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { ProviderError } from "../../src/errors.ts";
-import type { Candidate, CandidateMark, FetchedSecret } from "../../src/secrets/provider.ts";
+import {
+  type Candidate,
+  type CandidateMark,
+  changedMeanwhile,
+  type FetchedSecret,
+} from "../../src/secrets/provider.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { change, type Place, readMetadata, readVersion, writeVersion } from "./engine.ts";
 import { isRecord } from "./exchange.ts";
@@ -13,7 +18,7 @@ import { goneError } from "./kv2.ts";
 import { sidePath } from "./path.ts";
 import { type Reader, withoutVersions } from "./read-document.ts";
 import type { VaultRef } from "./settings.ts";
-import { casFor, fieldsOf, kvPlace } from "./write-document.ts";
+import { casFor, fieldsOf, kvPlace, removeDocument } from "./write-document.ts";
 
 /** In the custom metadata of a secret: `ROTATION VERSION` of the last promotion. */
 const PROMOTED = "mcp-run-promoted";
@@ -142,9 +147,37 @@ export async function retire(
   }
   const state = metadata?.versions.get(number);
   if (!state || state.isDestroyed) return false;
-  const path = `${place.mount.path}destroy/${place.rest}`;
-  await change(reader.session, "write", path, { versions: [number] }, signal);
+  await destroy(reader, place, number, signal);
   return true;
+}
+
+/** With its metadata where nothing else is left in it; else what was deleted before can still be brought back. */
+export async function takeAway(
+  reader: Reader,
+  ref: VaultRef,
+  version: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const place = await rotatablePlace(reader, ref, signal);
+  const metadata = await readMetadata(reader.session, place, reader.now(), signal);
+  if (!metadata?.isCurrentLive) return false;
+  const number = Number(version);
+  if (metadata.current !== number) throw changedMeanwhile(String(metadata.current), version);
+  const hasOthers = [...metadata.versions].some(
+    ([other, { isDestroyed }]) => other !== number && !isDestroyed,
+  );
+  if (!hasOthers) return removeDocument(reader, ref, signal);
+  await destroy(reader, place, number, signal);
+  return true;
+}
+
+async function destroy(
+  { session }: Reader,
+  { mount, rest }: Place,
+  number: number,
+  signal: AbortSignal,
+): Promise<void> {
+  await change(session, "write", `${mount.path}destroy/${rest}`, { versions: [number] }, signal);
 }
 
 async function rotatablePlace(reader: Reader, ref: VaultRef, signal: AbortSignal): Promise<Place> {

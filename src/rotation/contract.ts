@@ -46,8 +46,8 @@ export interface TargetStore {
   discard(rotationId: string, signal: AbortSignal): Promise<boolean>;
   restore(version: string, planned: string, signal: AbortSignal): Promise<{ readonly version: string }>;
   retire(version: string, signal: AbortSignal): Promise<boolean>;
-  /** All of it. False if there was nothing. */
-  remove(signal: AbortSignal): Promise<boolean>;
+  /** Nothing was there before this version, and is again. False if there was nothing. */
+  remove(version: string, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Where a new key comes from and an old one is ended: an issuer's hook, our own random numbers, or a person. */

@@ -30,7 +30,7 @@ export function targetStore<Ref extends object>(
     discard: (rotationId, signal) => store.discard(ref, rotationId, signal),
     restore: (version, planned, signal) => store.restore(ref, version, planned, signal),
     retire: (version, signal) => store.retire(ref, version, signal),
-    remove: (signal) => store.remove(ref, signal),
+    remove: (version, signal) => store.takeAway?.(ref, version, signal) ?? store.remove(ref, signal),
   };
 }
 

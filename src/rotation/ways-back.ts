@@ -122,9 +122,9 @@ const restore: TargetStep = {
     const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
     const present = await store.read(signal);
     if (present && run.fingerprint(present.value) === fingerprint) {
-      if (base == null) return removeNew(run, target, present.value, signal);
       const now = present.version;
       if (now === undefined) throw new ProviderError("invalid", "its store names no versions");
+      if (base == null) return removeNew(run, target, { version: now, document: present.value }, signal);
       return { version: (await store.restore(base, now, signal)).version };
     }
     const isBack = parts.every((part) => {
@@ -142,7 +142,7 @@ const restore: TargetStep = {
 async function removeNew(
   run: Run,
   { ref, parts, store }: Target,
-  document: Secret,
+  { version, document }: { readonly version: string; readonly document: Secret },
   signal: AbortSignal,
 ): Promise<Facts> {
   // To be ended yet, and an issuer may know it by nothing but its value.
@@ -151,7 +151,7 @@ async function removeNew(
     if (value) run.values.set(part.name, value);
   }
   try {
-    await store.remove(signal);
+    await store.remove(version, signal);
   } catch (error) {
     if (!(error instanceof ProviderError) || !UNREMOVABLE.has(error.failure)) throw error;
     run.note(`${ref} was not there before this rotation, and its new value is there still: ${error.reason}`);

@@ -128,6 +128,11 @@ export interface RotatableStore<Ref> extends SecretStore<Ref> {
   ): Promise<{ readonly version: string }>;
   /** Nobody gets this version any more, by whatever name; never the current one. False if it was already so. */
   retire(ref: Ref, version: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Takes the current version away, if it is this one, where there was none before it was promoted. Needed only where
+   * `remove` would take along what was deleted earlier and can still be brought back. False if there was nothing.
+   */
+  takeAway?(ref: Ref, version: string, signal: AbortSignal): Promise<boolean>;
 }
 
 /** A backend that replaces some of its keys by itself. Every method throws ProviderError. */

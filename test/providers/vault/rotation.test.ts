@@ -154,3 +154,52 @@ describe("the place of a candidate", () => {
     expect(server.asked("kv1/")).toEqual([]);
   });
 });
+
+describe("a key that was put where there was none", () => {
+  const promoted = async (path: string) => {
+    await provider.putCandidate(ref(path), NEW, MINE, never());
+    return (await provider.promote(ref(path), MINE.rotationId, undefined, never())).version;
+  };
+
+  it("is taken away with all that belongs to it", async () => {
+    const version = await promoted("secret/mcp/fresh");
+
+    expect(await provider.takeAway(ref("secret/mcp/fresh"), version, never())).toBe(true);
+
+    expect(await provider.list(never())).toEqual([{ path: "secret/mcp/key" }]);
+    expect(await provider.takeAway(ref("secret/mcp/fresh"), version, never())).toBe(false);
+  });
+
+  it("is taken away without what was deleted before it, which can be undeleted yet", async () => {
+    server.kv2.delete("mcp/key");
+    const version = await promoted("secret/mcp/key");
+    expect(version).toBe("2");
+
+    expect(await provider.takeAway(KEY, version, never())).toBe(true);
+
+    expect(await read(provider, KEY)).toMatchObject({ failure: "missing" });
+    expect(
+      server.requests.filter(({ method, path }) => method === "DELETE" && path.endsWith("metadata/mcp/key")),
+    ).toEqual([]);
+    expect(JSON.stringify(await server.answer(asked("secret/metadata/mcp/key")))).toContain('"1":{');
+    expect(await provider.takeAway(KEY, version, never())).toBe(false);
+    // And it is no obstacle to the next one.
+    expect(await promoted("secret/mcp/key")).toBe("3");
+  });
+
+  it("is not taken away where somebody has put another one since", async () => {
+    const version = await promoted("secret/mcp/fresh");
+    server.kv2.put("mcp/fresh", { value: "canary-later" });
+
+    expect(await settled(provider.takeAway(ref("secret/mcp/fresh"), version, never()))).toMatchObject({
+      failure: "conflict",
+    });
+
+    expect(revealed(await read(provider, ref("secret/mcp/fresh")))).toBe(documentOf("canary-later"));
+  });
+});
+
+function asked(path: string): FakeRequest {
+  const nothing = { query: new URLSearchParams(), namespace: undefined, body: {} };
+  return { method: "GET", path, token: "canary-root", ...nothing };
+}
