@@ -3,8 +3,8 @@
  * McpRunError or the signal's reason, within a time of its own.
  */
 import { randomBytes } from "node:crypto";
-import { DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { Empty, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { type Consumer, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { Empty, errors, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { pause, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import { type BusOptions, readServers } from "./connect.ts";
@@ -41,6 +41,8 @@ const MOST_CONFLICTS = 8;
 const PATIENCE_MS = 20_000;
 const AGAIN_MS = 300;
 const REPORTS_AT_ONCE = 1_000;
+/** Ms for each attempt to begin to read them. */
+const BEGINNINGS_MS = [250, 250, 500, 500, 1_000, ANSWER_MS];
 const COMEBACK_SPREAD_MS = 1_000;
 
 type Listener = (report: HeardReport) => void;
@@ -201,7 +203,7 @@ export class BusOperator {
     const { state } = await streams.info(REPORTS_STREAM);
     const reports = new Map<string, HeardReport>();
     if (state.messages === 0) return [];
-    const consumer = await js.consumers.get(REPORTS_STREAM, { deliver_policy: DeliverPolicy.All });
+    const consumer = await reportsFrom(connection);
     const messages = await consumer.consume({ max_messages: REPORTS_AT_ONCE });
     for await (const message of messages) {
       const report = this.#reportOf(message.subject, message.data, message.time.getTime());
@@ -338,4 +340,22 @@ async function lastOf(
     });
   if (message.headers?.hasError) return { sequence: 0 };
   return { sequence: Number(message.headers?.get("Nats-Sequence")), entry: readEntry(message.data) };
+}
+
+/**
+ * A cluster chooses one of its servers at random to read from, and may choose one that is down: then nobody answers, and
+ * the next attempt may go to another.
+ */
+async function reportsFrom(connection: NatsConnection): Promise<Consumer> {
+  let failure: unknown;
+  for (const timeout of BEGINNINGS_MS) {
+    const { consumers } = jetstream(connection, { timeout });
+    try {
+      return await consumers.get(REPORTS_STREAM, { deliver_policy: DeliverPolicy.All });
+    } catch (error) {
+      if (!(error instanceof errors.TimeoutError)) throw error;
+      failure = error;
+    }
+  }
+  throw failure;
 }
