@@ -70,6 +70,18 @@ describe("mcp-run fleet permissions", () => {
     expect(stdout).not.toMatch(/local:token|canary|DIRECT/);
   });
 
+  it("needs no secret that only the host has, nor what is made of it", () => {
+    configure(
+      "fleet: { servers: tls://nats.example, credentials: local:nats }",
+      ', secrets: { T: local:absent, URL: { template: "https://{{T}}@h" } }',
+    );
+
+    const ran = mcpRun.run(["fleet", "permissions", "p", "--host", "web-1"]);
+
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    expect(ran.stdout).toContain("# the host web-1\n{\n");
+  });
+
   it("tells what an operator needs, and asks nobody for it", () => {
     const { stdout, status } = mcpRun.run(["fleet", "permissions", "--operator"]);
 

@@ -12,12 +12,13 @@ import { escapeControl } from "../../escape.ts";
 import type { Profile } from "../../profile/profile.ts";
 import { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
+import type { Ref } from "../../secrets/spec.ts";
 import { shellWord } from "../../shell-word.ts";
 import { type CommandContext, interruptible } from "../context.ts";
 import { loadForStart } from "../start/load-for-start.ts";
 import { SecretsInUse } from "../start/secrets-in-use.ts";
 import { hostOf } from "./credentials.ts";
-import { sharedSecrets } from "./shared-secrets.ts";
+import { backendOf, sharedSecrets } from "./shared-secrets.ts";
 
 export interface PermissionsOptions {
   readonly host?: string;
@@ -78,7 +79,7 @@ async function secretsOf(
   needles: NeedleSet,
   signal: AbortSignal,
 ): Promise<readonly Named[]> {
-  const inUse = new SecretsInUse({ context, profile, purpose: "trial" }, needles);
+  const inUse = new SecretsInUse({ context, profile: withoutOwn(profile), purpose: "trial" }, needles);
   try {
     await inUse.fetch(signal);
     const shared = sharedSecrets(inUse.resolution.secrets, profile.providers);
@@ -89,6 +90,17 @@ async function secretsOf(
   } finally {
     await inUse.release();
   }
+}
+
+/** What only the host itself has is not here, where the operator types it; nor is what is made of that. */
+function withoutOwn(profile: Profile): Profile {
+  const { secrets, secretsFrom, providers } = profile;
+  const isShared = ({ text }: Ref) => backendOf(text, providers) !== undefined;
+  return {
+    ...profile,
+    secrets: secrets.filter(({ source }) => source.type === "ref" && isShared(source.ref)),
+    secretsFrom: secretsFrom.filter(({ ref }) => isShared(ref)),
+  };
 }
 
 /** One entry for `users: [ … ]` of an account. */
