@@ -9,7 +9,8 @@ import { isUnanswered, violationIn } from "./lack.ts";
 const WRONG_LAST_SEQUENCE = 10071;
 const STREAM_NOT_FOUND = 10059;
 const UNAVAILABLE = 503;
-const OFF: readonly number[] = [10039, 10076];
+/** Not for this account, not at all, and a cluster without enough of its servers. */
+const OFF: readonly number[] = [10039, 10076, 10008];
 
 /** Another operator has written meanwhile. */
 export function isConflict(error: unknown): boolean {
@@ -40,7 +41,7 @@ export function refusalOf(action: string, error: unknown): McpRunError {
   if (isOff)
     return because(
       "backend-unavailable",
-      "JetStream is off for this account, or has no leader",
+      "JetStream is off for this account, or has too few of its servers for a leader",
       "`jetstream: enabled` in the account, or a look at the cluster",
     );
   if (isStreamMissing(error))
