@@ -6,9 +6,9 @@
  *   who is there? -> a first wave -> all of it has the new value -> everybody -> all have it, or the time is over
  */
 import { type Clock, pause, untilAborted } from "../clock.ts";
-import { busKey } from "../control/bus/names.ts";
 import { McpRunError } from "../errors.ts";
 import type { SecretName } from "../secrets/identity.ts";
+import { type BusGoal, goalsOf, keysOf } from "./bus-goals.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
@@ -50,7 +50,7 @@ export class BusFleet implements Fleet {
 
   /** Who answers now; who was heard in the last 30 days and does not, with `silentSince`. */
   async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
-    const keys = new Set(this.#shared(secrets).map(busKey));
+    const keys = keysOf(this.#shared(secrets));
     if (keys.size === 0) return [];
     const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
     census.end();
@@ -71,7 +71,7 @@ export class BusFleet implements Fleet {
   ): Promise<readonly Acknowledgement[]> {
     const shared = this.#shared(wanted);
     if (shared.length === 0) return [];
-    const keys = new Set(shared.map(busKey));
+    const keys = keysOf(shared);
     let census: Census;
     try {
       const options = { ...this.#options, window: CALL, insistMs: INSIST_MS };
@@ -98,6 +98,7 @@ class Spreading {
   readonly #census: Census;
   readonly #wanted: readonly Wanted[];
   readonly #key: string;
+  readonly #entries: readonly BusGoal[];
   readonly #goals: KeyedGoals;
   readonly #signal: AbortSignal;
   readonly #onProgress: (acknowledgements: readonly Acknowledgement[]) => void;
@@ -119,7 +120,8 @@ class Spreading {
     this.#census = census;
     this.#wanted = wanted;
     this.#key = key.toString("base64url");
-    this.#goals = new Map(wanted.map((one) => [busKey(one), one.fingerprint]));
+    this.#entries = goalsOf(wanted, key);
+    this.#goals = new Map(this.#entries.map((one) => [one.key, one.fingerprint]));
     this.#signal = signal;
     this.#onProgress = onProgress;
     census.onNews = () => this.#wake();
@@ -153,12 +155,12 @@ class Spreading {
   async #put({ upTo, overMs }: Wave): Promise<boolean> {
     const { bus, clock, rotation } = this.#options;
     try {
-      for (const one of this.#wanted) {
-        const { from: ref, fingerprint } = one;
+      for (const { key, ref, fingerprint, ways } of this.#entries) {
         // A lease that still runs is given up only by whoever is asked on its own machine.
         if (fingerprint === undefined) continue;
-        const entry = { rotation, ref: ref.slice(0, 1024), key: this.#key, fingerprint, upTo, overMs };
-        await insist(clock, INSIST_MS, this.#signal, () => bus.put(busKey(one), entry, this.#signal));
+        const about = { rotation, ref: ref.slice(0, 1024), key: this.#key, fingerprint };
+        const entry = { ...about, ...(ways && { ways }), upTo, overMs };
+        await insist(clock, INSIST_MS, this.#signal, () => bus.put(key, entry, this.#signal));
       }
       return true;
     } catch (error) {

@@ -39,6 +39,18 @@ export function wayWithin(outer: SecretName, inner: SecretName): readonly string
   return isInside && isSameDocument ? second.slice(first.length) : undefined;
 }
 
+/** What holds this value within it, the whole document first, and the way from there: see `wayWithin`. */
+export function holdersOf(inner: SecretName): readonly { name: SecretName; way: readonly string[] }[] {
+  const parsed = parseRef(inner.from);
+  const field = parsed.ok ? (parsed.ref.field ?? []) : [];
+  return field.map((_step, depth) => {
+    const steps = field.slice(0, depth).map((step) => step.replaceAll(/[.\\]/g, "\\$&"));
+    const document = parsed.ok ? documentOf(parsed.ref) : inner.from;
+    const from = depth === 0 ? document : `${document}#${steps.join(".")}`;
+    return { name: { ...inner, from }, way: field.slice(depth) };
+  });
+}
+
 function documentOf({ provider, request }: Ref): string {
   return `${provider}:${request.path.replaceAll("#", "\\#")}`;
 }

@@ -1,4 +1,5 @@
 /** The fleet over a bus in memory, whose supervisors say what the test has them say. */
+import { createHmac } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ReportedSecret } from "../../src/control/bus/messages.ts";
 import { busKey } from "../../src/control/bus/names.ts";
@@ -13,6 +14,7 @@ import { VirtualClock } from "../helpers/virtual-clock.ts";
 const ROTATION = "20261121-093015-k3x9ab";
 const REF = "vault:mcp/github#token";
 const KEY = busKey({ from: REF });
+const WHOLE = busKey({ from: "vault:mcp/github" });
 const NEW = "a".repeat(64);
 const WANTED = [{ from: REF, fingerprint: NEW }];
 const UNDER = Buffer.alloc(32, 7);
@@ -51,6 +53,8 @@ class Someone {
 class MemoryBus implements Bus {
   readonly everybody: Someone[] = [];
   readonly entries: NewEntry[] = [];
+  /** Those for who has the whole document. */
+  readonly around: NewEntry[] = [];
   readonly #listeners = new Set<(report: HeardReport) => void>();
   trouble: McpRunError | undefined;
   /** Of the wall clock. */
@@ -90,9 +94,11 @@ class MemoryBus implements Bus {
     return this.everybody.map(({ report }) => report);
   }
 
-  async put(_key: string, entry: NewEntry): Promise<{ generation: number }> {
+  async put(key: string, entry: NewEntry): Promise<{ generation: number }> {
     if (this.trouble || this.isReadOnly)
       throw this.trouble ?? new McpRunError("access-denied", "Cannot put an entry on the fleet's bus: no");
+    if (key === WHOLE) this.around.push(entry);
+    if (key !== KEY) return { generation: 1 };
     this.entries.push(entry);
     for (const someone of this.everybody) this.react(someone, entry);
     return { generation: this.entries.length };
@@ -158,6 +164,27 @@ describe("a fleet over the bus", () => {
       },
     ]);
     expect(ms).toBeLessThan(1_000);
+  });
+
+  it("also tells who has the whole document, and waits until its fields are proven", async () => {
+    const has = { key: WHOLE, ref: "vault:mcp/github", state: "idle" as const };
+    const nothing = () => undefined;
+    const [quick, slow] = [bus.add({ secrets: [has] }, nothing), bus.add({ secrets: [has] }, nothing)];
+    const wanted = [
+      { from: "vault:mcp/github#token", fingerprint: NEW },
+      { from: "vault:mcp/github#app.id", fingerprint: "b".repeat(64) },
+    ];
+    const joint = createHmac("sha256", UNDER)
+      .update(`${NEW} ${"b".repeat(64)}`)
+      .digest("hex");
+    const proof = [{ ...has, rotation: ROTATION, fingerprint: joint, state: "has" as const }];
+    clock.after(2_500, () => bus.say(quick, { secrets: proof }));
+    clock.after(2_500, () => bus.say(slow, { secrets: [{ ...has, rotation: ROTATION, fingerprint: NEW }] }));
+
+    const { all } = await spread(fleetWith(), wanted);
+
+    expect(bus.around).toMatchObject([{ fingerprint: joint, ways: [["token"], ["app", "id"]], upTo: 1 }]);
+    expect(brief(all)).toEqual(["web-1 acknowledged", expect.stringMatching(/^web-2 pending/)]);
   });
 
   it("hears nothing of secrets that only this machine has", async () => {

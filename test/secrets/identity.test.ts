@@ -1,8 +1,23 @@
 import { describe, expect, it } from "vitest";
-import { identityOf, isSameSecret, wayWithin } from "../../src/secrets/identity.ts";
+import { holdersOf, identityOf, isSameSecret, wayWithin } from "../../src/secrets/identity.ts";
 
 const AT = "https://vault.example.com/v1/secret/data/mcp/github";
 const ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mcp/github-AbCdEf";
+
+describe("what holds a field within it", () => {
+  it("is its document, and every field around it", () => {
+    const found = holdersOf({ from: "vault:mcp/a#b.c\\.d.e", place: "https://v/mcp/a" });
+
+    expect(found.map(({ name, way }) => [name.from, way])).toEqual([
+      ["vault:mcp/a", ["b", "c.d", "e"]],
+      ["vault:mcp/a#b", ["c.d", "e"]],
+      ["vault:mcp/a#b.c\\.d", ["e"]],
+    ]);
+    for (const { name, way } of found)
+      expect(wayWithin(name, { from: "other:x#b.c\\.d.e", place: "https://v/mcp/a" })).toEqual(way);
+    expect(holdersOf({ from: "vault:mcp/a" })).toEqual([]);
+  });
+});
 
 describe("two secrets", () => {
   it("are one where they lie in one place, whatever the profiles call the backend", () => {

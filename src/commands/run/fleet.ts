@@ -3,19 +3,18 @@
  * credentials may be out of reach, the bus may be down, or refuse us. Credentials that are refused are fetched again,
  * since somebody may have replaced them.
  */
-import { createHmac } from "node:crypto";
 import { settledWithin, type Timer } from "../../clock.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { FleetSettings } from "../../profile/profile.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
-import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } from "../fleet/credentials.ts";
 import { pidSpace } from "../fleet/pid-space.ts";
 import { type SharedSecrets, sharedSecrets } from "../fleet/shared-secrets.ts";
 import type { AskedLooks } from "./asked-looks.ts";
+import { proofOf } from "./bus-proof.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /** Ms before credentials that were refused, or could not be had, are fetched again: at first, and at most. */
@@ -130,7 +129,7 @@ export class FleetSeat {
           ref: secret.from,
           ...(secret.version !== undefined && { version: secret.version }),
         })),
-      fingerprint: (key, under) => fingerprintOf(this.#shared.get(key), under),
+      fingerprint: (key, under, ways) => proofOf(this.#shared.get(key), under, ways),
       standing: () => {
         const { lastFailure, lastLookAt, isLooking } = refreshing.outlook;
         return {
@@ -218,11 +217,4 @@ export class FleetSeat {
 function troubleOf(state: State): { readonly reason: string; readonly hint?: string } | undefined {
   if (state.id === "connected") return state.lacks;
   return state.id === "connecting" ? undefined : state;
-}
-
-/** Where a profile has a secret twice and in two versions, neither speaks for both. */
-function fingerprintOf(secrets: readonly ResolvedSecret[] | undefined, key: Buffer): string | undefined {
-  const [first, ...others] = secrets ?? [];
-  if (!first || others.some(({ value }) => !value.equals(first.value))) return undefined;
-  return createHmac("sha256", key).update(first.value.reveal()).digest("hex");
 }

@@ -26,8 +26,8 @@ export interface Standing {
 export interface EntryWatchOptions {
   readonly instance: string;
   readonly clock: Clock;
-  /** Of the value that the serving server has. */
-  readonly fingerprint: (key: Buffer) => string | undefined;
+  /** Of the value that the serving server has, or of what lies at these ways within it. */
+  readonly fingerprint: (key: Buffer, ways: Entry["ways"]) => string | undefined;
   readonly standing: () => Standing;
   readonly look: () => Promise<void>;
   /** @param isSettled nothing more is about to happen */
@@ -141,7 +141,7 @@ export class EntryWatch {
   }
 
   #fingerprintUnder(entry: Entry): string | undefined {
-    return this.#options.fingerprint(Buffer.from(entry.key, "base64url"));
+    return this.#options.fingerprint(Buffer.from(entry.key, "base64url"), entry.ways);
   }
 
   #become(state: ReportedSecret["state"], reason?: string): void {

@@ -9,7 +9,7 @@ import { EntryWatch, type Standing } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
-import { readCall, readEntry, writeReport } from "./messages.ts";
+import { type Entry, readCall, readEntry, writeReport } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
 
 export interface BusSecret {
@@ -27,8 +27,8 @@ export interface BusMemberOptions extends BusOptions {
   readonly pidSpace?: string;
   /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
   readonly secrets: () => readonly BusSecret[];
-  /** HMAC-SHA256 in hex of the value that the serving server has. */
-  readonly fingerprint: (busKey: string, key: Buffer) => string | undefined;
+  /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
+  readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
   readonly standing: () => Standing;
   /** A look, limited by the owner; resolves when it has ended, whichever way. */
   readonly look: () => Promise<void>;
@@ -213,7 +213,7 @@ export class BusMember {
       const watch = new EntryWatch({
         instance: this.#instance,
         clock,
-        fingerprint: (bytes) => fingerprint(key, bytes),
+        fingerprint: (bytes, ways) => fingerprint(key, bytes, ways),
         standing,
         look,
         onChange: (isSettled) => this.#report(isSettled),

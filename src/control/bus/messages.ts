@@ -25,6 +25,7 @@ const id = z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/));
 const key = z.string().check(z.regex(/^k[A-Za-z0-9_-]{26}$/));
 /** HMAC-SHA256 in hex. */
 const fingerprint = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+const way = z.array(text(256)).check(z.minLength(1), z.maxLength(16));
 const v = z.literal(1);
 
 const entry = z.object({
@@ -41,6 +42,8 @@ const entry = z.object({
   key: z.string().check(z.regex(/^[\w-]{43}$/)),
   /** Of the wanted value; without it every supervisor only looks. */
   fingerprint: z.optional(fingerprint),
+  /** To fields within that value: only those are wanted, and the fingerprint is of them together. */
+  ways: z.optional(z.array(way).check(z.minLength(1), z.maxLength(32))),
   /** Which part of the supervisors has its turn: those whose fraction is below. */
   upTo: z.number().check(z.minimum(0), z.maximum(1)),
   /** They spread their looks over so many ms. */

@@ -1,0 +1,30 @@
+/** By what a supervisor proves to its fleet which value its server has, without the value. */
+import { busFingerprint, jointFingerprint } from "../../control/bus/fingerprint.ts";
+import { ProviderError } from "../../errors.ts";
+import { pickField } from "../../secrets/field.ts";
+import type { ResolvedSecret } from "../../secrets/resolution.ts";
+
+/**
+ * Undefined where a profile has a secret twice and in two versions, since neither speaks for both, and for a document
+ * that lacks a field that is asked for.
+ *
+ * @param secrets all of one key on the bus
+ * @param ways to the fields that are meant; without them the whole value is
+ */
+export function proofOf(
+  secrets: readonly ResolvedSecret[] | undefined,
+  key: Buffer,
+  ways: readonly (readonly string[])[] | undefined,
+): string | undefined {
+  const [first, ...others] = secrets ?? [];
+  if (!first || others.some(({ value }) => !value.equals(first.value))) return undefined;
+  if (!ways) return busFingerprint(first.value.reveal(), key);
+  const fields = ways.map((way) => pickField(first.value, way));
+  const revealed = fields.map((field) => (field instanceof ProviderError ? undefined : field.reveal()));
+  return revealed.every((text) => text !== undefined)
+    ? jointFingerprint(
+        revealed.map((text) => busFingerprint(text, key)),
+        key,
+      )
+    : undefined;
+}
