@@ -143,7 +143,8 @@ function notesOn(status: SupervisorStatus, now: number): readonly string[] {
   const { fleet } = status;
   if (fleet && (fleet.state !== "connected" || fleet.reason !== undefined)) {
     const why = fleet.reason === undefined ? "" : `: ${fleet.reason}`;
-    notes.push(`${fleet.state} to its fleet since ${ago(fleet.since ?? status.startedAt)}${why}`);
+    const to = fleet.state === "refused" ? "by" : "to";
+    notes.push(`${fleet.state} ${to} its fleet since ${ago(fleet.since ?? status.startedAt)}${why}`);
   }
   if (status.scrubbed > 0) notes.push(`${counted(status.scrubbed, "secret")} masked on stderr`);
   if (status.secretsLeftOut) notes.push(`${counted(status.secretsLeftOut, "more secret")}`);
