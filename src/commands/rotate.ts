@@ -20,7 +20,7 @@ import { msOf, type RotateOptions, refuseContradictions, refuseSilence } from ".
 import { type Given, RotationParts } from "./rotate/parts.ts";
 import { askOn } from "./rotate/questions.ts";
 import { RotationRecord } from "./rotate/record.ts";
-import { writeReport } from "./rotate/report.ts";
+import { mustHaveRoom, writeReport } from "./rotate/report.ts";
 import { chosenSecrets, credentialsOf } from "./rotate/targets.ts";
 import { loadForStart } from "./start/load-for-start.ts";
 import { providerContext } from "./start/provider-context.ts";
@@ -37,6 +37,7 @@ export async function rotateSecrets(
   const { ifOlderThan } = options;
   const leastAgeMs =
     ifOlderThan === undefined ? undefined : msOf(ifOlderThan, "no age", "`--if-older-than 90d`");
+  if (options.report !== undefined) await mustHaveRoom(context, options.report);
   const profile = await loadForStart(context, name);
   const ask = options.fromStdin ? undefined : askOn(context);
   refuseSilence(context, options, ask);

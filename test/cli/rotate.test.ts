@@ -398,6 +398,7 @@ describe("mcp-run rotate", () => {
     [["--reason", "x", "--yes", "--secret", "KEE"], "has no such secret under secrets:. Try KEY"],
     [["--reason", "x", "--yes", "--ack-timeout", "soon"], "soon is no time to wait"],
     [["--resume", "a", "--rollback", "b", "--yes"], "it can go on, or go back"],
+    [["--reason", "x", "--yes", "--report", "no/where/x.md"], "no/where: ENOENT. Try another path"],
     [["--resume", "20260101-000000-aaaaaa", "--yes"], "20260101-000000-aaaaaa"],
   ])("refuses %j", (args, reason) => {
     profile();

@@ -1,6 +1,7 @@
 /** The incident report of a rotation, as a file. */
-import { writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { constants } from "node:fs";
+import { access, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { version } from "../../../package.json";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
@@ -11,6 +12,18 @@ import { readJournal } from "../../rotation/journal.ts";
 import { incidentReport } from "../../rotation/report.ts";
 import { parseRef } from "../../secrets/ref.ts";
 import type { CommandContext } from "../context.ts";
+
+/** Throws McpRunError `usage` where no file could be made, since a rotation that has ended is told of only once. */
+export async function mustHaveRoom({ cwd }: CommandContext, file: string): Promise<void> {
+  const folder = dirname(resolve(cwd, file));
+  await access(folder, constants.W_OK).catch((error: unknown) => {
+    const code = systemErrorCode(error);
+    if (code === undefined) throw error;
+    throw new McpRunError("usage", `Cannot write the report to ${folder}: ${code}`, {
+      hint: "another path behind `--report`",
+    });
+  });
+}
 
 /** What can't be written is a warning: the rotation has ended as it has. */
 export async function writeReport(
