@@ -8,7 +8,7 @@
 import { type Clock, pause, untilAborted } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import type { SecretName } from "../secrets/identity.ts";
-import { type BusGoal, goalsOf, keysOf } from "./bus-goals.ts";
+import { type BusGoal, goalsOf, soughtFor } from "./bus-goals.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import type { Acknowledgement, Fleet, Member, Wanted } from "./contract.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
@@ -50,9 +50,9 @@ export class BusFleet implements Fleet {
 
   /** Who answers now; who was heard in the last 30 days and does not, with `silentSince`. */
   async list(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly Member[]> {
-    const keys = keysOf(this.#shared(secrets));
-    if (keys.size === 0) return [];
-    const census = await Census.take({ ...this.#options, window: CALL }, keys, signal);
+    const sought = soughtFor(this.#shared(secrets));
+    if (sought.keys.size === 0) return [];
+    const census = await Census.take({ ...this.#options, window: CALL }, sought, signal);
     census.end();
     for (const member of census.present) this.#options.met.add(member.id);
     return census.acknowledgements(new Map(), "").map(({ state, reason: _reason, ...member }) => ({
@@ -71,11 +71,10 @@ export class BusFleet implements Fleet {
   ): Promise<readonly Acknowledgement[]> {
     const shared = this.#shared(wanted);
     if (shared.length === 0) return [];
-    const keys = keysOf(shared);
     let census: Census;
     try {
       const options = { ...this.#options, window: CALL, insistMs: INSIST_MS };
-      census = await Census.take(options, keys, signal);
+      census = await Census.take(options, soughtFor(shared), signal);
     } catch (error) {
       return [lostBus(error, signal)];
     }

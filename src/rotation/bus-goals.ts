@@ -14,9 +14,21 @@ export interface BusGoal {
   readonly ways?: string[][];
 }
 
-/** Also those of who has the whole document of a field, or a field around it. */
-export function keysOf(secrets: readonly SecretName[]): ReadonlySet<string> {
-  return new Set(secrets.flatMap((one) => [one, ...holdersOf(one).map(({ name }) => name)]).map(busKey));
+/** Whose reports count. */
+export interface Sought {
+  readonly keys: ReadonlySet<string>;
+  /** Refs less the word before the colon: one with another key may have it by another address of its backend. */
+  readonly paths: ReadonlySet<string>;
+}
+
+/** Also who has the whole document of a field, or a field around it. */
+export function soughtFor(secrets: readonly SecretName[]): Sought {
+  const names = secrets.flatMap((one) => [one, ...holdersOf(one).map(({ name }) => name)]);
+  return { keys: new Set(names.map(busKey)), paths: new Set(names.map(({ from }) => pathOf(from))) };
+}
+
+export function pathOf(ref: string): string {
+  return ref.slice(ref.indexOf(":") + 1);
 }
 
 /** @param under key of the fingerprints */

@@ -5,6 +5,7 @@
 import { type Clock, pause } from "../clock.ts";
 import type { BusOperator, CallWindow, HeardReport } from "../control/bus/operator.ts";
 import { McpRunError } from "../errors.ts";
+import type { Sought } from "./bus-goals.ts";
 import type { Acknowledgement } from "./contract.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
 
@@ -28,15 +29,13 @@ export interface SilentHost {
   readonly heardAt: number | undefined;
 }
 
-type Keys = ReadonlySet<string>;
-
 /** Supervisors of one host that are told apart: it could invent them without an end. */
 const MOST_OF_ONE_HOST = 4_096;
 /** Ms before what the bus did not take is said to it again. */
 const AGAIN_MS = 1_000;
 
 export class Census {
-  readonly #keys: Keys | undefined;
+  readonly #sought: Sought | undefined;
   readonly #inventory: readonly string[];
   readonly #all = new Map<string, HeardMember>();
   /** How many there are of each host. */
@@ -47,14 +46,14 @@ export class Census {
   /**
    * Listens until it is ended. Rejects with McpRunError, or with the signal's reason.
    *
-   * @param keys of secrets: only who has one of them counts; without it everybody does
+   * @param sought only who has one of these secrets counts; without it everybody does
    */
   static async take(
     { bus, clock, inventory, window, insistMs = 0 }: CensusOptions,
-    keys: Keys | undefined,
+    sought: Sought | undefined,
     signal: AbortSignal,
   ): Promise<Census> {
-    const census = new Census(keys, inventory);
+    const census = new Census(sought, inventory);
     census.#stop = bus.onReport((report) => census.#hear(report, true));
     try {
       const history = await insist(clock, insistMs, signal, () => bus.history(signal));
@@ -67,8 +66,8 @@ export class Census {
     }
   }
 
-  private constructor(keys: Keys | undefined, inventory: readonly string[]) {
-    this.#keys = keys;
+  private constructor(sought: Sought | undefined, inventory: readonly string[]) {
+    this.#sought = sought;
     this.#inventory = inventory;
   }
 
@@ -94,8 +93,8 @@ export class Census {
 
   get #members(): readonly HeardMember[] {
     const all = [...this.#all.values()];
-    const keys = this.#keys;
-    return keys ? all.filter((member) => member.uses(keys)) : all;
+    const sought = this.#sought;
+    return sought ? all.filter((member) => member.uses(sought)) : all;
   }
 
   /** Of everybody who has one of the secrets; and of the hosts of which nothing is heard. */

@@ -5,7 +5,9 @@
  *   unknown  -> heard in an earlier time, and not now
  *   pending  -> acknowledged | failed | cannot-swap | gone, and back where it says so
  */
+import type { ReportedSecret } from "../control/bus/messages.ts";
 import type { HeardReport } from "../control/bus/operator.ts";
+import { pathOf, type Sought } from "./bus-goals.ts";
 import type { Acknowledgement } from "./contract.ts";
 
 /** Fingerprints of what its server has to have, by the key of the secret on the bus; undefined: another lease. */
@@ -65,8 +67,9 @@ export class HeardMember {
   }
 
   /** Also true for one that may, and does not say. */
-  uses(keys: { has(key: string): boolean }): boolean {
-    return this.#last.secrets.some(({ key }) => keys.has(key)) || this.#mayHideOne(keys);
+  uses({ keys, paths }: Sought): boolean {
+    const isOneOf = ({ key, ref }: ReportedSecret) => keys.has(key) || paths.has(pathOf(ref));
+    return this.#last.secrets.some(isOneOf) || this.#mayHideOne(keys);
   }
 
   #mayHideOne(keys: { has(key: string): boolean }): boolean {
@@ -108,6 +111,11 @@ export class HeardMember {
       return {
         state: "cannot-swap",
         reason: "what it says can't be read: is it another version of mcp-run?",
+      };
+    if (wanted.length === 0 && !isUnclear)
+      return {
+        state: "cannot-swap",
+        reason: "it has a secret of this path by another address, and can't be told",
       };
     if (wanted.some(({ key }) => goals.get(key) === undefined))
       return { state: "failed", reason: "a new lease can be asked for only on its own machine" };

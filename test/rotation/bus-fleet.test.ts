@@ -187,6 +187,22 @@ describe("a fleet over the bus", () => {
     expect(brief(all)).toEqual(["web-1 acknowledged", expect.stringMatching(/^web-2 pending/)]);
   });
 
+  it("holds the old key where somebody may have it by another address of its backend", async () => {
+    const elsewhere = {
+      key: busKey({ from: "v:mcp/github", place: "http://127.0.0.1:8200" }),
+      state: "idle" as const,
+    };
+    const nothing = () => undefined;
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#token" }] }, nothing);
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github" }] }, nothing);
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#other" }] }, nothing);
+
+    const { all } = await spread();
+
+    const why = "cannot-swap: it has a secret of this path by another address, and can't be told";
+    expect(brief(all)).toEqual([`web-1 ${why}`, `web-2 ${why}`]);
+  });
+
   it("hears nothing of secrets that only this machine has", async () => {
     bus.add();
 
