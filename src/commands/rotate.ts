@@ -88,6 +88,7 @@ class Rotating {
     const least = this.#leastAgeMs;
     const targets = least === undefined ? all : await oldEnough(all, clock.now() - least, signal);
     if (targets.length === 0) return this.#nothing(`Nothing is older than ${options.ifOlderThan}.`);
+    for (const { issuer, name } of targets.flatMap(({ parts }) => parts)) await issuer.mustBeThere?.(name);
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
       profile: profile.name,

@@ -54,6 +54,8 @@ export interface TargetStore {
 export interface Issuer {
   /** `generate`, `hook`, `stdin`, `console`: for people and the journal. */
   readonly kind: string;
+  /** Before anything is begun: rejects with McpRunError where it is certain already that it can't be asked. */
+  mustBeThere?(secret: string): Promise<void>;
   /** Makes a new key. A rotation that goes on after a crash calls `find` first. Rejects with McpRunError. */
   mint(request: IssuerRequest, signal: AbortSignal): Promise<Minted>;
   /** What `mint` has made for this rotation already; undefined if nothing, or if it can't know. */

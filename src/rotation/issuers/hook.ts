@@ -6,7 +6,10 @@
  * administrators' tokens) and whoever writes the profile chooses the program anyway; only mcp-run's own settings
  * (MCP_RUN_*) are kept from it, because the keys of local stores are among them.
  */
-import { type ErrorCode, McpRunError, type McpRunErrorOptions } from "../../errors.ts";
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { isAbsolute } from "node:path";
+import { type ErrorCode, McpRunError, type McpRunErrorOptions, systemErrorCode } from "../../errors.ts";
 import { escapeControl, lastLines } from "../../escape.ts";
 import type { ProgramOutcome, ProgramRunner } from "../../secrets/program.ts";
 import { Secret } from "../../secrets/secret.ts";
@@ -97,6 +100,7 @@ export function hookIssuer(spec: HookSpec, along: readonly string[], around: Hoo
   };
   return {
     kind: "hook",
+    mustBeThere: (secret) => mustBeThere({ action: "mint", secret, spec, known: [], around }),
     mint: (request, signal) => ask("mint", request, undefined, (out) => readMinted(out, along), signal),
     find: (request, signal) => ask("find", request, undefined, (out) => readFound(out, along), signal),
     ...(spec.reencrypts && {
@@ -149,10 +153,19 @@ function failureOf(outcome: ProgramOutcome, call: Call): McpRunError {
   }
 }
 
+/** Whether a bare name is in PATH shows when it is started. */
+async function mustBeThere(call: Call): Promise<void> {
+  const [program] = call.spec.argv;
+  if (!isAbsolute(program)) return;
+  await access(program, constants.X_OK).catch((error: unknown) => {
+    throw notStarted(program, systemErrorCode(error) ?? "unknown reason", call);
+  });
+}
+
 function notStarted(program: string, code: string, call: Call): McpRunError {
   if (code === "ENOENT") {
     return failed(call, "command-not-found", "there is no such program", undefined, {
-      hint: "its absolute path",
+      hint: isAbsolute(program) ? `the path behind \`hook:\`, which is ${program}` : "its absolute path",
     });
   }
   if (code === "EACCES") {

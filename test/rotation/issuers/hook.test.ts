@@ -366,8 +366,20 @@ describe("a hook that fails", () => {
     expect(await errorOf(issuer.mint(REQUEST, never()))).toMatchObject({
       code: "command-not-found",
       message: "Cannot mint a new TOKEN: its hook absent.mjs: there is no such program",
-      hint: "its absolute path",
+      hint: `the path behind \`hook:\`, which is ${join(dir, "absent.mjs")}`,
     });
+  });
+
+  it("before anything is begun, where that is certain", async () => {
+    const program = join(dir, "hook.mjs");
+    const issuer = hookIssuer({ type: "hook", argv: [program], grantsOldValue: false }, [], around());
+
+    expect(await errorOf(Promise.resolve(issuer.mustBeThere?.("TOKEN")))).toMatchObject({
+      code: "command-not-found",
+    });
+    await writeFile(program, "#!/bin/sh\n", { mode: 0o700 });
+    await issuer.mustBeThere?.("TOKEN");
+    await hook("exit 1").mustBeThere?.("TOKEN");
   });
 
   it("because it is not executable", async () => {
