@@ -133,6 +133,8 @@ const answers = {
     generation: count,
     /** A look is under way, or about to begin: ask again. */
     isChanging: z.boolean(),
+    /** The server before still finishes its work, with the values that it has. */
+    isDraining: z.optional(z.boolean()),
     /**
      * `ref`: in the words of the request; its own words where only the value is meant. `fingerprint`: HMAC-SHA256 in hex, under the key of the request, of the
      * value that the server that serves has.

@@ -8,6 +8,7 @@
 import { type Clock, pause, untilAborted } from "../clock.ts";
 import { McpRunError } from "../errors.ts";
 import type { Recall } from "../relay/recall.ts";
+import { DrainTime } from "./drain-time.ts";
 import type { Helm } from "./helm.ts";
 import type { Running } from "./running.ts";
 import { ReplaceError, type ServeOptions, type ServerControl } from "./serving.ts";
@@ -39,6 +40,7 @@ export interface ChangesOptions {
 
 export class Changes implements Omit<ServerControl, "state"> {
   readonly #options: ChangesOptions;
+  readonly #drainTime: DrainTime;
   /** Settles when every change that was asked for is over. */
   #over: Promise<void> = Promise.resolve();
   #underWay = 0;
@@ -46,6 +48,7 @@ export class Changes implements Omit<ServerControl, "state"> {
 
   constructor(options: ChangesOptions) {
     this.#options = options;
+    this.#drainTime = new DrainTime(options.clock, options.swap?.drainMs ?? 0);
   }
 
   async ready(): Promise<void> {
@@ -104,6 +107,18 @@ export class Changes implements Omit<ServerControl, "state"> {
     return { name: client, era };
   }
 
+  hurry(): void {
+    this.#drainTime.hurry();
+  }
+
+  isDraining(): boolean {
+    return this.#drainTime.isUnderWay;
+  }
+
+  drained(): Promise<void> {
+    return this.#drainTime.drained;
+  }
+
   /** Something that `ready` waits for may have come to pass. */
   look(): void {
     for (const wake of this.#waiting) wake();
@@ -157,7 +172,7 @@ export class Changes implements Omit<ServerControl, "state"> {
         await this.#takeOver(plan);
         return old;
       }
-      if (old) await this.#stopFirst(old, swap.drainMs);
+      if (old) await this.#stopFirst(old);
       await this.#takeOver(plan);
       return undefined;
     } catch (error) {
@@ -176,9 +191,9 @@ export class Changes implements Omit<ServerControl, "state"> {
   }
 
   /** It can't run twice: what is new waits until it has gone and the next has come. */
-  async #stopFirst(old: Running, drainMs: number): Promise<void> {
+  async #stopFirst(old: Running): Promise<void> {
     const { succession, helm } = this.#options;
-    await succession.settle(old, drainMs, RESTARTED);
+    await this.#drainTime.run((ms, cut) => succession.settle(old, { ms, cut }, RESTARTED));
     if (!helm.stopped.aborted) await this.#stop(old);
   }
 
@@ -187,7 +202,7 @@ export class Changes implements Omit<ServerControl, "state"> {
     const { succession, swap } = this.#options;
     if (!old || !swap) return;
     old.isDismissed = true;
-    await succession.drain(old, swap.drainMs, RESTARTED);
+    await this.#drainTime.run((ms, cut) => succession.drain(old, { ms, cut }, RESTARTED));
     await this.#stop(old);
   }
 

@@ -71,6 +71,12 @@ export interface ServerControl {
   replace(plan: LaunchPlan): Promise<void>;
   /** Sends a signal to the current server itself, and proves it by the probe. Rejects with ReplaceError. */
   signal(signal: NodeJS.Signals): Promise<void>;
+  /** A leaked key is being replaced: old servers, that of a change soon to come too, get half a minute for their work. */
+  hurry(): void;
+  /** An old server finishes its work, with what it was started with. */
+  isDraining(): boolean;
+  /** Resolves when none does any more; never rejects. */
+  drained(): Promise<void>;
   /** Who the client says that it is, and which protocol it speaks. */
   client(): { readonly name?: ClientName | undefined; readonly era: Era };
   state(): SupervisorState;

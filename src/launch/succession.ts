@@ -38,6 +38,13 @@ export interface SuccessionOptions {
   readonly stopped: AbortSignal;
 }
 
+/** How long an old server may take to finish its work. */
+export interface Patience {
+  readonly ms: number;
+  /** Aborted where it may not take so long after all. */
+  readonly cut: AbortSignal;
+}
+
 export class Succession {
   readonly #options: SuccessionOptions;
   /** By generation: whoever waits until it is idle. */
@@ -92,9 +99,9 @@ export class Succession {
     }
   }
 
-  /** Waits until a server owes nobody anything, at most `ms`; then answers in its place. */
-  async drain(running: Running, ms: number, reason: string): Promise<void> {
-    await this.#idleWithin(running, ms);
+  /** Waits until a server owes nobody anything, as long as it may take; then answers in its place. */
+  async drain(running: Running, patience: Patience, reason: string): Promise<void> {
+    await this.#idleWithin(running, patience);
     this.#abandon(running, reason);
   }
 
@@ -103,19 +110,20 @@ export class Succession {
    * work would have everything else wait, the client's requests are held only now and then; where an idle moment comes
    * of itself, it is taken. Holds when it resolves, except if the session ends.
    */
-  async settle(running: Running, ms: number, reason: string): Promise<void> {
+  async settle(running: Running, { ms, cut }: Patience, reason: string): Promise<void> {
     const { session, board, clock, stopped } = this.#options;
     const { gone } = running.line;
     const latest = clock.monotonic() + ms;
-    const windowMs = () => Math.min(WINDOW_MS, Math.max(0, latest - clock.monotonic()));
+    const window = () => ({ ms: Math.min(WINDOW_MS, Math.max(0, latest - clock.monotonic())), cut });
+    const isOver = () => cut.aborted || clock.monotonic() >= latest;
     const hold = () => session.hold();
     this.#letGo = () => {
       if (!gone.aborted) board.takeOver(running.number);
     };
     hold();
-    while (!(await this.#idleWithin(running, windowMs())) && clock.monotonic() < latest) {
+    while (!(await this.#idleWithin(running, window())) && !isOver()) {
       this.#letGo();
-      await this.#idleWithin(running, windowMs(), hold);
+      await this.#idleWithin(running, window(), hold);
       if (!stopped.aborted) hold();
     }
     this.#abandon(running, reason);
@@ -133,10 +141,11 @@ export class Succession {
     this.#waiting.get(number)?.();
   }
 
-  /** False if it is still busy after `ms`; true also if it has gone, or the session ends. */
-  async #idleWithin({ number, line }: Running, ms: number, onIdle?: () => void): Promise<boolean> {
+  /** False if it is still busy after that; true also if it has gone, or the session ends. */
+  async #idleWithin({ number, line }: Running, { ms, cut }: Patience, onIdle?: () => void): Promise<boolean> {
     const { session, clock, stopped } = this.#options;
     if (!session.isBusy(number)) return true;
+    if (cut.aborted) return false;
     const until = AbortSignal.any([stopped, line.gone]);
     let timer: Timer | undefined;
     const idleOrLate = new Promise<boolean>((resolve) => {
@@ -144,7 +153,9 @@ export class Succession {
         onIdle?.();
         resolve(true);
       });
-      timer = clock.after(ms, () => resolve(false));
+      const isLate = () => resolve(false);
+      timer = clock.after(ms, isLate);
+      cut.addEventListener("abort", isLate, { once: true });
     });
     const isIdle = await untilAborted(until, idleOrLate).catch(() => true);
     timer?.cancel();

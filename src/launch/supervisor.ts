@@ -181,6 +181,9 @@ class Supervisor implements Helm {
       ready: () => changes.ready(),
       replace: (plan) => changes.replace(plan),
       signal: (name) => changes.signal(name),
+      hurry: () => changes.hurry(),
+      isDraining: () => changes.isDraining(),
+      drained: () => changes.drained(),
       client: () => changes.client(),
       state: () => this.#state,
     });

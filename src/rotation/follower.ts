@@ -20,6 +20,8 @@ export type Ask = <Type extends RequestType>(
 ) => Promise<Outcome<Type>>;
 
 export interface Goal {
+  /** An emergency: nobody is to wait longer than needed for an old server. */
+  readonly rotation?: string;
   readonly wanted: readonly Wanted[];
   readonly key: Buffer;
 }
@@ -119,7 +121,10 @@ export class Follower {
     const said = await this.#ask(this.endpoint, this.#whatItHas);
     if (said.type === "absent") return this.#isGone();
     if (said.type !== "answered") return this.#isUnclear(said);
-    if (this.#hasWhatIsWanted(said.answer)) return this.#acknowledges(said.answer.generation);
+    if (this.#hasWhatIsWanted(said.answer)) {
+      if (said.answer.isDraining) return this.#waits("its old server finishes its work");
+      return this.#acknowledges(said.answer.generation);
+    }
     if (said.answer.isChanging && canSwap(before)) return this.#waits("it is still looking");
     const status = await this.#ask(this.endpoint, { type: "status" });
     if (status.type === "answered") await this.#judge(before, status.answer.status);
@@ -159,7 +164,13 @@ export class Follower {
 
   get #pleaseLook(): Question<"refresh"> {
     const renew = this.#isAnyOther && !this.#isLentAnew;
-    return { type: "refresh", ...this.#meant, ...(renew && { renew }) };
+    const { rotation } = this.#goal;
+    return {
+      type: "refresh",
+      ...this.#meant,
+      ...(rotation !== undefined && { rotation }),
+      ...(renew && { renew }),
+    };
   }
 
   get #meant() {

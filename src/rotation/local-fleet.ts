@@ -26,6 +26,8 @@ const PAUSE_GROWTH = 1.5;
 const LONGEST_PAUSE_MS = 1_000;
 
 export interface LocalFleetOptions {
+  /** Whose word it is; undefined as long as it is only planned. */
+  readonly rotation?: string;
   readonly place: ControlPlace;
   readonly clock: Clock;
 }
@@ -98,7 +100,13 @@ export class LocalFleet implements Fleet {
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ): Promise<readonly Acknowledgement[]> {
-    const spreading = new Spreading(this.#options, { wanted, key }, signal, onProgress);
+    const { rotation } = this.#options;
+    const spreading = new Spreading(
+      this.#options,
+      { ...(rotation !== undefined && { rotation }), wanted, key },
+      signal,
+      onProgress,
+    );
     return spreading.run(timeoutMs);
   }
 }

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { Acknowledgement } from "../../src/rotation/contract.ts";
@@ -26,6 +27,7 @@ while IFS= read -r line; do
     *'"method":"initialize"'*)
       answer "$id" '{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}' ;;
     *'"method":"tools/list"'*) answer "$id" '{"tools":[]}' ;;
+    *'"name":"slow"'*) echo begun >&2; sleep 2; answer "$id" '{"content":[]}' ;;
     *'"name":"check"'*)
       case $KEY in
         "$REFUSED"*) answer "$id" '{"content":[],"isError":true}' ;;
@@ -69,7 +71,7 @@ async function start(...names: readonly string[]): Promise<readonly number[]> {
     spawn(process.execPath, [MAIN, name], {
       env: mcpRun.env,
       cwd: mcpRun.home,
-      stdio: ["pipe", "pipe", "ignore"],
+      stdio: ["pipe", "pipe", "pipe"],
     }),
   );
   running.push(...children);
@@ -123,6 +125,35 @@ describe("twenty servers with one secret", () => {
       expect(told).toContainEqual(
         expect.objectContaining({ pid, profile: "p", generation: 2, state: "acknowledged" }),
       );
+  });
+
+  it("are not done while an old one works for its client", { timeout: 2 * PATIENCE_MS }, async () => {
+    await start("p");
+    const { stdin, stdout, stderr } = running.at(-1) as ChildProcess;
+    let chatter = "";
+    stderr?.setEncoding("utf8").on("data", (chunk: string) => {
+      chatter += chunk;
+    });
+    const call = { jsonrpc: "2.0", id: 7, method: "tools/call", params: { name: "slow", arguments: {} } };
+    stdin?.write(`${JSON.stringify(call)}\n`);
+    let isAnswered = false;
+    const answered = firstLine(stdout as Readable).then((line) => {
+      isAnswered = true;
+      return line;
+    });
+    await until("it is being worked on", () => chatter.includes("begun"));
+    mcpRun.set(REF, "canary-new-value");
+    const reasons = new Set<string | undefined>();
+
+    const told = await localFleet().spread(wanted("canary-new-value"), KEY, PATIENCE_MS, signal, (all) => {
+      reasons.add(all[0]?.reason);
+      if (all[0]?.state === "acknowledged") expect(isAnswered).toBe(true);
+    });
+
+    expect(told).toMatchObject([{ state: "acknowledged", generation: 2 }]);
+    expect(isAnswered).toBe(true);
+    expect(await answered).toContain('"id":7');
+    expect([...reasons]).toContain("its old server finishes its work");
   });
 
   it("are told apart: who has it, failed, ended or can't swap", { timeout: 2 * PATIENCE_MS }, async () => {

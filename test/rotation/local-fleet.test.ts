@@ -29,6 +29,8 @@ class Someone {
   readonly #facts: Partial<SupervisorStatus>;
   value = "canary-old";
   isChanging = false;
+  isDraining = false;
+  toldBy: string | undefined;
   refs = [REF];
   refresh: SupervisorStatus["refresh"] = { mode: "overlap", isLooking: false };
   refreshes = 0;
@@ -51,7 +53,8 @@ class Someone {
           refresh: this.refresh,
         }),
       }),
-      refresh: ({ refs, values, key }) => {
+      refresh: ({ refs, values, key, rotation }) => {
+        this.toldBy = rotation;
         const accepted =
           refs?.some((ref) => this.refs.includes(ref) || this.#hasOneOf(values, key) !== undefined) ?? true;
         if (accepted) this.onRefresh(++this.refreshes);
@@ -69,7 +72,14 @@ class Someone {
             fingerprint: fingerprint(this.value, Buffer.from(key, "base64url")),
           }),
         );
-        return { pid, host: "here", generation: 2, isChanging: this.isChanging, secrets };
+        return {
+          pid,
+          host: "here",
+          generation: 2,
+          isChanging: this.isChanging,
+          isDraining: this.isDraining,
+          secrets,
+        };
       },
     };
   }
@@ -305,6 +315,28 @@ describe("spreading a new value", () => {
     expect(members.map(({ pid }) => pid)).toEqual([11]);
     expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
     expect(bystander.refreshes).toBe(0);
+  });
+
+  it("waits for an old server that still finishes its work, and says whose word it is", async () => {
+    const someone = quick();
+    someone.isDraining = true;
+    someone.onAcknowledge = () => {
+      someone.isDraining = someone.acknowledgements < 3;
+    };
+    await enter(11, someone);
+    const reasons = new Set<string | undefined>();
+    const local = new LocalFleet({
+      place: room.place,
+      clock: systemClock,
+      rotation: "20270115-080000-abc123",
+    });
+
+    const told = await local.spread(WANTED, KEY, 10_000, signal, (all) => reasons.add(all[0]?.reason));
+
+    expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
+    expect([...reasons]).toContain("its old server finishes its work");
+    expect(someone.acknowledgements).toBe(3);
+    expect(someone.toldBy).toBe("20270115-080000-abc123");
   });
 
   it("takes any other value than before where none is named, such as that of a new lease", async () => {

@@ -72,7 +72,11 @@ export class WhoIsTold {
    */
   fleet(refs: readonly string[], rotation = "", pace: Pace = "few-first"): Fleet {
     const { clock } = this.#context;
-    const local = new LocalFleet({ place: controlPlace(this.#context), clock });
+    const local = new LocalFleet({
+      place: controlPlace(this.#context),
+      clock,
+      ...(rotation !== "" && { rotation }),
+    });
     const { fleet } = this.#profile;
     if (!fleet || !this.#isShared(refs)) return local;
     const { isRunning } = WhoIsTold;

@@ -51,10 +51,11 @@ function handlersFor(
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
     status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
-    refresh: ({ renew, ...meant }) => {
+    refresh: ({ renew, rotation, ...meant }) => {
       const { refs } = meant;
       const accepted = !refs || inUse.served.some((secret) => meantBy(secret, meant) !== undefined);
       if (accepted && renew) refreshing.renew?.((secret) => !refs || namedIn(secret, meant) !== undefined);
+      if (accepted && rotation !== undefined) supervised.control.hurry?.();
       if (accepted) looks.ask();
       return { accepted, generation: refreshing.server.generation };
     },
@@ -64,7 +65,7 @@ function handlersFor(
 }
 
 function acknowledgement(
-  { inUse, refreshing }: Supervised,
+  { inUse, refreshing, control }: Supervised,
   request: Request<"acknowledge">,
   isChanging: boolean,
 ): AnswerBody<"acknowledge"> {
@@ -73,6 +74,7 @@ function acknowledgement(
     host: hostname(),
     generation: refreshing.server.generation,
     isChanging,
+    ...(control.isDraining?.() && { isDraining: true }),
     secrets: inUse.served.flatMap((secret) => {
       const meant = meantBy(secret, request);
       if (!meant) return [];

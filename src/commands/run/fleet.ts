@@ -137,13 +137,19 @@ export class FleetSeat {
           era: control.client().era ?? "undecided",
           mode: mode ?? profile.refresh.restart,
           isLooking: isLooking || this.#looks.isPending,
+          isDraining: control.isDraining?.() ?? false,
           ...(lastFailure && {
             lastFailure: { ...lastFailure, reason: this.#scrub(lastFailure.reason) },
           }),
           ...(lastLookAt !== undefined && { lastLookAt }),
         };
       },
-      look: () => this.#looks.ask(),
+      look: async () => {
+        control.hurry?.();
+        await this.#looks.ask();
+        // What an old server still does with the old value is done before ours is said.
+        void control.drained?.().then(() => this.#news());
+      },
       onState: (state) => {
         if (state.id !== "closed" && this.#member === member) this.#become(state);
       },
@@ -168,6 +174,7 @@ export class FleetSeat {
     const now = JSON.stringify([
       refreshing.server.generation,
       control.client().era,
+      control.isDraining?.(),
       [...this.#shared].map(([key, [{ version }]]) => [key, version]),
     ]);
     if (now === this.#reported) return;

@@ -17,6 +17,8 @@ export interface Standing {
   /** `never` and `exec` for one that can't change its server. */
   readonly mode: string;
   readonly isLooking: boolean;
+  /** A server before still works with what it has. */
+  readonly isDraining?: boolean;
   /** `at`: wall-clock ms. `reason`: a state in which nothing secret is. */
   readonly lastFailure?: { readonly at: number; readonly reason: string } | undefined;
   /** When a look last went well; wall-clock ms. */
@@ -118,19 +120,20 @@ export class EntryWatch {
   }
 
   #judge(begun: number): void {
-    const { isLooking, lastFailure } = this.#options.standing();
+    const { isLooking, isDraining, lastFailure } = this.#options.standing();
     const again = LOOKS_AGAIN_MS[this.#looks - 1];
     if (this.#hasIt) this.#become("has");
     else if (lastFailure && lastFailure.at >= begun) this.#become("failed", lastFailure.reason);
     else {
-      if (isLooking) this.#become("looking", "it is still looking");
+      if (isDraining) this.#become("looking", "its old server finishes its work");
+      else if (isLooking) this.#become("looking", "it is still looking");
       else this.#become("other", "it has looked, and found another value");
       if (again !== undefined) this.#lookIn(again * (0.5 + Math.random()));
     }
   }
 
   get #hasIt(): boolean {
-    if (!this.#heard) return false;
+    if (!this.#heard || this.#options.standing().isDraining) return false;
     const { entry, before } = this.#heard;
     const now = this.#fingerprint;
     return entry.fingerprint === undefined ? now !== before : now === entry.fingerprint;

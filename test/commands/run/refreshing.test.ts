@@ -153,6 +153,9 @@ async function running(given: Given = {}) {
       plans.push(plan);
       refreshing.runs(100 + plans.length, plans.length);
     },
+    hurry: () => undefined,
+    isDraining: () => false,
+    drained: () => Promise.resolve(),
     client: () => ({ era: "undecided" }),
     state: () => "serving",
     signal: async (signal) => {

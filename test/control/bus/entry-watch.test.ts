@@ -31,6 +31,7 @@ class Machine {
   value = "canary-old";
   backend = "canary-old";
   mode = "overlap";
+  isDraining = false;
   looks = 0;
   failure: string | undefined;
   lastFailure: { at: number; reason: string } | undefined;
@@ -44,6 +45,7 @@ class Machine {
       era: "handshake",
       mode: this.mode,
       isLooking: false,
+      isDraining: this.isDraining,
       lastFailure: this.lastFailure,
     }),
     look: async () => {
@@ -60,6 +62,23 @@ class Machine {
 }
 
 describe("an entry", () => {
+  it("is not done as long as an old server works with what was before", async () => {
+    const machine = new Machine();
+    machine.backend = "canary-new";
+    machine.isDraining = true;
+
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(0);
+    expect(machine.watch.said).toMatchObject({
+      state: "looking",
+      reason: "its old server finishes its work",
+    });
+
+    machine.isDraining = false;
+    machine.watch.changed();
+    expect(machine.state).toBe("has");
+  });
+
   it("makes a supervisor look that does not have what is wanted", async () => {
     const machine = new Machine();
     machine.backend = "canary-new";
