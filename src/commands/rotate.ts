@@ -11,6 +11,7 @@ import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import { ProviderPool } from "../secrets/provider-pool.ts";
+import type { Secret } from "../secrets/secret.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { oldEnough } from "./rotate/age.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
@@ -81,7 +82,7 @@ class Rotating {
   }
 
   async #begin(signal: AbortSignal): Promise<number> {
-    const { context, profile, options, told, record } = this.#given;
+    const { context, profile, options, told, record, pool } = this.#given;
     const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
     const all = await this.#parts.targets(chosen, signal);
@@ -106,15 +107,17 @@ class Rotating {
     const keyIdOf: PlanDeps["keyIdOf"] = (from, fingerprint) => earlierKeyId(folder, from, fingerprint);
     const refs = targets.map(({ ref }) => ref);
     if (!(await isFleetThere(this.#given, refs, signal))) return this.#nothing("Nothing was done.");
-    const plan = await planRotation(request, { fleet: told.fleet(refs), clock, keyIdOf }, signal);
+    const isLogin = (value: Secret) => pool.secretZero.some((login) => login.value.equals(value));
+    const deps = { fleet: told.fleet(refs), clock, keyIdOf, isLogin };
+    const plan = await planRotation(request, deps, signal);
     const members = plan.members.filter(({ isSilent }) => !isSilent);
     this.#parts.say(planText({ ...plan, members }, whyAlone(profile)));
     for (const line of told.remarks(refs, plan.members)) this.#parts.say(`  ${escapeControl(line, " ")}\n`);
     if (options.dryRun) return 0;
     if (!(await isWanted(this.#given, targets, signal))) return this.#nothing("Nothing was done.");
     await record.mustBeWritable(plan.record);
-    const deps = this.#parts.depsFor(plan.record, targets);
-    return this.#ended(await rotate(plan, this.#parts.place, deps, signal));
+    const doing = this.#parts.depsFor(plan.record, targets);
+    return this.#ended(await rotate(plan, this.#parts.place, doing, signal));
   }
 
   #nothing(why: string): number {

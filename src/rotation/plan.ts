@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
+import type { Secret } from "../secrets/secret.ts";
 import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
 import { newRotationId } from "./journal.ts";
@@ -32,7 +33,12 @@ export interface PlanDeps {
   readonly clock: Clock;
   /** The issuer's own name for a key, where that is known from the time when it was minted. */
   readonly keyIdOf?: (from: string, fingerprint: (key: string) => string) => Promise<string | undefined>;
+  /** Whether a backend was opened with this value, by whatever ref it was had. */
+  readonly isLogin?: (value: Secret) => boolean;
 }
+
+/** Messages to supervisors name all of them at once, and have a bound. */
+const MOST_PARTS = 100;
 
 export interface RotationPlan {
   readonly record: Omit<PlanLine, "v" | "kind" | "at">;
@@ -44,15 +50,14 @@ export interface RotationPlan {
 /** Writes nothing, anywhere. Throws McpRunError. */
 export async function planRotation(
   request: RotationRequest,
-  { fleet, clock, keyIdOf }: PlanDeps,
+  deps: PlanDeps,
   signal: AbortSignal,
 ): Promise<RotationPlan> {
   const { profile, reason, operator, targets, revokeFirst, takeOver } = request;
   refuseUnfit(request);
+  const { fleet, clock } = deps;
   const key = newFingerprintKey();
-  const planned = await Promise.all(
-    targets.map((target) => planTarget(target, key, keyIdOf, takeOver, signal)),
-  );
+  const planned = await Promise.all(targets.map((target) => planTarget(target, key, deps, takeOver, signal)));
   return {
     record: {
       rotation: newRotationId(clock.now()),
@@ -71,7 +76,7 @@ export async function planRotation(
 async function planTarget(
   target: Target,
   key: string,
-  keyIdOf: PlanDeps["keyIdOf"],
+  { keyIdOf, isLogin }: PlanDeps,
   takeOver: string | undefined,
   signal: AbortSignal,
 ): Promise<PlannedTarget> {
@@ -90,6 +95,7 @@ async function planTarget(
     const parts = target.parts.map(async (part): Promise<PlannedPart> => {
       const { name, from, field, issuer, comesWith } = part;
       const value = partValue(part, present?.value);
+      if (value && isLogin?.(value)) throw ownLogin(name, "its value");
       const keyId = value && (await keyIdOf?.(from, (other) => fingerprintUnder(other, value)));
       return {
         name,
@@ -169,6 +175,12 @@ function refuseUnfit({ reason, targets, credentials }: RotationRequest): void {
   if (targets.length === 0)
     throw refuse("Cannot rotate nothing: no secret is named", "`--secret NAME` or `--all`");
   const all = targets.flatMap(({ parts }) => parts);
+  if (all.length > MOST_PARTS) {
+    throw refuse(
+      `Cannot rotate ${all.length} secrets at once: ${MOST_PARTS} are the most`,
+      "`--secret NAME`, some of them at a time",
+    );
+  }
   const names = new Set(all.map(({ name }) => name));
   if (names.size < all.length || new Set(targets.map(({ ref }) => ref)).size < targets.length) {
     throw new Error("a rotation was given a secret or a document twice");
@@ -184,13 +196,19 @@ function refuseUnfit({ reason, targets, credentials }: RotationRequest): void {
       if (comesWith !== undefined && !names.has(comesWith))
         throw new Error(`${name} comes with ${comesWith}`);
       const credential = [...credentials].find((other) => overlap(from, other));
-      if (credential === undefined) continue;
-      throw refuse(
-        `Cannot rotate ${name}: ${credential} is what this rotation itself logs in with`,
-        "another login for the one who rotates, or rotating it by hand",
-      );
+      if (credential !== undefined) throw ownLogin(name, credential);
     }
   }
+}
+
+function ownLogin(name: string, credential: string): McpRunError {
+  return new McpRunError(
+    "usage",
+    `Cannot rotate ${name}: ${credential} is what this rotation itself logs in with`,
+    {
+      hint: "another login for the one who rotates, or rotating it by hand",
+    },
+  );
 }
 
 /** Whether a change of one is a change of the other: the same document, and one field within the other. */

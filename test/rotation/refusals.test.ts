@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
+import type { Target } from "../../src/rotation/contract.ts";
 import { earlierKeyId } from "../../src/rotation/earlier-keys.ts";
 import { rotate } from "../../src/rotation/engine.ts";
 import { fingerprintUnder } from "../../src/rotation/fingerprints.ts";
@@ -61,6 +62,27 @@ describe("a plan", () => {
     await expect(new World().plan(request)).rejects.toMatchObject({
       name: "McpRunError",
       message: expect.stringMatching(says),
+    });
+  });
+
+  it("refuses the key that it logs in with itself also where that came by another ref", async () => {
+    const isLogin = (value: Secret) => value.equals(new Secret("canary-old-token"));
+
+    await expect(new World().plan({}, { isLogin })).rejects.toMatchObject({
+      code: "usage",
+      message: "Cannot rotate TOKEN: its value is what this rotation itself logs in with",
+    });
+  });
+
+  it("refuses more secrets at once than a message can name", async () => {
+    const [target] = await new World().targets();
+    if (!target) throw new Error("the world has a target");
+    const part = target.parts[0] as Target["parts"][number];
+    const parts = Array.from({ length: 101 }, (_one, at) => ({ ...part, name: `S${at}`, field: [`f${at}`] }));
+
+    await expect(new World().plan({ targets: [{ ...target, parts }] })).rejects.toMatchObject({
+      code: "usage",
+      message: "Cannot rotate 101 secrets at once: 100 are the most",
     });
   });
 
@@ -208,7 +230,10 @@ describe("a key that is known by its issuer's name", () => {
     world.issuers.keysEnded.length = 0;
     const folder = world.place.folder;
 
-    const again = await world.plan({}, (from, fingerprint) => earlierKeyId(folder, from, fingerprint));
+    const again = await world.plan(
+      {},
+      { keyIdOf: (from, fingerprint) => earlierKeyId(folder, from, fingerprint) },
+    );
     await world.rotatePlanned(again);
 
     expect(world.issuers.keysEnded.map(({ keyId }) => keyId)).toEqual([

@@ -269,7 +269,7 @@ export class World {
     return partValue(field === undefined ? {} : { field: [field] }, present?.value);
   }
 
-  async plan(request: Partial<RotationRequest> = {}, keyIdOf?: PlanDeps["keyIdOf"]): Promise<RotationPlan> {
+  async plan(request: Partial<RotationRequest> = {}, more: Partial<PlanDeps> = {}): Promise<RotationPlan> {
     return planRotation(
       {
         profile: "github",
@@ -279,7 +279,7 @@ export class World {
         credentials: new Set(),
         ...request,
       },
-      { fleet: this.fleet, clock: this.clock, ...(keyIdOf && { keyIdOf }) },
+      { fleet: this.fleet, clock: this.clock, ...more },
       never(),
     );
   }
