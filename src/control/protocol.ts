@@ -147,6 +147,8 @@ const answers = {
         /** The id of the lease that the value is lent by. */
         lease: z.optional(text),
         fingerprint: text,
+        /** None of `refs`, and with one of `values`: `ref` is what its own profile calls it. */
+        isCopy: z.optional(z.literal(true)),
       }),
     ),
   }),

@@ -127,7 +127,9 @@ export class Follower {
     }
     if (said.answer.isChanging && canSwap(before)) return this.#waits("it is still looking");
     const status = await this.#ask(this.endpoint, { type: "status" });
-    if (status.type === "answered") await this.#judge(before, status.answer.status);
+    if (status.type !== "answered") return;
+    const copy = said.answer.secrets.find(({ isCopy }) => isCopy);
+    await this.#judge(before, status.answer.status, copy?.ref);
   }
 
   #isGone(): void {
@@ -149,9 +151,10 @@ export class Follower {
     return secrets.every((secret) => this.#isWhatIsWanted(secret));
   }
 
-  #isWhatIsWanted({ ref, fingerprint, lease }: Answer<"acknowledge">["secrets"][number]): boolean {
+  #isWhatIsWanted({ ref, fingerprint, lease, isCopy }: Answer<"acknowledge">["secrets"][number]): boolean {
+    // With the value that is about to end, from a place in which this rotation does not replace it.
+    if (isCopy) return false;
     const wanted = this.#goal.wanted.find(({ from }) => from === ref);
-    if (!wanted && this.#ends.includes(fingerprint)) return false;
     if (wanted?.oldLeases && lease !== undefined) return !wanted.oldLeases.includes(lease);
     return wanted?.fingerprint === undefined
       ? fingerprint !== this.#hadBefore?.get(ref)
@@ -194,7 +197,11 @@ export class Follower {
   }
 
   /** It does not have what is wanted: is that still to come? */
-  async #judge(before: SupervisorStatus, { refresh, era }: SupervisorStatus): Promise<void> {
+  async #judge(
+    before: SupervisorStatus,
+    { refresh, era }: SupervisorStatus,
+    copiedAt: string | undefined,
+  ): Promise<void> {
     if (refresh.mode === "exec") return this.#become("cannot-swap", "it runs under exec");
     const isIntroduced = era !== "undecided";
     if (refresh.isLooking && (isIntroduced || refresh.mode !== "never"))
@@ -208,7 +215,8 @@ export class Follower {
       return;
     }
     if (failure && !hasLooked) return this.#become("failed", failure.reason);
-    this.#waits(hasLooked ? "it has looked, and found the old value" : "it has not looked yet");
+    const found = `it has looked, and found the old value${copiedAt === undefined ? "" : `, a copy of it at ${copiedAt}`}`;
+    this.#waits(hasLooked ? found : "it has not looked yet");
     if (++this.#looks % LOOKS_BEFORE_REMINDER > 0) return;
     await this.#ask(this.endpoint, this.#pleaseLook);
   }

@@ -18,6 +18,10 @@ import {
 import { MOTO_REGION, MotoServer } from "../helpers/moto-server.ts";
 import { ROOT_TOKEN, VaultServer } from "../helpers/vault-server.ts";
 
+/** What lies by the same words somewhere else: who had the leaked key there would be told. */
+const OTHER = "canary-key-of-somebody-else";
+const OTHER_DOCUMENT = { ...DOCUMENT, key: OTHER };
+
 type Names = Pick<Store, "providers" | "ref">;
 
 /**
@@ -27,11 +31,11 @@ type Names = Pick<Store, "providers" | "ref">;
 async function rehearse(drill: Drill, byAnotherName: Names, elsewhere: Names) {
   const otherIssuer = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
   closings.push(() => rmSync(otherIssuer, { recursive: true, force: true }));
-  writeFileSync(join(otherIssuer, "valid"), `${OLD}\n`);
+  writeFileSync(join(otherIssuer, "valid"), `${OTHER}\n`);
   drill.profile("q", drill.issuer, "", byAnotherName);
   drill.profile("r", otherIssuer, "", elsewhere);
   for (const profile of ["p", "q", "r"]) await drill.serve(profile, 1);
-  expect((await drill.told()).map(({ key }) => key)).toEqual([OLD, OLD, OLD].map(hash));
+  expect((await drill.told()).map(({ key }) => key)).toEqual([OLD, OLD, OTHER].map(hash));
   const report = join(drill.home.home, "incident.md");
 
   const ended = await drill.rotate(["--report", report]);
@@ -39,7 +43,7 @@ async function rehearse(drill: Drill, byAnotherName: Names, elsewhere: Names) {
   expect(ended, ended.out).toMatchObject({ status: 0 });
   const [key = ""] = drill.valid;
   expect(key).not.toBe(OLD);
-  expect((await drill.told()).map((told) => told.key)).toEqual([key, key, OLD].map(hash));
+  expect((await drill.told()).map((told) => told.key)).toEqual([key, key, OTHER].map(hash));
   const supervisors = readFileSync(report, "utf8")
     .split(/^## /m)
     .find((part) => part.startsWith("Supervisors"));
@@ -66,7 +70,7 @@ describeBackend("a secret in Vault that profiles call by several names", ["vault
     const { gateway, drill } = await vaultStore();
     const other = await VaultServer.start();
     closings.push(() => other.stop());
-    await other.must("POST", PATH, { data: DOCUMENT });
+    await other.must("POST", PATH, { data: OTHER_DOCUMENT });
     const token = drill.home.write("other-token", ROOT_TOKEN);
 
     const places = await rehearse(
@@ -90,7 +94,7 @@ describeBackend("a secret in AWS that profiles call by several names", ["moto"],
     const { moto, drill } = await motoStore();
     const other = await MotoServer.start({ mended: true });
     closings.push(() => other.stop());
-    await other.must("CreateSecret", { Name: "mcp/app", SecretString: JSON.stringify(DOCUMENT) });
+    await other.must("CreateSecret", { Name: "mcp/app", SecretString: JSON.stringify(OTHER_DOCUMENT) });
     const [{ ARN }, { ARN: otherArn }] = await Promise.all(
       [moto, other].map((server) => server.must("DescribeSecret", { SecretId: "mcp/app" })),
     );

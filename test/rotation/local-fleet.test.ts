@@ -65,13 +65,13 @@ class Someone {
         this.onAcknowledge();
         const named = refs.filter((ref) => this.refs.includes(ref));
         const meant = this.#hasOneOf(values, key);
-        const secrets = [...named, ...(meant === undefined || named.length > 0 ? [] : [meant])].map(
-          (ref) => ({
-            ref,
-            name: "T",
-            fingerprint: fingerprint(this.value, Buffer.from(key, "base64url")),
-          }),
-        );
+        const isCopy = named.length === 0 && meant !== undefined;
+        const secrets = [...named, ...(isCopy ? [meant] : [])].map((ref) => ({
+          ref,
+          name: "T",
+          fingerprint: fingerprint(this.value, Buffer.from(key, "base64url")),
+          ...(isCopy && { isCopy: true as const }),
+        }));
         return {
           pid,
           host: "here",
@@ -315,6 +315,26 @@ describe("spreading a new value", () => {
     expect(members.map(({ pid }) => pid)).toEqual([11]);
     expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
     expect(bystander.refreshes).toBe(0);
+  });
+
+  it("names the copy of the old value that somebody finds again and again", async () => {
+    const someone = new Someone({ secrets: [secretOf("keychain:copy")] });
+    someone.refs = ["keychain:copy"];
+    someone.onRefresh = (times) => {
+      someone.refresh = { ...someone.refresh, lastLookAt: `2027-01-15T08:00:0${times}.000Z` };
+    };
+    await enter(11, someone);
+    const wanted = [{ ...WANTED[0], from: REF, replaces: fingerprint("canary-old") }];
+
+    const told = await fleet.spread(wanted, KEY, 1_000, signal, () => undefined);
+
+    expect(told).toMatchObject([
+      {
+        pid: 11,
+        state: "pending",
+        reason: "it has looked, and found the old value, a copy of it at keychain:copy",
+      },
+    ]);
   });
 
   it("waits for an old server that still finishes its work, and says whose word it is", async () => {

@@ -87,6 +87,7 @@ function acknowledgement(
           ...(version !== undefined && { version }),
           ...(lease !== undefined && { lease }),
           fingerprint: fingerprint(meant.value, request.key),
+          ...(meant.isCopy && { isCopy: true as const }),
         },
       ];
     }),

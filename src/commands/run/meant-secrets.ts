@@ -16,7 +16,7 @@ export type Meant = Partial<Pick<Request<"refresh">, "refs" | "places" | "values
 export function meantBy(
   secret: ResolvedSecret,
   { values = [], key, ...names }: Meant,
-): { readonly ref: string; readonly value: Secret } | undefined {
+): { readonly ref: string; readonly value: Secret; readonly isCopy?: true } | undefined {
   const named = namedIn(secret, names);
   if (named) {
     const value = named.way.length === 0 ? secret.value : pickField(secret.value, named.way);
@@ -24,7 +24,7 @@ export function meantBy(
     return { ref: named.ref, value: value instanceof ProviderError ? secret.value : value };
   }
   if (key === undefined || !values.includes(fingerprint(secret.value, key))) return undefined;
-  return { ref: secret.from, value: secret.value };
+  return { ref: secret.from, value: secret.value, isCopy: true };
 }
 
 /** What the asker calls it, or the part of it that is meant, and the way to that. */

@@ -56,6 +56,7 @@ describe("a message means a secret", () => {
     const other = meantBy(secret("keychain:copy", "canary-other", null), { ...asked, values, key: KEY });
 
     expect(revealed(copy)).toEqual(["keychain:copy", "canary-copy"]);
+    expect(copy?.isCopy).toBe(true);
     expect(other).toBeUndefined();
   });
 });
