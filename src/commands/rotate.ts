@@ -15,6 +15,7 @@ import type { Secret } from "../secrets/secret.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { oldEnough } from "./rotate/age.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
+import { earlierRotations } from "./rotate/earlier.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
 import { outcomeText, planText } from "./rotate/lines.ts";
 import { msOf, type RotateOptions, refuseContradictions, refuseSilence } from "./rotate/options.ts";
@@ -112,7 +113,12 @@ class Rotating {
     const plan = await planRotation(request, deps, signal);
     const members = plan.members.filter(({ isSilent }) => !isSilent);
     this.#parts.say(planText({ ...plan, members }, whyAlone(profile)));
-    for (const line of told.remarks(refs, plan.members)) this.#parts.say(`  ${escapeControl(line, " ")}\n`);
+    const earlier = (await earlierRotations(folder, plan.record)).map(
+      ({ rotation, profile: of }) =>
+        `Rotation ${rotation} of it has not ended, and its old key may be valid: mcp-run rotate ${of} --resume ${rotation}`,
+    );
+    for (const line of [...told.remarks(refs, plan.members), ...earlier])
+      this.#parts.say(`  ${escapeControl(line, " ")}\n`);
     if (options.dryRun) return 0;
     if (!(await isWanted(this.#given, targets, signal))) return this.#nothing("Nothing was done.");
     await record.mustBeWritable(plan.record);

@@ -96,6 +96,7 @@ async function mintOrFind(run: Run, family: Family, signal: AbortSignal): Promis
   if (!found && issuer.kind === "hook" && isRepeated(run, family)) {
     run.note(`${name} was minted again: what was made before is in nobody's hands`);
   }
+  run.mayBeMinted.add(name);
   take(run, family, found ?? (await issuer.mint(request, signal)));
 }
 

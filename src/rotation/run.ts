@@ -63,6 +63,8 @@ export class Run {
   /** Their issuers' names for them. */
   readonly keyIds = new Map<string, string>();
   readonly notes: string[] = [];
+  /** Names of those whose issuers may have made a key for this rotation, here or in an earlier process. */
+  readonly mayBeMinted: Set<string>;
   /** The target of the step that has failed last. */
   #failedAt: string | undefined;
 
@@ -81,6 +83,9 @@ export class Run {
     });
     this.deps = deps;
     this.progress = new Progress(this.plan, journal.lines);
+    const wasMinting = journal.lines.some((line) => line.kind === "intent" && line.step === "mint");
+    const names = this.targets.flatMap(({ parts }) => parts.map(({ name }) => name));
+    this.mayBeMinted = new Set(wasMinting ? names : []);
   }
 
   fingerprint(value: Secret): string {

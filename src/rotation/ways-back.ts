@@ -39,6 +39,8 @@ async function revokeMinted(
   part: TargetPart,
   signal: AbortSignal,
 ): Promise<Result> {
+  // Where the issuer could not even be asked what it has made, there is nothing to end.
+  if (!run.mayBeMinted.has(part.name)) return "none";
   const keys = await mintedKeys(run, target, part, signal);
   let result: Result = "none";
   for (const key of keys) {
@@ -101,16 +103,31 @@ const discard: TargetStep = {
   name: "discard",
   isBounded: true,
   isNeeded: (_run, target) => hasStep(target, "discard"),
-  async forTarget({ plan }, { store }, signal) {
+  async forTarget(run, target, signal) {
+    const { store } = target;
     try {
-      await store.discard(plan.rotation, signal);
+      await store.discard(run.plan.rotation, signal);
     } catch (error) {
       // Another rotation has taken the place over: then nothing of ours is there.
       if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
     }
+    await retireGivenUp(run, target, signal);
     return {};
   },
 };
+
+/**
+ * What was promoted and taken back, once it is revoked; and where the old value has come back under another name, the
+ * one that it had: else a later rotation of that value would leave it to be read.
+ */
+async function retireGivenUp({ progress }: Run, { ref, store }: Target, signal: AbortSignal): Promise<void> {
+  const restored = progress.factsOf("restore", ref)?.version;
+  if (restored === undefined) return;
+  const given = progress.isDone("revoke-new", ref) ? progress.factsOf("promote", ref)?.version : undefined;
+  const before = progress.factsOf("candidate", ref)?.base;
+  for (const version of new Set([given, before]))
+    if (version != null && version !== restored) await store.retire(version, signal);
+}
 
 /** Looks first: a restoration that was broken off may be done, and a promotion may not. */
 const restore: TargetStep = {

@@ -3,8 +3,9 @@ import { readdirSync } from "node:fs";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
+import { rotationsIn } from "../../src/rotation/journal.ts";
 import { Secret } from "../../src/secrets/secret.ts";
-import { DATABASE, failure, GITHUB, never, World } from "./world.ts";
+import { Crash, DATABASE, failure, GITHUB, never, World } from "./world.ts";
 
 const OLD_TOKEN = '{ "token": "canary-old-token", "user": "bot" }';
 const NEW_TOKEN = '{ "token": "canary-new-TOKEN-1", "user": "bot" }';
@@ -601,7 +602,64 @@ describe("a document that somebody else writes to", () => {
   });
 });
 
+describe("an issuer that can't even be asked what it has made", () => {
+  it("has made nothing, so that nothing is left to end", async () => {
+    const world = new World();
+    world.issuers.failure = () => failure("the issuer is down");
+
+    const outcome = await world.rotate();
+
+    expect(outcome).toMatchObject({ is: "discarded", reason: "the issuer is down", stillValid: [] });
+    expect(world.issuers.calls).toEqual(["find TOKEN"]);
+  });
+
+  it("may have made something in the process before", async () => {
+    const world = new World();
+    // Of the plan, two locks and the first key.
+    world.lines = 7;
+    await expect(world.rotate()).rejects.toBeInstanceOf(Crash);
+    const [rotation = ""] = await rotationsIn(world.place.folder);
+    world.reborn();
+    world.issuers.failure = () => failure("the issuer is down");
+    world.behaviour.failure = (operation) =>
+      operation === "fetchCandidate" ? new ProviderError("unavailable", "the store is down") : undefined;
+
+    expect(await world.resume(rotation)).toMatchObject({ is: "incomplete" });
+  });
+});
+
 describe("a rollback", () => {
+  it("leaves neither the new value nor the old one in an earlier version", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    world.lagging = undefined;
+    world.answer = () => "go-on";
+
+    expect(await world.rollback(rotation)).toMatchObject({ is: "rolled-back", stillValid: [] });
+
+    const { documents } = await world.state();
+    expect(documents[0]?.current).toBe(OLD_TOKEN);
+    expect(documents.map(({ versions }) => versions)).toEqual([["v3"], ["v3"]]);
+  });
+
+  it("keeps a new value that may be valid still, so that somebody can end it", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    world.lagging = undefined;
+    world.answer = () => "go-on";
+    world.issuers.failure = (action) => (action === "revoke" ? failure("the issuer is down") : undefined);
+
+    expect(await world.rollback(rotation)).toMatchObject({ is: "incomplete" });
+
+    const { documents } = await world.state();
+    expect(documents.map(({ versions }) => versions)).toEqual([
+      ["v2", "v3"],
+      ["v2", "v3"],
+    ]);
+  });
+
   it("is not begun without the operator's word", async () => {
     const world = new World();
     world.lagging = "failed";
