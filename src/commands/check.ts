@@ -11,7 +11,13 @@ import type { Resolution } from "../secrets/resolution.ts";
 import { tryResolveSecrets } from "../secrets/resolve.ts";
 import { denials, note } from "./audit/note.ts";
 import { overdueSecrets } from "./check/overdue.ts";
-import { type CheckedSecret, type CheckResult, type Finding, formatResult } from "./check/result.ts";
+import {
+  asFinding,
+  type CheckedSecret,
+  type CheckResult,
+  type Finding,
+  formatResult,
+} from "./check/result.ts";
 import { tryStart } from "./check/start.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { profileRequest } from "./profile-request.ts";
@@ -42,8 +48,9 @@ export async function check(
     });
   }
   const results: CheckResult[] = [];
+  const outOfReach = new Map<string, readonly Finding[]>();
   for (const name of chosen) {
-    const result = await checkProfile(context, name, options);
+    const result = await checkProfile(context, name, options, outOfReach);
     results.push(result);
     if (!options.json) context.stdout.write(formatResult(result));
   }
@@ -57,16 +64,20 @@ async function checkProfile(
   context: CommandContext,
   name: string,
   options: CheckOptions,
+  outOfReach: Map<string, readonly Finding[]>,
 ): Promise<CheckResult> {
   const findings: Finding[] = [];
   let secrets: CheckedSecret[] = [];
   let profile: Profile | undefined;
   let start: CheckResult["start"];
+  let fleet: CheckResult["fleet"];
   try {
     const loaded = await loadProfile(name, { ...profileRequest(context), checkAllProviders: true });
     profile = loaded.profile;
     findings.push(...loaded.warnings.map((message): Finding => ({ severity: "warning", message })));
     findings.push(...adviceFor(profile));
+    const filesOfFleet = await checkFilesOfFleet(context, profile);
+    findings.push(...filesOfFleet);
     if (!options.offline) {
       const environment = new RecordingEnvironment(context.env);
       const resolution = await interruptible(context, (signal) =>
@@ -75,6 +86,13 @@ async function checkProfile(
       secrets = checkedSecrets(resolution);
       findings.push(...shortValues(resolution));
       findings.push(...overdueSecrets(loaded.profile, resolution.secrets, context.clock.now()));
+      if (profile.fleet && filesOfFleet.length === 0) {
+        const asked = { profile, fleet: profile.fleet, secrets: resolution.secrets };
+        const { checkFleet } = await import("./check/fleet.ts");
+        const seen = await interruptible(context, (signal) => checkFleet(context, asked, outOfReach, signal));
+        fleet = seen.checked;
+        findings.push(...seen.findings);
+      }
       if (options.start && resolution.failures.length === 0)
         start = await tryStart(context, profile, environment.namesRead, findings);
     }
@@ -89,7 +107,14 @@ async function checkProfile(
     findings,
     secrets,
     ...(start && { start }),
+    ...(fleet && { fleet }),
   };
+}
+
+async function checkFilesOfFleet(context: CommandContext, { fleet }: Profile): Promise<readonly Finding[]> {
+  if (!fleet) return [];
+  const { checkFleetFiles } = await import("./check/fleet-files.ts");
+  return checkFleetFiles(context, fleet);
 }
 
 /** What was refused, by a backend or by the file itself. */
@@ -170,10 +195,6 @@ function adviseOnPackageRunner({ command, cwd }: Profile): readonly Finding[] {
   if (cwd !== undefined || !PACKAGE_RUNNERS.includes(program)) return [];
   const message = `${program} obeys the .npmrc and node_modules of the folder that the client is in, which could be a stranger's repository`;
   return [{ severity: "warning", message, hint: "`cwd: ~/` in the profile" }];
-}
-
-function asFinding({ hint, code, details }: McpRunError, message: string): Finding {
-  return { severity: "error", message, ...(hint && { hint }), code, details };
 }
 
 function worstExitCode(results: readonly CheckResult[]): number {

@@ -1,5 +1,5 @@
 /** What `mcp-run check` has found out about one profile, and how it looks to people. */
-import type { ErrorCode } from "../../errors.ts";
+import type { ErrorCode, McpRunError } from "../../errors.ts";
 import { escapeControl } from "../../escape.ts";
 
 export interface Finding {
@@ -30,6 +30,15 @@ export interface CheckedStart {
   readonly probe?: { readonly name: string; readonly ok: boolean };
 }
 
+/** Its bus, for a profile of a file with `fleet:`; what is wrong there is among the findings. */
+export interface CheckedFleet {
+  /** The name of this machine there. */
+  readonly host: string;
+  readonly ok: boolean;
+  /** The one that let us in. */
+  readonly server?: string;
+}
+
 export interface CheckResult {
   readonly profile: string;
   readonly file?: string;
@@ -37,6 +46,12 @@ export interface CheckResult {
   readonly findings: readonly Finding[];
   readonly secrets: readonly CheckedSecret[];
   readonly start?: CheckedStart;
+  readonly fleet?: CheckedFleet;
+}
+
+/** @param message the error's own, or only its reason */
+export function asFinding({ hint, code, details }: McpRunError, message: string): Finding {
+  return { severity: "error", message, ...(hint && { hint }), code, details };
 }
 
 export function formatResult(result: CheckResult): string {
@@ -55,6 +70,8 @@ export function formatResult(result: CheckResult): string {
     if (!probe) lines.push("  - without a probe the key itself is not exercised");
     else if (probe.ok) lines.push(`  ${mark(true)} its probe ${probe.name} passed`);
   }
+  if (result.fleet?.ok)
+    lines.push(`  ${mark(true)} ${result.fleet.server} lets ${result.fleet.host} into its fleet`);
   for (const finding of result.findings) {
     lines.push(...formatFinding(finding, finding.severity === "error" ? `${mark(false)} ` : "! "));
   }

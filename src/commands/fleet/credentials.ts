@@ -49,12 +49,15 @@ export function hostOf({ host }: FleetSettings): string {
 
 /** Of a PEM file. Throws McpRunError `profile-invalid`. */
 export async function certificates(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    const state = systemErrorCode(error) ?? "unknown failure";
-    throw new McpRunError("profile-invalid", `Cannot read ${path}: ${state}`, {
+  const refuse = (state: string) =>
+    new McpRunError("profile-invalid", `Cannot read ${path}: ${state}`, {
       hint: "a PEM file under `fleet: ca:`",
     });
-  }
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw refuse(systemErrorCode(error) ?? "unknown failure");
+  });
+  // Node takes any text, and then trusts nobody.
+  if (!/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/.test(text))
+    throw refuse("there is no certificate in it");
+  return text;
 }
