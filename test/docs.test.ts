@@ -46,6 +46,9 @@ describe("a profile in the docs", () => {
 
   beforeAll(() => {
     mcpRun = new Installation();
+    // What the `fleet:` of the guide names: the check looks at those files, too.
+    mcpRun.write("nats-ca.pem", "-----BEGIN CERTIFICATE-----\n");
+    mcpRun.write("hosts.txt", "web-1\n");
   });
 
   afterAll(() => mcpRun.remove());
@@ -55,7 +58,8 @@ describe("a profile in the docs", () => {
   });
 
   it.each(profiles)("loads: $page: $text", ({ text }) => {
-    const file = mcpRun.write("snippet.yaml", wholeProfile(text));
+    const here = text.replace("/etc/mcp-run/nats-ca.pem", "nats-ca.pem");
+    const file = mcpRun.write("snippet.yaml", wholeProfile(here));
 
     const ran = mcpRun.run(["--config", file, "check", "--offline"], { env: { PWD: mcpRun.home } });
 

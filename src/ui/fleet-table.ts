@@ -38,7 +38,7 @@ export type FleetSeen =
       readonly silent: readonly SilentOfFleet[];
     }
   /** The bus can't be reached: nothing is known of other machines. */
-  | { readonly state: "unseen"; readonly reason: string };
+  | { readonly state: "unseen"; readonly reason: string; readonly hint?: string };
 
 const HEAD = ["HOST", "SERVERS", "PROFILES", "SECRETS"];
 const SHOWN_HOSTS = 50;
@@ -48,7 +48,8 @@ const SETTLED: ReadonlySet<string> = new Set(["idle", "has"]);
 
 /** @param now wall-clock ms */
 export function fleetText(seen: FleetSeen, now: number): string {
-  if (seen.state === "unseen") return line(`The fleet can't be seen: ${seen.reason}`);
+  if (seen.state === "unseen")
+    return line(`The fleet can't be seen: ${seen.reason}${seen.hint ? `. Try ${seen.hint}.` : ""}`);
   const { supervisors, silent } = seen;
   const byHost = grouped(supervisors, ({ host }) => host);
   const hosts = [...byHost].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -135,6 +135,15 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     expect(ops.run("status").stdout).toContain("The fleet: 0 servers on 0 hosts, nobody is silent");
   }, 120_000);
 
+  it("is all that a host may ask for: its status says whose credentials it takes to see the others", () => {
+    const { stdout, status } = host().run("status");
+
+    expect(stdout).toMatch(
+      /does not let the operator subscribe to .* Try `fleet\.operator` .* status --local\.$/m,
+    );
+    expect(status).toBe(0);
+  }, 60_000);
+
   it("names the secret of which the host may not hear, and each thing that it may not do", async () => {
     const key = /mcp-run\.entry\.(k[\w-]{26})/.exec(user)?.[1] ?? "";
     const lines = (words: RegExp) =>

@@ -134,6 +134,45 @@ describe("where the bus is down", () => {
     expect([missing.status, wrong.status]).toEqual([0, 0]);
   });
 
+  it("the check says that it is down, also as JSON, and offline looks at its files alone", async () => {
+    mcpRun.set("local:nats", "canary-user:canary-password");
+    const bus = `servers: "nats://127.0.0.1:${await closedPort()}", credentials: local:nats`;
+    configure(`fleet: { ${bus}, host: web-1 }`);
+    const down = mcpRun.run(["check", "p"]);
+    const json = JSON.parse(mcpRun.run(["check", "--json", "p"]).stdout).profiles[0];
+    const offline = mcpRun.run(["check", "--offline", "p"]);
+    mcpRun.write("config/none.pem", "no certificate");
+    configure(`fleet: { ${bus}, ca: none.pem, inventory: hosts.txt }`);
+    const files = mcpRun.run(["check", "--offline", "p"]);
+
+    expect(down.stdout).toMatch(/✘ Cannot reach the fleet's bus: 127\.0\.0\.1:\d+: ECONNREFUSED\. Try /);
+    expect(down.status).toBe(69);
+    expect(json).toMatchObject({
+      ok: false,
+      fleet: { host: "web-1", ok: false },
+      findings: [{ code: "backend-unavailable" }],
+    });
+    expect(offline.status, offline.stdout).toBe(0);
+    expect(files.stdout).toMatch(/✘ Cannot read .*none\.pem: there is no certificate in it\. Try a PEM file/);
+    expect(files.stdout).toMatch(/✘ Cannot read the inventory .*hosts\.txt: there is no such file/);
+    expect(files.status).toBe(66);
+    expect(down.stdout + files.stdout).not.toContain("canary-");
+  });
+
+  it("the check names the credentials that are not there; where an operator has his own, that is a warning", () => {
+    configure("fleet: { servers: tls://nats.example, credentials: local:none }");
+    const missing = mcpRun.run(["check", "p"]);
+    configure("fleet: { servers: tls://nats.example, credentials: local:none, operator: local:ops }");
+    const operator = mcpRun.run(["check", "p"]);
+
+    expect(missing.stdout).toMatch(/✘ Cannot read local:none: /);
+    expect(missing.status).toBe(78);
+    expect(operator.stdout).toMatch(
+      /! a server that runs here would not be heard in its fleet: Cannot read local:none/,
+    );
+    expect(operator.status).toBe(0);
+  });
+
   it("what only this machine has is rotated all the same, and that is said", async () => {
     mcpRun.set("local:nats", "canary-user:canary-password");
     mcpRun.set("local:token", "canary-old");

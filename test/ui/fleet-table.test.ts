@@ -60,7 +60,15 @@ unknown: db-9, never heard
     expect(text).toContain("and 80 more silent ones\n");
   });
 
-  it("says that it can't be seen, and why", () => {
+  it("says that it can't be seen, why, and what mends it", () => {
+    const refused = {
+      state: "unseen",
+      reason: "it does not let the operator in",
+      hint: "`--local`",
+    } as const;
+    expect(fleetText(refused, NOW)).toBe(
+      "The fleet can't be seen: it does not let the operator in. Try `--local`.\n",
+    );
     expect(fleetText({ state: "unseen", reason: "127.0.0.1:4222: ECONNREFUSED" }, NOW)).toBe(
       "The fleet can't be seen: 127.0.0.1:4222: ECONNREFUSED\n",
     );

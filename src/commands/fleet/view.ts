@@ -1,5 +1,6 @@
 /** The fleet as `status` shows it: who answers within a moment, and who does not. Its connection lives between looks. */
 import type { BusOperator } from "../../control/bus/operator.ts";
+import { OPERATOR_PERMISSIONS } from "../../control/bus/refusal.ts";
 import { McpRunError } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
 import type { FleetOfFile } from "../../profile/load.ts";
@@ -40,13 +41,21 @@ export class FleetView {
       signal.throwIfAborted();
       if (!(error instanceof McpRunError)) throw error;
       const reason = "reason" in error && typeof error.reason === "string" ? error.reason : error.message;
-      return { state: "unseen", reason: scrubText(reason, this.#needles) };
+      const hint = this.#mendOf(error);
+      return { state: "unseen", reason: scrubText(reason, this.#needles), ...(hint && { hint }) };
     }
   }
 
   /** Never rejects. */
   async close(): Promise<void> {
     await this.#operator?.close();
+  }
+
+  /** Of what somebody has to mend. */
+  #mendOf({ code, hint }: McpRunError): string | undefined {
+    if (code !== "access-denied") return undefined;
+    if (hint !== OPERATOR_PERMISSIONS || this.#fleet.fleet.operator !== undefined) return hint;
+    return "`fleet.operator` with the operator's credentials, or mcp-run status --local";
   }
 
   async #see(signal: AbortSignal): Promise<FleetSeen> {

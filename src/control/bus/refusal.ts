@@ -12,6 +12,9 @@ const UNAVAILABLE = 503;
 /** Not for this account, not at all, and a cluster without enough of its servers. */
 const OFF: readonly number[] = [10039, 10076, 10008];
 
+/** The mend where somebody is let in who is not allowed what an operator is. */
+export const OPERATOR_PERMISSIONS = "mcp-run fleet permissions --operator";
+
 /** Another operator has written meanwhile. */
 export function isConflict(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
@@ -35,7 +38,7 @@ export function refusalOf(action: string, error: unknown): McpRunError {
   const violation = violationIn(error);
   if (violation) {
     const state = `the server does not let the operator ${violation.operation === "publish" ? "publish to" : "subscribe to"} ${violation.subject}`;
-    return because("access-denied", state, "mcp-run fleet permissions --operator");
+    return because("access-denied", state, OPERATOR_PERMISSIONS);
   }
   const isOff = isUnanswered(error) || (error instanceof JetStreamApiError && OFF.includes(error.code));
   if (isOff)
