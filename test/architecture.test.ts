@@ -15,6 +15,7 @@ const GROUND_FLOOR = [
   "shell-word",
   "file-lock",
   "private-folder",
+  "loopback",
 ];
 
 /** Rooms by height; a room imports only from lower ones, from the ground floor, and from itself. */

@@ -1,5 +1,6 @@
 /** The settings under `providers:` for `aws-secrets-manager`; strict, each rule with its own words. */
 import * as z from "zod/mini";
+import { isLoopback } from "../../src/loopback.ts";
 
 const REGION = /^[a-z]{2,8}(?:-[a-z]+)+-\d{1,2}$/;
 /** `\n` and the like would reach a header or a file name. */
@@ -97,9 +98,4 @@ export function isSafeEndpoint(address: string): boolean {
   const { protocol, hostname, username, password, search, hash } = new URL(address);
   if (username || password || search || hash) return false;
   return protocol === "https:" || (protocol === "http:" && isLoopback(hostname));
-}
-
-/** @param host a name or an address, an IPv6 one with or without brackets */
-export function isLoopback(host: string): boolean {
-  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 }

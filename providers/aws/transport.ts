@@ -9,9 +9,9 @@ import https from "node:https";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { ProviderError, systemErrorCode } from "../../src/errors.ts";
+import { isLoopback } from "../../src/loopback.ts";
 import type { ProviderContext } from "../../src/secrets/provider.ts";
 import { TooMuch } from "./failure.ts";
-import { isLoopback } from "./settings.ts";
 
 const CONNECT_MS = 3_000;
 /** Of one attempt, its answer read; what `Session` allows. */

@@ -1,4 +1,5 @@
 /** Which addresses are refused before anything is sent there. */
+import { isLoopback } from "../../src/loopback.ts";
 
 /** Why this can't be the address of a server, or undefined if it can. The text itself is not repeated. */
 export function addressProblem(text: string): string | undefined {
@@ -11,8 +12,4 @@ export function addressProblem(text: string): string | undefined {
     return "an address begins with https://; http:// would show every secret to the network";
   }
   return undefined;
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 }

@@ -1,4 +1,5 @@
 /** What the audit of a profile holds and how long it is kept, and where it is sent: never with a literal key. */
+import { isLoopback } from "../loopback.ts";
 import { nearest } from "../nearest.ts";
 import { parseTemplate, templateNames } from "../secrets/template.ts";
 import { type Compilation, checkRange, expanded } from "./compilation.ts";
@@ -73,10 +74,6 @@ function problemOfAddress(text: string): { readonly state: string; readonly hint
   if (/\/v1\/(?:logs|metrics|traces)\/*$/.test(pathname))
     return { state: "is that of one kind of data", hint: "the address before `/v1/`" };
   return undefined;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }
 
 function compileHeader(

@@ -3,11 +3,11 @@
  * for; without TLS only this machine is reached. A connection is never mended: whoever needs one for long makes a new
  * one (link.ts).
  */
-import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { connect, type NatsConnection, type TlsOptions } from "@nats-io/transport-node";
 import { type Clock, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
+import { isLoopback } from "../../loopback.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { authenticatorOf } from "./credentials.ts";
 import { type Failure, failureOf, tooSlow } from "./failure.ts";
@@ -56,11 +56,6 @@ function readServer(text: string): Server {
   const port = url.port || (/:80\/?$/.test(text) ? 80 : DEFAULT_PORT);
   const isEncrypted = scheme === "tls" || !isLoopback(hostname);
   return { hostname, address: `${url.hostname}:${port}`, isEncrypted };
-}
-
-function isLoopback(hostname: string): boolean {
-  if (isIP(hostname) === 4) return hostname.startsWith("127.");
-  return hostname === "::1" || hostname === "localhost";
 }
 
 function unusable(server: string, state: string, hint: string): McpRunError {
