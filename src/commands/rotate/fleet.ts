@@ -1,7 +1,7 @@
 /** Whom a rotation tells: the servers of this machine, and where the profile's file has a fleet, all others too. */
 import { busKey } from "../../control/bus/names.ts";
 import type { BusOperator } from "../../control/bus/operator.ts";
-import { McpRunError, systemErrorCode } from "../../errors.ts";
+import { McpRunError } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
 import type { FleetSettings, Profile } from "../../profile/profile.ts";
 import { BusFleet } from "../../rotation/bus-fleet.ts";
@@ -15,6 +15,7 @@ import { controlPlace } from "../control-place.ts";
 import { hostOf } from "../fleet/credentials.ts";
 import { pidSpace } from "../fleet/pid-space.ts";
 import { backendOf } from "../fleet/shared-secrets.ts";
+import { isRunning } from "../is-running.ts";
 import { profileRequest } from "../profile-request.ts";
 
 /** Names of silent hosts that are shown. */
@@ -79,7 +80,6 @@ export class WhoIsTold {
     });
     const { fleet } = this.#profile;
     if (!fleet || !this.#isShared(refs)) return local;
-    const { isRunning } = WhoIsTold;
     return new WholeFleet({
       local,
       host: hostOf(fleet),
@@ -168,13 +168,5 @@ export class WhoIsTold {
 
   #backendOf(from: string): string | undefined {
     return backendOf(from, this.#profile.providers);
-  }
-
-  static isRunning(pid: number): boolean {
-    try {
-      return process.kill(pid, 0);
-    } catch (error) {
-      return systemErrorCode(error) === "EPERM";
-    }
   }
 }

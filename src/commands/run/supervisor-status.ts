@@ -2,13 +2,13 @@
 import { hostname } from "node:os";
 import { basename } from "node:path";
 import type { FleetStatus, SecretStatus, SupervisorStatus } from "../../control/protocol.ts";
-import { systemErrorCode } from "../../errors.ts";
 import type { ServerControl } from "../../launch/serving.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { ClientName } from "../../relay/recall.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { CommandContext } from "../context.ts";
+import { isRunning } from "../is-running.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
 import type { Refreshing } from "./refreshing.ts";
 
@@ -65,7 +65,8 @@ export function statusOf(
     command: basename(inUse.command),
     startedAt: iso(startedAt),
     uptimeMs: Math.max(0, Math.round(context.clock.now() - startedAt)),
-    state: state === "serving" && !isThere(server.pid) ? "backing-off" : state,
+    // Between a server that ended and the next one there is none.
+    state: state === "serving" && !isRunning(server.pid) ? "backing-off" : state,
     ...(client && { client: clientStatus(client, scrub) }),
     ...(era && { era }),
     generation: server.generation,
@@ -122,15 +123,6 @@ function secretsThatFit(all: readonly SecretStatus[]): Pick<SupervisorStatus, "s
   });
   const secretsLeftOut = all.length - secrets.length;
   return { secrets, ...(secretsLeftOut > 0 && { secretsLeftOut }) };
-}
-
-/** Between a server that ended and the next one there is none. */
-function isThere(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return systemErrorCode(error) === "EPERM";
-  }
 }
 
 function iso(ms: number): string {

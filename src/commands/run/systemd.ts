@@ -9,6 +9,7 @@ import { escapeControl, lastLines } from "../../escape.ts";
 import type { ServerControl } from "../../launch/serving.ts";
 import { runProgram } from "../../secrets/run-program.ts";
 import type { CommandContext } from "../context.ts";
+import { isRunning } from "../is-running.ts";
 
 /** Ms that one message may take: systemd-notify waits up to 5 s until systemd has taken it. */
 const PATIENCE_MS = 6_000;
@@ -54,7 +55,7 @@ export class Systemd {
   runs(): void {
     const { profile, refreshing } = this.#options;
     const { pid, generation } = refreshing.server;
-    if (this.#isStopping || !isThere(pid)) return;
+    if (this.#isStopping || !isRunning(pid)) return;
     const status = `STATUS=generation ${generation} of ${escapeControl(profile.name, " ")} started, server ${pid}`;
     void this.#tell(this.#isReady ? [status] : ["READY=1", status]);
     if (!this.#isReady) this.#keepPinging();
@@ -95,7 +96,7 @@ export class Systemd {
     const { context, control, refreshing } = this.#options;
     const state = control.state();
     if (state === "stopped") return false;
-    if (state !== "serving" || isThere(refreshing.server.pid)) {
+    if (state !== "serving" || isRunning(refreshing.server.pid)) {
       this.#goneSince = undefined;
       return true;
     }
@@ -147,12 +148,4 @@ function pingInterval({ WATCHDOG_USEC, WATCHDOG_PID }: CommandContext["env"]): n
   if (!WATCHDOG_USEC || !/^[1-9]\d{0,15}$/.test(WATCHDOG_USEC)) return undefined;
   if (WATCHDOG_PID && WATCHDOG_PID !== String(process.pid)) return undefined;
   return Math.max(LEAST_PING_MS, Number(WATCHDOG_USEC) / 2_000);
-}
-
-function isThere(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return systemErrorCode(error) === "EPERM";
-  }
 }
