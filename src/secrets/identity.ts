@@ -28,15 +28,7 @@ export function isSameSecret(one: SecretName, other: SecretName): boolean {
  */
 export function wayWithin(outer: SecretName, inner: SecretName): readonly string[] | undefined {
   if (isSameSecret(outer, inner)) return [];
-  const [around, within] = [parseRef(outer.from), parseRef(inner.from)];
-  if (!around.ok || !within.ok) return undefined;
-  const [first, second] = [around.ref.field ?? [], within.ref.field ?? []];
-  const isInside = first.length < second.length && first.every((step, index) => step === second[index]);
-  const isSameDocument = isSameSecret(
-    { ...outer, from: documentOf(around.ref) },
-    { ...inner, from: documentOf(within.ref) },
-  );
-  return isInside && isSameDocument ? second.slice(first.length) : undefined;
+  return holdersOf(inner).find(({ name }) => isSameSecret(outer, name))?.way;
 }
 
 /** What holds this value within it, the whole document first, and the way from there: see `wayWithin`. */
@@ -44,7 +36,7 @@ export function holdersOf(inner: SecretName): readonly { name: SecretName; way: 
   const parsed = parseRef(inner.from);
   const field = parsed.ok ? (parsed.ref.field ?? []) : [];
   return field.map((_step, depth) => {
-    const steps = field.slice(0, depth).map((step) => step.replaceAll(/[.\\]/g, "\\$&"));
+    const steps = field.slice(0, depth).map((step) => step.replaceAll(".", "\\."));
     const document = parsed.ok ? documentOf(parsed.ref) : inner.from;
     const from = depth === 0 ? document : `${document}#${steps.join(".")}`;
     return { name: { ...inner, from }, way: field.slice(depth) };

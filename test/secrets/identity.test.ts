@@ -69,6 +69,14 @@ describe("a value", () => {
     expect(wayWithin(token, token)).toEqual([]);
   });
 
+  it("is found whatever characters its fields are named with", () => {
+    const token = { from: "vault:mcp/a\\#b#k\\.e\\ys.token", place: AT };
+
+    expect(wayWithin({ from: "prod:other/name#k\\.e\\ys", place: AT }, token)).toEqual(["token"]);
+    expect(wayWithin({ from: "vault:mcp/a\\#b#k\\.e\\ys" }, { from: token.from })).toEqual(["token"]);
+    expect(wayWithin({ from: "vault:mcp/a\\#b" }, { from: token.from })).toEqual(["k.e\\ys", "token"]);
+  });
+
   it("is not within another field, another document, or a part of itself", () => {
     const token = { from: "vault:mcp/github#keys.token", place: AT };
 
