@@ -1,6 +1,6 @@
 /** Under which keys of the bus a rotation is spoken of, and what is wanted under each. */
-import { jointFingerprint } from "../control/bus/fingerprint.ts";
 import { busKey } from "../control/bus/names.ts";
+import { jointFingerprint } from "../control/fingerprint.ts";
 import { holdersOf, type SecretName } from "../secrets/identity.ts";
 import type { Wanted } from "./contract.ts";
 

@@ -1,5 +1,6 @@
 /** How a rotation tells values apart without writing them down: the same as the control socket answers. */
-import { createHmac, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { fingerprintOf } from "../control/fingerprint.ts";
 import type { Secret } from "../secrets/secret.ts";
 
 const KEY_BYTES = 32;
@@ -11,5 +12,5 @@ export function newFingerprintKey(): string {
 
 /** HMAC-SHA256 under the key of the rotation, 64 hex digits. */
 export function fingerprintUnder(key: string, value: Secret): string {
-  return createHmac("sha256", Buffer.from(key, "base64url")).update(value.reveal()).digest("hex");
+  return fingerprintOf(value.reveal(), Buffer.from(key, "base64url"));
 }

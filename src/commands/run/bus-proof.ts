@@ -1,5 +1,5 @@
 /** By what a supervisor proves to its fleet which value its server has, without the value. */
-import { busFingerprint, jointFingerprint } from "../../control/bus/fingerprint.ts";
+import { fingerprintOf, jointFingerprint } from "../../control/fingerprint.ts";
 import { ProviderError } from "../../errors.ts";
 import { pickField } from "../../secrets/field.ts";
 import type { ResolvedSecret } from "../../secrets/resolution.ts";
@@ -18,12 +18,12 @@ export function proofOf(
 ): string | undefined {
   const [first, ...others] = secrets ?? [];
   if (!first || others.some(({ value }) => !value.equals(first.value))) return undefined;
-  if (!ways) return busFingerprint(first.value.reveal(), key);
+  if (!ways) return fingerprintOf(first.value.reveal(), key);
   const fields = ways.map((way) => pickField(first.value, way));
   const revealed = fields.map((field) => (field instanceof ProviderError ? undefined : field.reveal()));
   return revealed.every((text) => text !== undefined)
     ? jointFingerprint(
-        revealed.map((text) => busFingerprint(text, key)),
+        revealed.map((text) => fingerprintOf(text, key)),
         key,
       )
     : undefined;

@@ -2,7 +2,7 @@
  * Which of a supervisor's secrets a message means: by the place where they lie, by their refs, or by their value. A
  * server that has all of a document has each field of it.
  */
-import { createHmac } from "node:crypto";
+import { fingerprintOf } from "../../control/fingerprint.ts";
 import { keyOf, type Request } from "../../control/protocol.ts";
 import { ProviderError } from "../../errors.ts";
 import { pickField } from "../../secrets/field.ts";
@@ -39,7 +39,7 @@ export function namedIn(
   return undefined;
 }
 
-/** HMAC-SHA256 in hex. @param key of the request */
+/** @param key of the request */
 export function fingerprint(value: Secret, key: string): string {
-  return createHmac("sha256", keyOf(key)).update(value.reveal()).digest("hex");
+  return fingerprintOf(value.reveal(), keyOf(key));
 }
