@@ -2,10 +2,10 @@
 import { hostname } from "node:os";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
 import { escapeControl } from "../escape.ts";
-import { earlierKeyId } from "../rotation/earlier-keys.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome } from "../rotation/happening.ts";
-import { readJournal } from "../rotation/journal.ts";
+import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
+import { readJournal } from "../rotation/journal/journal.ts";
 import { type PlanDeps, planRotation } from "../rotation/plan.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";

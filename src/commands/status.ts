@@ -175,8 +175,8 @@ async function look(
 
 /** What somebody has begun and nobody has ended. */
 async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
-  const { journalFolder, unfinishedRotations } = await import("../rotation/journal.ts");
-  const { isAtWork } = await import("../rotation/journal-lock.ts");
+  const { journalFolder, unfinishedRotations } = await import("../rotation/journal/journal.ts");
+  const { isAtWork } = await import("../rotation/journal/journal-lock.ts");
   const folder = journalFolder(paths.state);
   const found = await unfinishedRotations(folder, ({ message }) =>
     printer.emit({ type: "warning", message }),

@@ -4,18 +4,18 @@
  * is taken back; after that nothing is, unless the operator wants it.
  */
 import { McpRunError, ProviderError } from "../errors.ts";
-import { triesOf } from "./backend-steps.ts";
 import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
-import { Journal, type JournalPlace } from "./journal.ts";
-import type { Facts, OutcomeWord } from "./journal-line.ts";
-import { candidateOf } from "./mint.ts";
+import { Journal, type JournalPlace } from "./journal/journal.ts";
+import type { Facts, OutcomeWord } from "./journal/journal-line.ts";
 import { noWayBack, outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
 import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
-import type { StepName } from "./step-names.ts";
-import { STEPS, STEPS_REVOKING_FIRST } from "./steps.ts";
-import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./ways-back.ts";
+import { triesOf } from "./steps/backend-steps.ts";
+import { candidateOf } from "./steps/mint.ts";
+import type { StepName } from "./steps/step-names.ts";
+import { STEPS, STEPS_REVOKING_FIRST } from "./steps/steps.ts";
+import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
 
 /** How often a candidate is made anew because somebody has changed another field of its document. */
 const MOST_REBASES = 3;

@@ -1,7 +1,7 @@
 /** What a rotation tells while it runs, and what it asks. Names, refs, versions and states. */
 import type { Acknowledgement, LeaseHolder } from "./contract.ts";
-import type { Facts, OutcomeWord } from "./journal-line.ts";
-import type { StepName } from "./step-names.ts";
+import type { Facts, OutcomeWord } from "./journal/journal-line.ts";
+import type { StepName } from "./steps/step-names.ts";
 
 interface OfStep {
   readonly step: StepName;

@@ -5,7 +5,7 @@
  */
 import type { LiveRotation, OwnRotation } from "../secrets/provider.ts";
 import type { Target } from "./contract.ts";
-import type { StepName } from "./step-names.ts";
+import type { StepName } from "./steps/step-names.ts";
 
 export type ModeName = "value" | OwnRotation["mode"];
 

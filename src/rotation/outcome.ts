@@ -1,10 +1,11 @@
 /** How a rotation ended, what is still valid, and what is left to do, in words. */
-import { endingParts } from "./ending.ts";
+
 import type { Outcome, StillValid } from "./happening.ts";
-import type { OutcomeWord } from "./journal-line.ts";
+import type { OutcomeWord } from "./journal/journal-line.ts";
 import { hasStep } from "./modes.ts";
 import type { Run } from "./run.ts";
-import type { StepName } from "./step-names.ts";
+import { endingParts } from "./steps/ending.ts";
+import type { StepName } from "./steps/step-names.ts";
 
 export interface Ending {
   readonly is: OutcomeWord;

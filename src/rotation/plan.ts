@@ -9,8 +9,8 @@ import { parseRef } from "../secrets/ref.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
-import { newRotationId } from "./journal.ts";
-import type { PlanLine, PlannedPart, PlannedTarget } from "./journal-line.ts";
+import { newRotationId } from "./journal/journal.ts";
+import type { PlanLine, PlannedPart, PlannedTarget } from "./journal/journal-line.ts";
 import { isLive } from "./modes.ts";
 import { partValue } from "./target.ts";
 

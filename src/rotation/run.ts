@@ -6,10 +6,10 @@ import type { Secret } from "../secrets/secret.ts";
 import type { Canary, Fleet, IssuerRequest, Target, TargetPart } from "./contract.ts";
 import { fingerprintUnder } from "./fingerprints.ts";
 import type { Answer, Question, RotationEvent } from "./happening.ts";
-import type { Journal, NewLine } from "./journal.ts";
-import type { Facts, PlanLine, PlannedPart } from "./journal-line.ts";
-import { Progress } from "./progress.ts";
-import type { StepName } from "./step-names.ts";
+import type { Journal, NewLine } from "./journal/journal.ts";
+import type { Facts, PlanLine, PlannedPart } from "./journal/journal-line.ts";
+import { Progress } from "./journal/progress.ts";
+import type { StepName } from "./steps/step-names.ts";
 
 /** Ms for a step that asks nobody but a store; a keychain may wait for its user. */
 const STORE_MS = 60_000;

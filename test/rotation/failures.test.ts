@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
-import { rotationsIn } from "../../src/rotation/journal.ts";
+import { rotationsIn } from "../../src/rotation/journal/journal.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { Crash, DATABASE, failure, GITHUB, never, World } from "./world.ts";
 

@@ -21,7 +21,7 @@ import type {
 import { resume, rollback, rotate } from "../../src/rotation/engine.ts";
 import { fingerprintUnder } from "../../src/rotation/fingerprints.ts";
 import type { Answer, Outcome, Question, RotationEvent } from "../../src/rotation/happening.ts";
-import type { JournalPlace } from "../../src/rotation/journal.ts";
+import type { JournalPlace } from "../../src/rotation/journal/journal.ts";
 import {
   type PlanDeps,
   planRotation,

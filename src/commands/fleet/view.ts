@@ -4,7 +4,7 @@ import { OPERATOR_PERMISSIONS } from "../../control/bus/refusal.ts";
 import { McpRunError } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
 import type { FleetOfFile } from "../../profile/load.ts";
-import { Census } from "../../rotation/census.ts";
+import { Census } from "../../rotation/fleet/census.ts";
 import { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import { inTime } from "../../secrets/in-time.ts";

@@ -1,8 +1,8 @@
 /** Rotations of the same secrets that were begun and have not ended: while one is worked on, no other begins. */
 import { McpRunError } from "../../errors.ts";
-import { unfinishedRotations } from "../../rotation/journal.ts";
-import type { PlanLine } from "../../rotation/journal-line.ts";
-import { isAtWork } from "../../rotation/journal-lock.ts";
+import { unfinishedRotations } from "../../rotation/journal/journal.ts";
+import type { PlanLine } from "../../rotation/journal/journal-line.ts";
+import { isAtWork } from "../../rotation/journal/journal-lock.ts";
 
 type Planned = Pick<PlanLine, "targets">;
 

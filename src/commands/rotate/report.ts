@@ -5,11 +5,11 @@ import { dirname, resolve } from "node:path";
 import { version } from "../../../package.json";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
-import type { StoredAt } from "../../rotation/access-log.ts";
 import type { Outcome } from "../../rotation/happening.ts";
-import { incidentOf } from "../../rotation/incident-of.ts";
-import { readJournal } from "../../rotation/journal.ts";
-import { incidentReport } from "../../rotation/report.ts";
+import type { StoredAt } from "../../rotation/incident/access-log.ts";
+import { incidentOf } from "../../rotation/incident/incident-of.ts";
+import { incidentReport } from "../../rotation/incident/report.ts";
+import { readJournal } from "../../rotation/journal/journal.ts";
 import { parseRef } from "../../secrets/ref.ts";
 import type { CommandContext } from "../context.ts";
 

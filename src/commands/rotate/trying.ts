@@ -1,8 +1,8 @@
 /** Who tries the new keys of a profile, and whose old ones are tried. */
 import type { Profile } from "../../profile/profile.ts";
+import { SupervisorCanary } from "../../rotation/canary/supervisor-canary.ts";
 import type { Canary } from "../../rotation/contract.ts";
 import type { RotationDeps } from "../../rotation/run.ts";
-import { SupervisorCanary } from "../../rotation/supervisor-canary.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";

@@ -1,7 +1,7 @@
 /** The canary of a profile: its server as `run` would start it, with what else it needs fetched from the backends. */
 import { version } from "../../../package.json";
 import type { Profile } from "../../profile/profile.ts";
-import { ServerCanary } from "../../rotation/canary.ts";
+import { ServerCanary } from "../../rotation/canary/canary.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { CommandContext } from "../context.ts";

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../src/clock.ts";
 import { earlierRotations } from "../../../src/commands/rotate/earlier.ts";
 import { newFingerprintKey } from "../../../src/rotation/fingerprints.ts";
-import { Journal, type JournalPlace, newRotationId } from "../../../src/rotation/journal.ts";
-import type { PlanLine } from "../../../src/rotation/journal-line.ts";
+import { Journal, type JournalPlace, newRotationId } from "../../../src/rotation/journal/journal.ts";
+import type { PlanLine } from "../../../src/rotation/journal/journal-line.ts";
 
 const AT = "https://vault.example.com/v1/secret/data/mcp/github";
 

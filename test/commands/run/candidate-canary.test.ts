@@ -14,7 +14,7 @@ import { Installation } from "../../helpers/installation.ts";
 import { isAlive, until } from "../../helpers/processes.ts";
 import { testContext } from "../../helpers/provider-context.ts";
 import { VirtualClock } from "../../helpers/virtual-clock.ts";
-import { contextOf, OLD_VALUES, profileOf, serverWith } from "../../rotation/canary-room.ts";
+import { contextOf, OLD_VALUES, profileOf, serverWith } from "../../rotation/canary/canary-room.ts";
 import { secret } from "../../secrets/requests.ts";
 
 const ROTATION = "20270115-080000-abcdef";

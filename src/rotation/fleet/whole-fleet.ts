@@ -1,0 +1,119 @@
+/** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
+import type { SecretName } from "../../secrets/identity.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "../contract.ts";
+import { lostBus } from "./bus-fleet.ts";
+
+export interface WholeFleetOptions {
+  readonly local: Fleet;
+  /** Rejects with McpRunError where the bus can't be reached. */
+  readonly bus: (signal: AbortSignal) => Promise<Fleet>;
+  /** This machine's name on the bus. */
+  readonly host: string;
+  /** Where pids mean what they mean to us; without it nobody is known by his pid. */
+  readonly pidSpace: string | undefined;
+  /** Whether there is such a process on this machine. */
+  readonly isRunning: (pid: number) => boolean;
+}
+
+/** The state of one that is heard in two ways: what is proven counts, then what is in the way. */
+const BY_WEIGHT: readonly Acknowledgement["state"][] = [
+  "acknowledged",
+  "failed",
+  "cannot-swap",
+  "gone",
+  "pending",
+  "unknown",
+];
+
+export class WholeFleet implements Fleet {
+  readonly #options: WholeFleetOptions;
+
+  constructor(options: WholeFleetOptions) {
+    this.#options = options;
+  }
+
+  async list(secrets: readonly SecretInUse[], signal: AbortSignal, key: Buffer): Promise<readonly Member[]> {
+    const { local, bus } = this.#options;
+    const [here, everywhere] = await Promise.all([
+      local.list(secrets, signal, key),
+      bus(signal).then((fleet) => fleet.list(secrets, signal, key)),
+    ]);
+    const same = sameAmong(here, this.#options);
+    const hasGone = (member: Member) => member.isSilent === true && this.#hasGone(member);
+    return [...here, ...everywhere.filter((member) => !same(member) && !hasGone(member))];
+  }
+
+  /** Those on this machine are told whether or not the others can be. */
+  async spread(
+    wanted: readonly Wanted[],
+    key: Buffer,
+    timeoutMs: number,
+    signal: AbortSignal,
+    onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
+  ): Promise<readonly Acknowledgement[]> {
+    const { local, bus } = this.#options;
+    let [here, everywhere]: (readonly Acknowledgement[])[] = [[], []];
+    const tell = () => onProgress(this.#together(here ?? [], everywhere ?? []));
+    const [first, second] = await Promise.allSettled([
+      local.spread(wanted, key, timeoutMs, signal, (acknowledgements) => {
+        here = acknowledgements;
+        tell();
+      }),
+      bus(signal).then((fleet) =>
+        fleet.spread(wanted, key, timeoutMs, signal, (acknowledgements) => {
+          everywhere = acknowledgements;
+          tell();
+        }),
+      ),
+    ]);
+    if (first.status === "rejected") throw first.reason;
+    const heard = second.status === "fulfilled" ? second.value : [lostBus(second.reason, signal)];
+    return this.#together(first.value, heard);
+  }
+
+  async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {
+    return (await this.#options.local.leaseHolders?.(secrets, signal)) ?? [];
+  }
+
+  #together(
+    here: readonly Acknowledgement[],
+    everywhere: readonly Acknowledgement[],
+  ): readonly Acknowledgement[] {
+    const same = sameAmong(here, this.#options);
+    const proven = new Map<Acknowledgement, Acknowledgement>();
+    const others: Acknowledgement[] = [];
+    for (const one of everywhere) {
+      const known = same(one);
+      if (known) proven.set(known, weightOf(one) < weightOf(known) ? one : known);
+      else if (one.state === "unknown" && this.#hasGone(one))
+        others.push({ ...one, state: "gone", reason: "there is no such process" });
+      else others.push(one);
+    }
+    return [...here.map((one) => proven.get(one) ?? one), ...others];
+  }
+
+  /** Of this machine more is known than that it is silent. */
+  #hasGone(member: Member): boolean {
+    return isOurs(member, this.#options) && member.pid > 0 && !this.#options.isRunning(member.pid);
+  }
+}
+
+type Here = Pick<WholeFleetOptions, "host" | "pidSpace">;
+
+/** Whether its pid means a process that we can see: a container can have this machine's name, and pids of its own. */
+function isOurs({ host, pidSpace }: Member, here: Here): boolean {
+  return host === here.host && pidSpace !== undefined && pidSpace === here.pidSpace;
+}
+
+/** Finds who of this machine it is. One that says nothing by its socket is known by its process alone. */
+function sameAmong<One extends Member>(all: readonly One[], here: Here) {
+  const byLife = new Map(all.map((one) => [one.instance ?? one.pid, one]));
+  return (one: Member): One | undefined => {
+    const known = one.host === here.host && one.instance !== undefined && byLife.get(one.instance);
+    return known || (isOurs(one, here) ? byLife.get(one.pid) : undefined);
+  };
+}
+
+function weightOf({ state }: Acknowledgement): number {
+  return BY_WEIGHT.indexOf(state);
+}

@@ -1,0 +1,67 @@
+/** Telling everybody, and waiting until nobody needs what was there before; where somebody does, a person decides. */
+import type { Acknowledgement, Wanted } from "../contract.ts";
+import type { Facts, PlannedPart } from "../journal/journal-line.ts";
+import type { Run } from "../run.ts";
+
+/** There, and without the new value. */
+const BLOCKING: ReadonlySet<Acknowledgement["state"]> = new Set(["pending", "failed", "cannot-swap"]);
+
+const NAMED_IN_NOTES = 10;
+
+export async function spread(run: Run, wanted: readonly Wanted[], signal: AbortSignal): Promise<Facts> {
+  const { fleet, ackTimeoutMs, missingOk, emit } = run.deps;
+  const key = Buffer.from(run.plan.key, "base64url");
+  for (;;) {
+    const found = await fleet.spread(wanted, key, ackTimeoutMs, signal, (acknowledgements) =>
+      emit({ type: "acknowledgements", acknowledgements }),
+    );
+    emit({ type: "acknowledgements", acknowledgements: found });
+    const acknowledgements = found.map(written);
+    const isWaitedFor = (host: string) => !missingOk.includes(host) && !missingOk.includes("*");
+    const members = found.filter(({ state, host }) => BLOCKING.has(state) && isWaitedFor(host));
+    noteUnknown(run, found);
+    if (members.length === 0) return { acknowledgements };
+    const reason = `${members.length} of ${found.length} supervisors ${members.length === 1 ? "does" : "do"} not have the new value`;
+    const answer = await run.ask({ type: "not-acknowledged", members }, signal);
+    if (answer === "stop") return { isDone: false, acknowledgements, reason };
+    if (answer === "again") continue;
+    run.note(`${reason}, and it went on without them`);
+    return { acknowledgements, reason };
+  }
+}
+
+/** A few by name; all of them are in the journal. */
+function noteUnknown(run: Run, found: readonly Acknowledgement[]): void {
+  const unknown = found.filter(({ state }) => state === "unknown");
+  for (const { host, profile, reason } of unknown.slice(0, NAMED_IN_NOTES)) {
+    const why = reason === undefined ? "" : ` (${reason})`;
+    run.note(`nothing is known of ${profile === "?" ? host : `${profile} on ${host}`}${why}`);
+  }
+  const more = unknown.length - NAMED_IN_NOTES;
+  if (more > 0) run.note(`nothing is known of ${more} more`);
+}
+
+function written({ host, pid, profile, generation, canSwap, state, reason }: Acknowledgement) {
+  return { host, pid, profile, generation, canSwap, state, ...(reason !== undefined && { reason }) };
+}
+
+type FingerprintOf = (part: PlannedPart) => string | undefined;
+
+/** What servers have to have of each part, where there is a value that they can have, and what they may have now. */
+export function wantedOf({ plan }: Run, newValue: FingerprintOf, oldValue: FingerprintOf): readonly Wanted[] {
+  return plan.targets.flatMap(({ place, parts }) =>
+    parts.flatMap((part): readonly Wanted[] => {
+      const [fingerprint, replaces] = [newValue(part), oldValue(part)];
+      if (fingerprint === undefined) return [];
+      const isAnother = replaces !== undefined && replaces !== fingerprint;
+      return [
+        {
+          from: part.from,
+          ...(place !== undefined && { place }),
+          fingerprint,
+          ...(isAnother && { replaces }),
+        },
+      ];
+    }),
+  );
+}

@@ -1,0 +1,133 @@
+/**
+ * The steps up to the one that everybody sees, and telling them: what they read and write, and how each is taken again
+ * after a crash. Their order is at the end.
+ */
+import { ProviderError } from "../../errors.ts";
+import { heldByAnother } from "../../secrets/provider.ts";
+import type { Secret } from "../../secrets/secret.ts";
+import type { Facts } from "../journal/journal-line.ts";
+import { hasStep } from "../modes.ts";
+import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
+import { documentWith, partValue } from "../target.ts";
+import { rotateLive, wantedLeases } from "./backend-steps.ts";
+import { endingSteps } from "./ending.ts";
+import { candidateOf, mintStep } from "./mint.ts";
+import { reencryptStep } from "./reencrypt.ts";
+import { spread, wantedOf } from "./spread.ts";
+import { canaryStep } from "./trying.ts";
+
+/** Refuses what another rotation holds; the candidate itself is the lock. */
+const lock: TargetStep = {
+  name: "lock",
+  isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "lock"),
+  async forTarget({ plan }, { store }, signal) {
+    const candidate = await store.findCandidate(signal);
+    if (!candidate || candidate.rotationId === plan.rotation) return {};
+    if (candidate.rotationId !== plan.options.takeOver) throw heldByAnother(candidate);
+    await store.discard(candidate.rotationId, signal);
+    return { reason: `the candidate of rotation ${candidate.rotationId} was given up` };
+  },
+};
+
+/** Puts the new document beside the old one, made from what is there now. */
+const candidate: TargetStep = {
+  name: "candidate",
+  isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "candidate"),
+  async forTarget(run, target, signal): Promise<Facts> {
+    const { plan } = run;
+    const { store, ref } = target;
+    const hasFields = target.parts.some(({ field }) => field);
+    const present = hasFields ? await store.read(signal) : undefined;
+    if (hasFields) refuseOtherKeys(run, ref, target.parts, present?.value);
+    const base = hasFields ? present?.version : plan.targets.find((other) => other.ref === ref)?.version;
+    const document = documentWith(target, run.values, present?.value);
+    const mine = await candidateOf(run, target, signal);
+    // From a document that somebody has changed since.
+    if (mine && !mine.equals(document)) await store.discard(plan.rotation, signal);
+    const { rotation: rotationId, operator } = plan;
+    await store.putCandidate(
+      document,
+      { rotationId, operator, createdAt: new Date(run.deps.clock.now()) },
+      signal,
+    );
+    return { base: base ?? null, fingerprint: run.fingerprint(document) };
+  },
+};
+
+/** Throws ProviderError `conflict` where somebody has changed not a sibling but the very key. */
+function refuseOtherKeys(
+  run: Run,
+  ref: string,
+  parts: readonly { readonly name: string; readonly field?: readonly string[] }[],
+  document: Secret | undefined,
+): void {
+  for (const part of parts) {
+    const value = partValue(part, document);
+    if ((value && run.fingerprint(value)) === run.planned(part.name).fingerprint) continue;
+    throw new ProviderError(
+      "conflict",
+      `somebody has changed ${part.name} in ${ref} since the plan was made`,
+      {
+        hint: "again, from what is there now",
+      },
+    );
+  }
+}
+
+const promote: TargetStep = {
+  name: "promote",
+  isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "promote"),
+  async forTarget({ plan, progress }, { store, ref }, signal) {
+    const base = progress.factsOf("candidate", ref)?.base ?? undefined;
+    return { version: (await store.promote(plan.rotation, base, signal)).version };
+  },
+};
+
+const tell: OverallStep = {
+  name: "spread",
+  async forAll(run, signal) {
+    const values = wantedOf(
+      run,
+      ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
+      ({ fingerprint }) => fingerprint,
+    );
+    return spread(run, [...values, ...wantedLeases(run)], signal);
+  },
+};
+
+const { revoke, verify, retire } = endingSteps;
+
+/** Each over all targets before the next one begins. */
+export const STEPS: readonly Step[] = [
+  lock,
+  mintStep,
+  candidate,
+  canaryStep,
+  rotateLive,
+  promote,
+  tell,
+  reencryptStep,
+  revoke,
+  verify,
+  retire,
+];
+
+/** Under active abuse. The second time ends only what could not be ended before. */
+export const STEPS_REVOKING_FIRST: readonly Step[] = [
+  lock,
+  mintStep,
+  candidate,
+  rotateLive,
+  revoke,
+  verify,
+  canaryStep,
+  promote,
+  tell,
+  reencryptStep,
+  revoke,
+  verify,
+  retire,
+];

@@ -1,0 +1,200 @@
+/**
+ * Taking back what was done: before anybody has the new key by itself, after that only when the operator wants it.
+ * What was minted is ended, and nothing but the old key is left.
+ */
+import { ProviderError } from "../../errors.ts";
+import type { Secret } from "../../secrets/secret.ts";
+import type { KeyToEnd, Target, TargetPart } from "../contract.ts";
+import type { Facts, PartFacts } from "../journal/journal-line.ts";
+import { hasStep } from "../modes.ts";
+import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
+import { partValue } from "../target.ts";
+import { asFacts, settledPart } from "./ending.ts";
+import { candidateOf } from "./mint.ts";
+import { spread, wantedOf } from "./spread.ts";
+
+const revokeNew: TargetStep = {
+  name: "revoke-new",
+  isNeeded: ({ progress }, { ref }) => progress.isBegun("mint", ref),
+  async forTarget(run, target, signal) {
+    const parts: PartFacts[] = [];
+    for (const part of target.parts) {
+      if (part.comesWith !== undefined) continue;
+      const settled = await settledPart(async () => ({
+        result: await revokeMinted(run, target, part, signal),
+      }));
+      if (settled.result === "unknown")
+        run.note(`a new key for ${part.name} was minted, and nobody has revoked it`);
+      parts.push({ name: part.name, ...settled });
+    }
+    return asFacts(parts, ["revoked", "unknown", "none"], "was minted anew and may be valid");
+  },
+};
+
+type Result = "revoked" | "unknown" | "none";
+
+async function revokeMinted(
+  run: Run,
+  target: Target,
+  part: TargetPart,
+  signal: AbortSignal,
+): Promise<Result> {
+  // Where the issuer could not even be asked what it has made, there is nothing to end.
+  if (!run.mayBeMinted.has(part.name)) return "none";
+  const keys = await mintedKeys(run, target, part, signal);
+  let result: Result = "none";
+  for (const key of keys) {
+    const came = await part.issuer.revoke(run.request(part), key, signal);
+    if (result !== "unknown") result = came;
+  }
+  return result;
+}
+
+/** Every key that this rotation has had made, as well as it is known. */
+async function mintedKeys(
+  run: Run,
+  target: Target,
+  part: TargetPart,
+  signal: AbortSignal,
+): Promise<readonly KeyToEnd[]> {
+  const { progress } = run;
+  const isCandidate = !progress.mayBePromoted(target.ref);
+  const minted = progress.mintedFor(part.name);
+  const last = minted.at(-1);
+  const present = await newValue(run, target, part, signal);
+  const found = present ? undefined : await part.issuer.find(run.request(part), signal);
+  const value = present ?? found?.value;
+  // An issuer that gives the old key for a new one must not be told to end it.
+  const isOld = value && run.fingerprint(value) === run.planned(part.name).fingerprint;
+  const keyId = found?.keyId ?? run.keyIds.get(part.name) ?? last?.keyId;
+  const latest = !isOld && (value || keyId !== undefined || last);
+  const strays = minted.flatMap((key) =>
+    key.keyId !== undefined && key.keyId !== keyId ? [{ keyId: key.keyId, isCandidate: true }] : [],
+  );
+  if (!latest) return strays;
+  return [
+    ...strays,
+    { ...(keyId !== undefined && { keyId }), ...(value && { value }), ...(isCandidate && { isCandidate }) },
+  ];
+}
+
+/** From memory, from the candidate, or from the version that it was promoted to. */
+export async function newValue(run: Run, target: Target, part: TargetPart, signal: AbortSignal) {
+  const { progress, values } = run;
+  const known = values.get(part.name);
+  if (known) return known;
+  const version = progress.factsOf("promote", target.ref)?.version;
+  try {
+    const document =
+      version === undefined
+        ? await candidateOf(run, target, signal)
+        : (await target.store.readVersion(version, signal))?.value;
+    const value = partValue(part, document);
+    const expected = progress.mintedFor(part.name).at(-1)?.fingerprint;
+    return value && run.fingerprint(value) === expected ? value : undefined;
+  } catch (error) {
+    // The issuer may know it by another name.
+    if (error instanceof ProviderError) return undefined;
+    throw error;
+  }
+}
+
+const discard: TargetStep = {
+  name: "discard",
+  isBounded: true,
+  isNeeded: (_run, target) => hasStep(target, "discard"),
+  async forTarget(run, target, signal) {
+    const { store } = target;
+    try {
+      await store.discard(run.plan.rotation, signal);
+    } catch (error) {
+      // Another rotation has taken the place over: then nothing of ours is there.
+      if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
+    }
+    await retireGivenUp(run, target, signal);
+    return {};
+  },
+};
+
+/**
+ * What was promoted and taken back, once it is revoked; and where the old value has come back under another name, the
+ * one that it had: else a later rotation of that value would leave it to be read.
+ */
+async function retireGivenUp({ progress }: Run, { ref, store }: Target, signal: AbortSignal): Promise<void> {
+  const restored = progress.factsOf("restore", ref)?.version;
+  if (restored === undefined) return;
+  const given = progress.isDone("revoke-new", ref) ? progress.factsOf("promote", ref)?.version : undefined;
+  const before = progress.factsOf("candidate", ref)?.base;
+  for (const version of new Set([given, before]))
+    if (version != null && version !== restored) await store.retire(version, signal);
+}
+
+/** Looks first: a restoration that was broken off may be done, and a promotion may not. */
+const restore: TargetStep = {
+  name: "restore",
+  isBounded: true,
+  isNeeded: ({ progress }, { ref }) => progress.mayBePromoted(ref),
+  async forTarget(run, target, signal) {
+    const { ref, store, parts } = target;
+    const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
+    const present = await store.read(signal);
+    if (present && run.fingerprint(present.value) === fingerprint) {
+      const now = present.version;
+      if (now === undefined) throw new ProviderError("invalid", "its store names no versions");
+      if (base == null) return removeNew(run, target, { version: now, document: present.value }, signal);
+      return { version: (await store.restore(base, now, signal)).version };
+    }
+    const isBack = parts.every((part) => {
+      const value = partValue(part, present?.value);
+      return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
+    });
+    if (isBack) return { ...(present?.version !== undefined && { version: present.version }) };
+    throw new ProviderError("conflict", `somebody has changed ${ref} since it was promoted`, {
+      hint: "putting the old value back by hand",
+    });
+  },
+};
+
+/** There was nothing before. What can't be removed has no key in it that works once this way back is done. */
+async function removeNew(
+  run: Run,
+  { ref, parts, store }: Target,
+  { version, document }: { readonly version: string; readonly document: Secret },
+  signal: AbortSignal,
+): Promise<Facts> {
+  // To be ended yet, and an issuer may know it by nothing but its value.
+  for (const part of parts) {
+    const value = partValue(part, document);
+    if (value) run.values.set(part.name, value);
+  }
+  try {
+    await store.remove(version, signal);
+  } catch (error) {
+    if (!(error instanceof ProviderError) || !UNREMOVABLE.has(error.failure)) throw error;
+    run.note(`${ref} was not there before this rotation, and its new value is there still: ${error.reason}`);
+  }
+  return {};
+}
+
+const UNREMOVABLE: ReadonlySet<ProviderError["failure"]> = new Set(["denied", "invalid"]);
+
+const spreadBack: OverallStep = {
+  name: "spread-back",
+  async forAll(run, signal) {
+    return spread(
+      run,
+      wantedOf(
+        run,
+        ({ fingerprint }) => fingerprint,
+        ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
+      ),
+      signal,
+    );
+  },
+};
+
+/** Nobody has the new key: it is ended while the candidate still tells its value. */
+export const STEPS_OF_DISCARDING: readonly Step[] = [revokeNew, discard];
+
+/** As long as the old key is not revoked. */
+export const STEPS_OF_ROLLBACK: readonly Step[] = [restore, spreadBack, revokeNew, discard];

@@ -1,0 +1,463 @@
+/** The fleet over a bus in memory, whose supervisors say what the test has them say. */
+import { createHmac } from "node:crypto";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ReportedSecret } from "../../../src/control/bus/messages.ts";
+import { busKey } from "../../../src/control/bus/names.ts";
+import type { HeardReport, NewEntry } from "../../../src/control/bus/operator.ts";
+import { McpRunError } from "../../../src/errors.ts";
+import type { Acknowledgement } from "../../../src/rotation/contract.ts";
+import { BusFleet } from "../../../src/rotation/fleet/bus-fleet.ts";
+import type { Bus } from "../../../src/rotation/fleet/census.ts";
+import { isInWave, type Pace } from "../../../src/rotation/fleet/waves.ts";
+import { VirtualClock } from "../../helpers/virtual-clock.ts";
+
+const ROTATION = "20261121-093015-k3x9ab";
+const REF = "vault:mcp/github#token";
+const KEY = busKey({ from: REF });
+const WHOLE = busKey({ from: "vault:mcp/github" });
+const NEW = "a".repeat(64);
+const WANTED = [{ from: REF, fingerprint: NEW }];
+const UNDER = Buffer.alloc(32, 7);
+const signal = new AbortController().signal;
+
+let clock: VirtualClock;
+let bus: MemoryBus;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  bus = new MemoryBus();
+});
+
+/** What a supervisor does when it hears of an entry; undefined for one that is asleep. */
+type Reaction = (entry: NewEntry) => Partial<ReportedSecret> | undefined;
+
+const takes: Reaction = () => ({ state: "has", fingerprint: NEW });
+const fails: Reaction = () => ({ state: "failed", reason: "permission denied (403)" });
+
+class Someone {
+  report: HeardReport;
+  readonly reaction: Reaction;
+  isAsleep = false;
+
+  constructor(facts: Partial<HeardReport>, reaction: Reaction) {
+    const secrets = [{ key: KEY, ref: REF, state: "idle" as const }];
+    this.report = {
+      ...{ v: 1, host: "web-1", pid: 1, instance: "1-a", profile: "p", state: "serving" },
+      ...{ generation: 1, era: "legacy", mode: "overlap", secrets, heardAt: clock.now() },
+      ...facts,
+    } as HeardReport;
+    this.reaction = reaction;
+  }
+}
+
+class MemoryBus implements Bus {
+  readonly everybody: Someone[] = [];
+  readonly entries: NewEntry[] = [];
+  /** Those for who has the whole document. */
+  readonly around: NewEntry[] = [];
+  readonly #listeners = new Set<(report: HeardReport) => void>();
+  trouble: McpRunError | undefined;
+  /** Of the wall clock. */
+  aheadMs = 0;
+  /** Fails only what is put. */
+  isReadOnly = false;
+
+  add(facts: Partial<HeardReport> = {}, reaction: Reaction = takes): Someone {
+    const number = this.everybody.length + 1;
+    const someone = new Someone(
+      { pid: number, instance: `${number}-x`, host: `web-${number}`, ...facts },
+      reaction,
+    );
+    this.everybody.push(someone);
+    return someone;
+  }
+
+  onReport(listener: (report: HeardReport) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** What it says now, and when it is called again. */
+  say(someone: Someone, more: Partial<HeardReport> = {}): void {
+    someone.report = { ...someone.report, ...more, heardAt: clock.now() + this.aheadMs };
+    for (const listener of this.#listeners) listener(someone.report);
+  }
+
+  async call(): Promise<readonly HeardReport[]> {
+    if (this.trouble) throw this.trouble;
+    for (const someone of this.everybody) if (!someone.isAsleep) this.say(someone);
+    return [];
+  }
+
+  async history(): Promise<readonly HeardReport[]> {
+    if (this.trouble) throw this.trouble;
+    return this.everybody.map(({ report }) => report);
+  }
+
+  async put(key: string, entry: NewEntry): Promise<{ generation: number }> {
+    if (this.trouble || this.isReadOnly)
+      throw this.trouble ?? new McpRunError("access-denied", "Cannot put an entry on the fleet's bus: no");
+    if (key === WHOLE) this.around.push(entry);
+    if (key !== KEY) return { generation: 1 };
+    this.entries.push(entry);
+    for (const someone of this.everybody) this.react(someone, entry);
+    return { generation: this.entries.length };
+  }
+
+  react(someone: Someone, entry: NewEntry): void {
+    if (someone.isAsleep) return;
+    const isTurn = isInWave(ROTATION, someone.report.instance, entry);
+    const said = isTurn ? someone.reaction(entry) : { state: "waiting" as const };
+    if (!said) return;
+    const secret = { key: KEY, ref: REF, rotation: ROTATION, state: "idle" as const, ...said };
+    // Later than the entry was put: it takes a while to look.
+    clock.after(100, () => this.say(someone, { secrets: [secret] }));
+  }
+}
+
+function fleetWith(
+  inventory: readonly string[] = [],
+  pace: Pace = "few-first",
+  met = new Set<string>(),
+): BusFleet {
+  return new BusFleet({
+    ...{ bus, clock, inventory, pace, met, rotation: ROTATION },
+    backendOf: (from) => (from.startsWith("local:") ? undefined : "vault"),
+    rateOf: () => 1_000,
+  });
+}
+
+/** Runs it to its end while time goes by. */
+async function spread(
+  fleet = fleetWith(),
+  wanted: Parameters<BusFleet["spread"]>[0] = WANTED,
+  onProgress: (all: readonly Acknowledgement[]) => void = () => undefined,
+) {
+  const begun = clock.monotonic();
+  let ended: readonly Acknowledgement[] | undefined;
+  const work = fleet.spread(wanted, UNDER, 60_000, signal, onProgress).then((all) => {
+    ended = all;
+  });
+  for (let steps = 0; ended === undefined && steps < 5_000; steps++) await clock.advance(50);
+  await work;
+  return { all: ended ?? [], ms: clock.monotonic() - begun };
+}
+
+const brief = (all: readonly Acknowledgement[]) =>
+  all.map(({ host, state, reason }) => `${host} ${state}${reason === undefined ? "" : `: ${reason}`}`).sort();
+
+describe("a fleet over the bus", () => {
+  it("is told what to have, and is done when all have it", async () => {
+    for (let count = 0; count < 3; count++) bus.add();
+
+    const { all, ms } = await spread();
+
+    expect(brief(all)).toEqual(["web-1 acknowledged", "web-2 acknowledged", "web-3 acknowledged"]);
+    expect(bus.entries).toEqual([
+      {
+        rotation: ROTATION,
+        ref: REF,
+        key: UNDER.toString("base64url"),
+        fingerprint: NEW,
+        upTo: 1,
+        overMs: 3,
+      },
+    ]);
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("also tells who has the whole document, and waits until its fields are proven", async () => {
+    const has = { key: WHOLE, ref: "vault:mcp/github", state: "idle" as const };
+    const nothing = () => undefined;
+    const [quick, slow] = [bus.add({ secrets: [has] }, nothing), bus.add({ secrets: [has] }, nothing)];
+    const wanted = [
+      { from: "vault:mcp/github#token", fingerprint: NEW },
+      { from: "vault:mcp/github#app.id", fingerprint: "b".repeat(64) },
+    ];
+    const joint = createHmac("sha256", UNDER)
+      .update(`${NEW} ${"b".repeat(64)}`)
+      .digest("hex");
+    const proof = [{ ...has, rotation: ROTATION, fingerprint: joint, state: "has" as const }];
+    clock.after(2_500, () => bus.say(quick, { secrets: proof }));
+    clock.after(2_500, () => bus.say(slow, { secrets: [{ ...has, rotation: ROTATION, fingerprint: NEW }] }));
+
+    const { all } = await spread(fleetWith(), wanted);
+
+    expect(bus.around).toMatchObject([{ fingerprint: joint, ways: [["token"], ["app", "id"]], upTo: 1 }]);
+    expect(brief(all)).toEqual(["web-1 acknowledged", expect.stringMatching(/^web-2 pending/)]);
+  });
+
+  it("holds the old key where somebody may have it by another address of its backend", async () => {
+    const elsewhere = {
+      key: busKey({ from: "v:mcp/github", place: "http://127.0.0.1:8200" }),
+      state: "idle" as const,
+    };
+    const nothing = () => undefined;
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#token" }] }, nothing);
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github" }] }, nothing);
+    bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#other" }] }, nothing);
+
+    const { all } = await spread();
+
+    const why = "cannot-swap: it has a secret of this path by another address, and can't be told";
+    expect(brief(all)).toEqual([`web-1 ${why}`, `web-2 ${why}`]);
+  });
+
+  it("hears nothing of secrets that only this machine has", async () => {
+    bus.add();
+
+    expect(await spread(fleetWith(), [{ from: "local:token", fingerprint: NEW }])).toMatchObject({ all: [] });
+    expect(await fleetWith().list([{ from: "local:token" }], signal)).toEqual([]);
+    expect(bus.entries).toEqual([]);
+  });
+
+  it("takes a first part, and the rest only when all of that have it", async () => {
+    for (let count = 0; count < 40; count++) bus.add();
+
+    const { all } = await spread();
+
+    expect(all.every(({ state }) => state === "acknowledged")).toBe(true);
+    expect(bus.entries.map(({ upTo }) => upTo < 1)).toEqual([true, false]);
+  });
+
+  it("does not go beyond a first part that fails", async () => {
+    for (let count = 0; count < 40; count++) bus.add({}, fails);
+
+    const { all } = await spread();
+
+    expect(bus.entries).toHaveLength(1);
+    expect(all.filter(({ state }) => state === "failed")).toHaveLength(2);
+    const waiting = all.filter(({ state }) => state === "pending");
+    expect(waiting).toHaveLength(38);
+    expect(new Set(waiting.map(({ reason }) => reason))).toEqual(
+      new Set(["it has not been told: the first wave did not succeed"]),
+    );
+  });
+
+  it("is told at once where somebody wants that", async () => {
+    for (let count = 0; count < 40; count++) bus.add({}, count === 0 ? fails : takes);
+
+    const { all } = await spread(fleetWith([], "at-once"));
+
+    expect(bus.entries.map(({ upTo, overMs }) => [upTo, overMs])).toEqual([[1, 0]]);
+    expect(all.filter(({ state }) => state === "acknowledged")).toHaveLength(39);
+  });
+
+  it("names those who are silent, and takes none of them for done", async () => {
+    bus.add();
+    bus.add().isAsleep = true;
+    bus.add({ state: "ended" }).isAsleep = true;
+
+    const { all } = await spread(fleetWith(["web-1", "web-2", "web-9"]));
+
+    const since = new Date(clock.now()).getUTCFullYear();
+    expect(brief(all)).toEqual([
+      "web-1 acknowledged",
+      expect.stringMatching(`web-2 unknown: last heard ${since}-`),
+      "web-9 unknown: never heard",
+    ]);
+  });
+
+  it("waits for one who is slow to answer, and for those who were heard before", async () => {
+    const met = new Set<string>();
+    bus.add();
+    const [slow, gone] = [bus.add(), bus.add()];
+    await fleetWith([], "few-first", met).list([{ from: REF }], signal);
+    slow.isAsleep = true;
+    gone.isAsleep = true;
+    clock.after(4_000, () => {
+      slow.isAsleep = false;
+      const [entry] = bus.entries;
+      if (entry) bus.react(slow, entry);
+    });
+
+    const { all, ms } = await spread(fleetWith([], "few-first", met));
+
+    expect(brief(all)).toEqual([
+      "web-1 acknowledged",
+      "web-2 acknowledged",
+      "web-3 pending: it was heard before, and says nothing now",
+    ]);
+    expect(ms).toBeGreaterThan(60_000);
+  });
+
+  it("gives everybody time to come back where nobody is heard", async () => {
+    const sleeper = bus.add();
+    sleeper.isAsleep = true;
+    clock.after(30_000, () => {
+      sleeper.isAsleep = false;
+      const [entry] = bus.entries;
+      if (entry) bus.react(sleeper, entry);
+    });
+
+    expect(brief((await spread()).all)).toEqual(["web-1 acknowledged"]);
+  });
+
+  it("says who fails, who can't, who has gone, and who has another value, until the time is over", async () => {
+    bus.add();
+    bus.add({}, fails);
+    bus.add({ mode: "never" }, () => ({ state: "cannot-swap", reason: "its profile has `restart: never`" }));
+    const leaving = bus.add({}, () => undefined);
+    clock.after(2_000, () => bus.say(leaving, { state: "ended" }));
+    bus.add({}, () => ({ state: "other", reason: "it has looked, and found another value" }));
+    bus.add({}, () => ({ state: "has", fingerprint: "b".repeat(64) }));
+
+    const { all, ms } = await spread();
+
+    expect(brief(all)).toEqual([
+      "web-1 acknowledged",
+      "web-2 failed: permission denied (403)",
+      "web-3 cannot-swap: its profile has `restart: never`",
+      "web-4 gone: it has ended",
+      "web-5 pending: it has looked, and found another value",
+      "web-6 pending: it is looking",
+    ]);
+    expect(ms).toBeGreaterThanOrEqual(60_000);
+  });
+
+  it("is not done where the bus fails: before anybody is heard, and after that", async () => {
+    bus.add();
+    bus.isReadOnly = true;
+    const later = await spread();
+    bus.trouble = new McpRunError("backend-unavailable", "Cannot read the reports on the fleet's bus: lost");
+    const before = await spread();
+
+    expect(brief(later.all)).toEqual([
+      "the fleet's bus failed: Cannot put an entry on the fleet's bus: no",
+      "web-1 pending: it has not heard of the new value yet",
+    ]);
+    expect(brief(before.all)).toEqual([
+      "the fleet's bus failed: Cannot read the reports on the fleet's bus: lost",
+    ]);
+    expect(before.ms).toBeLessThan(30_000);
+  });
+
+  it("can't be told of a new lease, and says so of each who has one", async () => {
+    bus.add();
+
+    const { all } = await spread(fleetWith(), [{ from: REF }]);
+
+    expect(bus.entries).toEqual([]);
+    expect(brief(all)).toEqual(["web-1 failed: a new lease can be asked for only on its own machine"]);
+  });
+
+  it("forgets a life whose process number somebody else has by now", async () => {
+    const facts = { host: "web-1", pid: 7, pidSpace: "web-1's" };
+    bus.add({ ...facts, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
+    bus.add({ ...facts, instance: "7-new" });
+
+    expect(brief((await spread()).all)).toEqual(["web-1 acknowledged"]);
+  });
+
+  it.each([
+    ["of another machine or container with the same name", "one's", "another's"],
+    ["of which nobody knows where its number counts", undefined, undefined],
+  ])("does not forget one with the same process number %s", async (_what, ...[sleeper, other]) => {
+    const facts = (pidSpace: string | undefined) => ({
+      host: "web-1",
+      pid: 7,
+      ...(pidSpace && { pidSpace }),
+    });
+    bus.add({ ...facts(sleeper), instance: "7-a" }).isAsleep = true;
+    bus.add({ ...facts(other), instance: "7-b" });
+
+    expect(brief((await spread()).all)).toEqual([
+      "web-1 acknowledged",
+      expect.stringMatching("web-1 unknown: last heard "),
+    ]);
+  });
+
+  it("waits for one that was heard first while others were waited for, when it is asked again", async () => {
+    const met = new Set<string>();
+    bus.add({}, fails);
+    const later = bus.add({}, () => undefined);
+    later.isAsleep = true;
+    clock.after(500, () => {
+      later.isAsleep = false;
+      bus.say(later);
+    });
+    const first = await spread(fleetWith([], "few-first", met));
+    later.isAsleep = true;
+
+    const second = await spread(fleetWith([], "few-first", met));
+
+    expect(brief(first.all)[1]).toBe("web-2 pending: it has not heard of the new value yet");
+    expect(brief(second.all)[1]).toBe("web-2 pending: it was heard before, and says nothing now");
+  });
+
+  it("does not pass over who can't be understood, and tells the others all the same", async () => {
+    for (let count = 0; count < 30; count++) bus.add();
+    const strange = { secrets: [], profile: "?", mode: "?", isUnreadable: true as const };
+    for (let count = 0; count < 30; count++) bus.add({ ...strange, host: "odd" }, () => undefined);
+
+    const { all } = await spread();
+
+    expect(brief(all.filter(({ host }) => host !== "odd"))).toEqual(
+      bus.everybody
+        .slice(0, 30)
+        .map(({ report }) => `${report.host} acknowledged`)
+        .sort(),
+    );
+    expect(new Set(brief(all.filter(({ host }) => host === "odd")))).toEqual(
+      new Set(["odd cannot-swap: what it says can't be read: is it another version of mcp-run?"]),
+    );
+  });
+
+  it("does not pass over one that has more secrets than it can report", async () => {
+    const has = [{ key: busKey({ from: "vault:other" }), ref: "vault:other", state: "idle" as const }];
+    bus.add({ secrets: has, more: [KEY] }, () => undefined);
+    bus.add({ secrets: has, secretsLeftOut: 3 }, () => undefined);
+    bus.add({ secrets: has, more: has.map(({ key }) => key) }, () => undefined);
+
+    expect(brief((await spread()).all)).toEqual([
+      "web-1 pending: it has more secrets than it can say something of",
+      "web-2 pending: it has more secrets than it can say something of",
+    ]);
+  });
+
+  it("hears who has it although the clock has gone back meanwhile", async () => {
+    bus.add();
+    clock.after(50, () => {
+      bus.aheadMs = -3_600_000;
+    });
+
+    expect(brief((await spread()).all)).toEqual(["web-1 acknowledged"]);
+  });
+
+  it("names a host that invents supervisors without an end, and keeps no more of them than some", async () => {
+    bus.add();
+    for (let count = 0; count < 5_000; count++) bus.add({ host: "liar", secrets: [] }, () => undefined);
+
+    const { all } = await spread();
+
+    expect(brief(all)).toEqual([
+      "liar cannot-swap: it names more than 4096 supervisors, and not all of them were looked at",
+      "web-1 acknowledged",
+    ]);
+  });
+
+  it("tells of its progress a few times a second, however many report", async () => {
+    for (let count = 0; count < 500; count++) bus.add();
+    let told = 0;
+
+    const { ms } = await spread(fleetWith([], "at-once"), WANTED, () => told++);
+
+    expect(told).toBeLessThanOrEqual(Math.ceil(ms / 250) + 2);
+  });
+});
+
+describe("who is on the bus", () => {
+  it("is listed, and so are those who should be there and are silent", async () => {
+    bus.add({ mode: "never" });
+    bus.add().isAsleep = true;
+    bus.add({ secrets: [] });
+
+    const members = await fleetWith(["web-9"]).list([{ from: REF }], signal);
+
+    expect(members.map(({ host, canSwap, isSilent }) => [host, canSwap, isSilent])).toEqual([
+      ["web-1", false, undefined],
+      ["web-2", true, true],
+      ["web-9", true, true],
+    ]);
+  });
+});

@@ -1,0 +1,130 @@
+import { describe, expect, it } from "vitest";
+import { McpRunError } from "../../../src/errors.ts";
+import type { Acknowledgement, Fleet } from "../../../src/rotation/contract.ts";
+import { WholeFleet } from "../../../src/rotation/fleet/whole-fleet.ts";
+
+const signal = new AbortController().signal;
+const one = (facts: Partial<Acknowledgement>): Acknowledgement => ({
+  ...{ host: "here", pid: 1, profile: "p", generation: 1, canSwap: true, state: "acknowledged" },
+  pidSpace: "ours",
+  ...facts,
+});
+
+function fleetOf(all: readonly Acknowledgement[]): Fleet {
+  return {
+    list: async () => all,
+    spread: async (_wanted, _key, _timeoutMs, _signal, onProgress) => {
+      onProgress(all);
+      return all;
+    },
+  };
+}
+
+function wholeOf(
+  local: readonly Acknowledgement[],
+  bus: () => Promise<Fleet>,
+  running: readonly number[] = [],
+) {
+  const isRunning = (pid: number) => running.includes(pid);
+  return new WholeFleet({ local: fleetOf(local), bus, host: "here", pidSpace: "ours", isRunning });
+}
+
+async function spread(fleet: Fleet) {
+  const progress: number[] = [];
+  const all = await fleet.spread([], Buffer.alloc(32), 1, signal, (known) => progress.push(known.length));
+  const brief = all.map(({ host, pid, profile, state, reason }) => [host, pid, profile, state, reason]);
+  return { brief, progress };
+}
+
+describe("this machine and all others together", () => {
+  it("count one that is heard in both ways once, as what it has proven", async () => {
+    const local = [
+      one({ pid: 1, instance: "1-a", state: "pending" }),
+      one({ pid: 2, instance: "2-b", state: "acknowledged" }),
+    ];
+    const bus = [
+      one({ pid: 1, instance: "1-a", state: "acknowledged" }),
+      one({ pid: 2, instance: "2-b", state: "pending" }),
+      one({ host: "there", pid: 1, instance: "1-c", state: "failed", reason: "denied" }),
+    ];
+
+    const { brief, progress } = await spread(wholeOf(local, async () => fleetOf(bus)));
+
+    expect(brief).toEqual([
+      ["here", 1, "p", "acknowledged", undefined],
+      ["here", 2, "p", "acknowledged", undefined],
+      ["there", 1, "p", "failed", "denied"],
+    ]);
+    expect(progress.at(-1)).toBe(3);
+  });
+
+  it("know one that says nothing by its process, and wait for it", async () => {
+    const local = [
+      one({ host: "its-own-name", pid: 1, profile: "?", state: "pending", reason: "no answer" }),
+    ];
+    const bus = [one({ pid: 1, instance: "1-a", state: "unknown", reason: "last heard yesterday" })];
+
+    expect((await spread(wholeOf(local, async () => fleetOf(bus), [1]))).brief).toEqual([
+      ["its-own-name", 1, "?", "pending", "no answer"],
+    ]);
+  });
+
+  it("know that one of this machine has gone, if there is no such process", async () => {
+    const silent = [
+      one({ pid: 1, instance: "1-a", state: "unknown" }),
+      one({ pid: 2, instance: "2-b", state: "unknown" }),
+      one({ host: "there", pid: 1, instance: "1-c", state: "unknown" }),
+    ];
+
+    expect((await spread(wholeOf([], async () => fleetOf(silent), [2]))).brief).toEqual([
+      ["here", 1, "p", "gone", "there is no such process"],
+      ["here", 2, "p", "unknown", undefined],
+      ["there", 1, "p", "unknown", undefined],
+    ]);
+  });
+
+  it("take nobody of another machine or a container with this one's name for one of their own", async () => {
+    const local = [one({ pid: 1, profile: "?", state: "pending", reason: "no answer" })];
+    const bus = [
+      one({ pid: 1, instance: "1-c", pidSpace: "of a container" }),
+      one({ pid: 2, instance: "2-d", pidSpace: "of a container", state: "unknown" }),
+    ];
+
+    expect((await spread(wholeOf(local, async () => fleetOf(bus)))).brief).toEqual([
+      ["here", 1, "?", "pending", "no answer"],
+      ["here", 1, "p", "acknowledged", undefined],
+      ["here", 2, "p", "unknown", undefined],
+    ]);
+  });
+
+  it("tell those on this machine also when nobody else can be told, and are not done then", async () => {
+    const down = new McpRunError("backend-unavailable", "Cannot reach the fleet's bus: nobody answers");
+
+    const { brief } = await spread(wholeOf([one({})], () => Promise.reject(down)));
+
+    expect(brief).toEqual([
+      ["here", 1, "p", "acknowledged", undefined],
+      ["the fleet's bus", 0, "?", "failed", "Cannot reach the fleet's bus: nobody answers"],
+    ]);
+  });
+
+  it("list everybody once, and nobody of this machine who has gone", async () => {
+    const local = [one({ pid: 1, instance: "1-a" })];
+    const bus = [
+      one({ pid: 1, instance: "1-a" }),
+      one({ pid: 3, instance: "3-gone", isSilent: true }),
+      one({ pid: 4, instance: "4-b", isSilent: true, pidSpace: "of a container" }),
+      one({ pid: 5, instance: "5-c", pidSpace: "of a container" }),
+      one({ host: "there", pid: 9, instance: "9-z" }),
+    ];
+
+    const members = await wholeOf(local, async () => fleetOf(bus)).list([], signal, Buffer.alloc(32));
+
+    expect(members.map(({ host, pid }) => [host, pid])).toEqual([
+      ["here", 1],
+      ["here", 4],
+      ["here", 5],
+      ["there", 9],
+    ]);
+  });
+});
