@@ -3,6 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from "node:net";
+import { Transform } from "node:stream";
 import { inspect } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import * as jwt from "@nats-io/jwt";
@@ -95,11 +96,24 @@ async function fleet(clock?: Clock) {
   return { server, operator, heard: listenTo(operator) };
 }
 
-/** The way to a server, which can be cut and mended. */
+/** So many that the client asks for them several times. */
+const MANY = 3_000;
+
+async function manyReports(raw: NatsConnection): Promise<void> {
+  for (let count = 0; count < MANY; count++) raw.publish(subjects.report(`host-${count}`, "1-aa"), "{}");
+  await raw.flush();
+  const { streams } = await jetstreamManager(raw);
+  await until("they are kept", async () => (await streams.info("mcp-run-hosts")).state.messages === MANY);
+}
+
+/** The way to a server, which can be cut and mended, and which can be held up in the middle of an answer. */
 class Cut {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isCut = false;
+  #bytesLeft = Number.POSITIVE_INFINITY;
+  #onHeld: () => void = () => undefined;
+  #onRelease: () => void = () => undefined;
 
   static async before({ port }: NatsServer): Promise<Cut> {
     const cut = new Cut(port);
@@ -120,7 +134,31 @@ class Cut {
         this.#sockets.add(end);
         end.on("error", () => undefined);
       }
-      socket.pipe(way).pipe(socket);
+      socket.pipe(way).pipe(this.#holdable()).pipe(socket);
+    });
+  }
+
+  /** Resolves when the server has sent so many bytes more, from when on nothing comes through. */
+  heldAfter(bytes: number): Promise<void> {
+    this.#bytesLeft = bytes;
+    return new Promise((resolve) => {
+      this.#onHeld = resolve;
+    });
+  }
+
+  release(): void {
+    this.#bytesLeft = Number.POSITIVE_INFINITY;
+    this.#onRelease();
+  }
+
+  #holdable(): Transform {
+    return new Transform({
+      transform: (chunk: Buffer, _encoding, pass) => {
+        this.#bytesLeft -= chunk.length;
+        if (this.#bytesLeft > 0) return pass(null, chunk);
+        this.#onRelease = () => pass(null, chunk);
+        this.#onHeld();
+      },
     });
   }
 
@@ -378,6 +416,51 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       await expect(operator.put(KEY, entryFor("canary-new"), signal)).rejects.toMatchObject(missing);
       await expect(operator.history(signal)).rejects.toMatchObject(missing);
     });
+
+    it("is told soon that the reports have gone while they were read", async () => {
+      const { server } = await fleet();
+      const raw = await rawAt(server);
+      await manyReports(raw);
+      const way = await Cut.before(server);
+      const operator = await operatorAt(way);
+
+      const held = way.heldAfter(50_000);
+      const reading = operator.history(signal);
+      await held;
+      const { streams } = await jetstreamManager(raw);
+      await streams.delete("mcp-run-hosts");
+      way.release();
+
+      const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
+      await expect(reading).rejects.toMatchObject(missing);
+    }, 20_000);
+
+    it("reads every report also when the connection is lost meanwhile", async () => {
+      const { server } = await fleet();
+      await manyReports(await rawAt(server));
+      const way = await Cut.before(server);
+      const operator = await operatorAt(way);
+
+      const held = way.heldAfter(50_000);
+      const reading = operator.history(signal);
+      await held;
+      way.cut();
+      way.mend();
+      way.release();
+
+      expect(await reading).toHaveLength(MANY);
+    }, 20_000);
+
+    it("reads to the end also where the newest report was removed", async () => {
+      const { operator, server } = await fleet();
+      const raw = await rawAt(server);
+      await manyReports(raw);
+      const { streams } = await jetstreamManager(raw);
+      const { state } = await streams.info("mcp-run-hosts");
+      await streams.deleteMessage("mcp-run-hosts", state.last_seq);
+
+      expect(await operator.history(signal)).toHaveLength(MANY - 1);
+    }, 20_000);
 
     it("is told that JetStream is off", async () => {
       const server = await natsServer({ hasJetStream: false });

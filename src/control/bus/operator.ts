@@ -3,15 +3,16 @@
  * McpRunError or the signal's reason, within a time of its own.
  */
 import { randomBytes } from "node:crypto";
-import { type Consumer, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { Empty, errors, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { Empty, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { pause, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
+import { keptReports } from "./kept-reports.ts";
 import { Link } from "./link.ts";
 import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
-import { BUCKET_STREAM, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
+import { BUCKET_STREAM, OPERATOR_INBOX, reportSource, subjects } from "./names.ts";
 import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
@@ -40,9 +41,6 @@ const MOST_CONFLICTS = 8;
 /** Ms for a cluster to get over the loss of a server, and between two attempts meanwhile. */
 const PATIENCE_MS = 20_000;
 const AGAIN_MS = 300;
-const REPORTS_AT_ONCE = 1_000;
-/** Ms for each attempt to begin to read them. */
-const BEGINNINGS_MS = [250, 250, 500, 500, 1_000, ANSWER_MS];
 const COMEBACK_SPREAD_MS = 1_000;
 
 type Listener = (report: HeardReport) => void;
@@ -198,18 +196,10 @@ export class BusOperator {
   }
 
   async #readAll(connection: NatsConnection): Promise<readonly HeardReport[]> {
-    const js = jetstream(connection, { timeout: ANSWER_MS });
-    const { streams } = await js.jetstreamManager(false);
-    const { state } = await streams.info(REPORTS_STREAM);
     const reports = new Map<string, HeardReport>();
-    if (state.messages === 0) return [];
-    const consumer = await reportsFrom(connection);
-    const messages = await consumer.consume({ max_messages: REPORTS_AT_ONCE });
-    for await (const message of messages) {
+    for await (const message of keptReports(connection)) {
       const report = this.#reportOf(message.subject, message.data, message.time.getTime());
       if (report) reports.set(message.subject, report);
-      // Others report meanwhile, so that there may always be one more.
-      if (message.seq >= state.last_seq) break;
     }
     return [...reports.values()];
   }
@@ -340,22 +330,4 @@ async function lastOf(
     });
   if (message.headers?.hasError) return { sequence: 0 };
   return { sequence: Number(message.headers?.get("Nats-Sequence")), entry: readEntry(message.data) };
-}
-
-/**
- * A cluster chooses one of its servers at random to read from, and may choose one that is down: then nobody answers, and
- * the next attempt may go to another.
- */
-async function reportsFrom(connection: NatsConnection): Promise<Consumer> {
-  let failure: unknown;
-  for (const timeout of BEGINNINGS_MS) {
-    const { consumers } = jetstream(connection, { timeout });
-    try {
-      return await consumers.get(REPORTS_STREAM, { deliver_policy: DeliverPolicy.All });
-    } catch (error) {
-      if (!(error instanceof errors.TimeoutError)) throw error;
-      failure = error;
-    }
-  }
-  throw failure;
 }

@@ -1,5 +1,5 @@
 /** What went wrong at the operator's end, as an error that names the mend. Nothing of the server's words is quoted. */
-import { JetStreamApiError } from "@nats-io/jetstream";
+import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { McpRunError } from "../../errors.ts";
 import type { Failure } from "./failure.ts";
@@ -8,6 +8,7 @@ import { isUnanswered, violationIn } from "./lack.ts";
 /** JetStream's numbers: server/errors.json of nats-server. */
 const WRONG_LAST_SEQUENCE = 10071;
 const STREAM_NOT_FOUND = 10059;
+const CONSUMER_NOT_FOUND = 10014;
 const UNAVAILABLE = 503;
 /** Not for this account, not at all, and a cluster without enough of its servers. */
 const OFF: readonly number[] = [10039, 10076, 10008];
@@ -24,10 +25,14 @@ export function isStreamMissing(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
 }
 
-/** It may pass by itself: a cluster that has lost a server chooses another one to speak for a stream. */
+/**
+ * It may pass by itself: a cluster that has lost a server chooses another one to speak for a stream. A reader that has
+ * stopped is gone with such a server, or because the stream is; the next attempt tells which.
+ */
 export function isTransient(error: unknown): boolean {
-  const isUnavailable = error instanceof JetStreamApiError && error.status === UNAVAILABLE;
-  return isUnavailable || isUnanswered(error) || error instanceof errors.TimeoutError;
+  if (error instanceof JetStreamApiError)
+    return error.status === UNAVAILABLE || error.code === CONSUMER_NOT_FOUND;
+  return error instanceof JetStreamError || isUnanswered(error) || error instanceof errors.TimeoutError;
 }
 
 /** @param action «read the reports», after «Cannot » */
