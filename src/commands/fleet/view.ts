@@ -14,7 +14,7 @@ import { profileRequest } from "../profile-request.ts";
 import { connectOperator } from "./operator.ts";
 
 /** Ms for one look, whatever the bus does. */
-const LOOK_MS = 3_000;
+const LOOK_MS = 5_000;
 const CALL = { forMs: 2_000, quietMs: 400 } as const;
 
 export class FleetView {
