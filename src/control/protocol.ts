@@ -110,7 +110,8 @@ const supervisorStatus = z.object({
     nextAt: z.optional(time),
     /** When a look last went well. */
     lastLookAt: z.optional(time),
-    lastFailure: z.optional(z.object({ at: time, reason: text })),
+    /** `mayPass`: without anybody's doing, as where a backend gives no answer. */
+    lastFailure: z.optional(z.object({ at: time, reason: text, mayPass: z.optional(z.boolean()) })),
     isLooking: z.boolean(),
   }),
   /** Only where its profile file has a fleet. */

@@ -8,6 +8,7 @@ import { ReplaceError, type ServerControl } from "../../launch/serving.ts";
 import { cronTimes } from "../../profile/cron.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { SecretName } from "../../secrets/identity.ts";
+import type { ResolvedSecret } from "../../secrets/resolution.ts";
 import type { CommandContext } from "../context.ts";
 import type { SecretsInUse } from "../start/secrets-in-use.ts";
 import { EndTimes } from "./end-times.ts";
@@ -19,7 +20,8 @@ export interface Outlook {
   readonly nextAt?: number;
   /** When a look last went well. */
   readonly lastLookAt?: number;
-  readonly lastFailure?: { readonly at: number; readonly reason: string };
+  /** `mayPass`: without anybody's doing. */
+  readonly lastFailure?: { readonly at: number; readonly reason: string; readonly mayPass: boolean };
 }
 
 export class Refreshing {
@@ -87,7 +89,7 @@ export class Refreshing {
   }
 
   /** The next look fetches anew what these secrets have by a lease, however long that would last. */
-  renew(isMeant: (secret: SecretName) => boolean): void {
+  renew(isMeant: (secret: SecretName & Pick<ResolvedSecret, "lease">) => boolean): void {
     // Not now: the clock may go back until then.
     const refetchAt = new Date(0);
     for (const secret of this.#inUse.resolution.secrets) {
@@ -190,7 +192,9 @@ export class Refreshing {
     const { printer } = this.#context;
     const isExpected = error instanceof McpRunError || error instanceof ReplaceError;
     const reason = isExpected ? reasonOf(error) : "a bug in mcp-run";
-    this.#outlook = { ...this.#outlook, lastFailure: { at: this.#context.clock.now(), reason } };
+    // Of what is wrong with the secrets and with the servers nothing is mended by looking again.
+    const mayPass = error instanceof McpRunError && error.code === "backend-unavailable";
+    this.#outlook = { ...this.#outlook, lastFailure: { at: this.#context.clock.now(), reason, mayPass } };
     // Not by its words: a backend that is down has many ways not to answer.
     const failure = error instanceof McpRunError ? error.code : reason;
     if (failure === this.#failure) return;

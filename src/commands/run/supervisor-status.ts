@@ -80,7 +80,9 @@ export function statusOf(
       isLooking,
       ...(nextAt !== undefined && { nextAt: iso(nextAt) }),
       ...(lastLookAt !== undefined && { lastLookAt: iso(lastLookAt) }),
-      ...(lastFailure && { lastFailure: { at: iso(lastFailure.at), reason: scrub(lastFailure.reason) } }),
+      ...(lastFailure && {
+        lastFailure: { ...lastFailure, at: iso(lastFailure.at), reason: scrub(lastFailure.reason) },
+      }),
     },
     ...(fleet && { fleet: fleetStatus(fleet(), scrub) }),
     scrubbed: needles.masks,

@@ -5,7 +5,8 @@
  *   any state -> has ............ the server's value is what is wanted; no backend is asked
  *             -> cannot-swap .... the profile has `restart: never`
  *             -> waiting ........ its turn comes with a later wave, or within `overMs`
- *   waiting   -> looking -> has | failed | other; what is `other` looks again twice, since a store may lag
+ *   waiting   -> looking -> has | failed | other; what is `other` looks again twice, since a store may lag; what could
+ *             not look for a reason that may pass is `waiting` again, and looks some times more
  */
 import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../../clock.ts";
@@ -19,8 +20,10 @@ export interface Standing {
   readonly isLooking: boolean;
   /** A server before still works with what it has. */
   readonly isDraining?: boolean;
-  /** `at`: wall-clock ms. `reason`: a state in which nothing secret is. */
-  readonly lastFailure?: { readonly at: number; readonly reason: string } | undefined;
+  /** `at`: wall-clock ms. `reason`: a state in which nothing secret is. `mayPass`: without anybody's doing. */
+  readonly lastFailure?:
+    | { readonly at: number; readonly reason: string; readonly mayPass?: boolean }
+    | undefined;
   /** When a look last went well; wall-clock ms. */
   readonly lastLookAt?: number | undefined;
 }
@@ -40,6 +43,8 @@ export type Said = Pick<ReportedSecret, "rotation" | "fingerprint" | "state" | "
 
 /** Ms after which one that has found another value looks again. */
 const LOOKS_AGAIN_MS: readonly number[] = [2_000, 10_000];
+/** Likewise, where the backend gave no answer: about as long as an operator waits. Its owner tries again for ever. */
+const TRIES_AGAIN_MS: readonly number[] = [2_000, 5_000, 10_000, 20_000, 30_000];
 
 export class EntryWatch {
   readonly #options: EntryWatchOptions;
@@ -56,7 +61,8 @@ export class EntryWatch {
   }
 
   get said(): Said {
-    const fingerprint = this.#fingerprint;
+    // Whoever knows a proof takes it for done.
+    const fingerprint = this.#options.standing().isDraining ? undefined : this.#fingerprint;
     return {
       ...(this.#heard && { rotation: this.#heard.entry.rotation }),
       ...(fingerprint !== undefined && { fingerprint }),
@@ -113,7 +119,7 @@ export class EntryWatch {
     const entry = this.#heard?.entry;
     const begun = clock.now();
     this.#looks += 1;
-    this.#become("looking");
+    this.#become("looking", this.#looks > 1 ? this.#reason : undefined);
     // How it went is told by the standing.
     await look().catch(() => undefined);
     if (entry !== undefined && this.#heard?.entry === entry) this.#judge(begun);
@@ -121,11 +127,13 @@ export class EntryWatch {
 
   #judge(begun: number): void {
     const { isLooking, isDraining, lastFailure } = this.#options.standing();
-    const again = LOOKS_AGAIN_MS[this.#looks - 1];
+    const failure = lastFailure && lastFailure.at >= begun ? lastFailure : undefined;
+    const again = (failure ? TRIES_AGAIN_MS : LOOKS_AGAIN_MS)[this.#looks - 1];
     if (this.#hasIt) this.#become("has");
-    else if (lastFailure && lastFailure.at >= begun) this.#become("failed", lastFailure.reason);
+    else if (failure && !failure.mayPass) this.#become("failed", failure.reason);
     else {
-      if (isDraining) this.#become("looking", "its old server finishes its work");
+      if (failure) this.#become("waiting", `it could not look, and tries again: ${failure.reason}`);
+      else if (isDraining) this.#become("looking", "its old server finishes its work");
       else if (isLooking) this.#become("looking", "it is still looking");
       else this.#become("other", "it has looked, and found another value");
       if (again !== undefined) this.#lookIn(again * (0.5 + Math.random()));

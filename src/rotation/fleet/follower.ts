@@ -6,6 +6,7 @@
  *   has none of these secrets, and the old value by no other ref: nobody
  *   pending   -> acknowledged | gone ...... over
  *             -> failed | cannot-swap ..... settled; it may still acknowledge, while others are waited for
+ *   what fails for a reason that may pass stays pending, and is told to look again
  */
 import { hostname } from "node:os";
 import type { Outcome, Question } from "../../control/client.ts";
@@ -43,6 +44,8 @@ export class Follower {
   #isLentAnew = false;
   #isOver = false;
   #looks = 0;
+  /** Why its last look has failed, where that may pass. */
+  #setback: string | undefined;
 
   constructor(endpoint: Endpoint, goal: Goal, ask: Ask, removeIfStale: (endpoint: Endpoint) => boolean) {
     this.endpoint = endpoint;
@@ -125,7 +128,7 @@ export class Follower {
       if (said.answer.isDraining) return this.#waits("its old server finishes its work");
       return this.#acknowledges(said.answer.generation);
     }
-    if (said.answer.isChanging && canSwap(before)) return this.#waits("it is still looking");
+    if (said.answer.isChanging && canSwap(before)) return this.#waits(this.#setback ?? "it is still looking");
     const status = await this.#ask(this.endpoint, { type: "status" });
     if (status.type !== "answered") return;
     const copy = said.answer.secrets.find(({ isCopy }) => isCopy);
@@ -205,7 +208,9 @@ export class Follower {
     if (refresh.mode === "exec") return this.#become("cannot-swap", "it runs under exec");
     const isIntroduced = era !== "undecided";
     if (refresh.isLooking && (isIntroduced || refresh.mode !== "never"))
-      return this.#waits(isIntroduced ? "it is still looking" : "it waits for its client's handshake");
+      return this.#waits(
+        isIntroduced ? (this.#setback ?? "it is still looking") : "it waits for its client's handshake",
+      );
     const { lastFailure, lastLookAt } = refresh;
     const failure = lastFailure?.at === before.refresh.lastFailure?.at ? undefined : lastFailure;
     const hasLooked = lastLookAt !== before.refresh.lastLookAt;
@@ -214,9 +219,11 @@ export class Follower {
         this.#become("cannot-swap", "its profile has `restart: never`");
       return;
     }
-    if (failure && !hasLooked) return this.#become("failed", failure.reason);
+    const isLast = failure && (!hasLooked || Date.parse(failure.at) >= Date.parse(lastLookAt ?? failure.at));
+    if (isLast && !failure.mayPass) return this.#become("failed", failure.reason);
+    this.#setback = isLast ? `it could not look, and tries again: ${failure.reason}` : undefined;
     const found = `it has looked, and found the old value${copiedAt === undefined ? "" : `, a copy of it at ${copiedAt}`}`;
-    this.#waits(hasLooked ? found : "it has not looked yet");
+    this.#waits(this.#setback ?? (hasLooked ? found : "it has not looked yet"));
     if (++this.#looks % LOOKS_BEFORE_REMINDER > 0) return;
     await this.#ask(this.endpoint, this.#pleaseLook);
   }

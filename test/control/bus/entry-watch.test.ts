@@ -34,8 +34,10 @@ class Machine {
   isDraining = false;
   looks = 0;
   failure: string | undefined;
-  lastFailure: { at: number; reason: string } | undefined;
+  mayPass = false;
+  lastFailure: { at: number; reason: string; mayPass: boolean } | undefined;
   readonly changes: boolean[] = [];
+  #look: Promise<void> | undefined;
   readonly watch = new EntryWatch({
     instance: "7-ab",
     clock: this.clock,
@@ -50,11 +52,17 @@ class Machine {
     }),
     look: async () => {
       this.looks += 1;
+      await this.#look;
       if (this.failure === undefined) this.value = this.backend;
-      else this.lastFailure = { at: this.clock.now(), reason: this.failure };
+      else this.lastFailure = { at: this.clock.now(), reason: this.failure, mayPass: this.mayPass };
     },
     onChange: (isSettled) => this.changes.push(isSettled),
   });
+
+  /** The next look takes so many ms. */
+  lookFor(ms: number): void {
+    this.#look = new Promise((resolve) => this.clock.after(ms, resolve));
+  }
 
   get state(): string {
     return this.watch.said.state;
@@ -69,7 +77,9 @@ describe("an entry", () => {
 
     machine.watch.hear(entryFor("canary-new"), 1);
     await machine.clock.advance(0);
-    expect(machine.watch.said).toMatchObject({
+    // Nor does it say what would prove that it is.
+    expect(machine.watch.said).toEqual({
+      rotation: "r1",
       state: "looking",
       reason: "its old server finishes its work",
     });
@@ -221,6 +231,41 @@ describe("an entry", () => {
     await machine.clock.advance(0);
 
     expect(machine.watch.said).toMatchObject({ rotation: "r2", state: "has" });
+  });
+
+  it("is looked at again where the look fails for what may pass, and is no failure until then", async () => {
+    const machine = new Machine();
+    machine.failure = "unavailable (503)";
+    machine.mayPass = true;
+    machine.backend = "canary-new";
+    machine.watch.hear(entryFor("canary-new"), 1);
+    await machine.clock.advance(0);
+    expect(machine.watch.said).toMatchObject({
+      state: "waiting",
+      reason: "it could not look, and tries again: unavailable (503)",
+    });
+    expect(machine.changes).toEqual([false, false]);
+
+    machine.lookFor(8_000);
+    await machine.clock.advance(4_000);
+    expect(machine.watch.said).toMatchObject({ state: "looking", reason: expect.stringContaining("503") });
+
+    machine.failure = undefined;
+    await machine.clock.advance(10_000);
+
+    expect(machine.watch.said).toMatchObject({ state: "has" });
+  });
+
+  it("is looked at only some times where that fails again and again", async () => {
+    const machine = new Machine();
+    machine.failure = "unavailable (503)";
+    machine.mayPass = true;
+    machine.watch.hear(entryFor("canary-new"), 1);
+
+    await machine.clock.advance(3_600_000);
+
+    expect(machine.looks).toBe(6);
+    expect(machine.state).toBe("waiting");
   });
 
   it("that is overtaken by another one while it looks leaves the word to that", async () => {

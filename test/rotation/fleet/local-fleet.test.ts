@@ -224,6 +224,40 @@ describe("spreading a new value", () => {
     ]);
   });
 
+  it("waits for one whose backend gave no answer, says so, and has it look again", async () => {
+    const someone = new Someone();
+    const reason = "vault did not answer (503)";
+    someone.onRefresh = (times) => {
+      if (times > 1) someone.value = "canary-new";
+      const lastFailure = { at: "2027-01-15T08:00:00.000Z", reason, mayPass: true };
+      someone.refresh = { ...someone.refresh, lastFailure };
+    };
+    await enter(11, someone);
+    const said = new Set<string>();
+
+    const told = await spread(20_000, (all) => said.add(`${all[0]?.state}: ${all[0]?.reason}`));
+
+    expect(told).toMatchObject([{ state: "acknowledged" }]);
+    expect([...said]).toEqual([
+      "pending: undefined",
+      `pending: it could not look, and tries again: ${reason}`,
+      "acknowledged: undefined",
+    ]);
+  });
+
+  it("says in the end that a backend has given no answer all the time", async () => {
+    const someone = new Someone();
+    someone.onRefresh = () => {
+      const lastFailure = { at: "2027-01-15T08:00:00.000Z", reason: "503", mayPass: true };
+      someone.refresh = { ...someone.refresh, lastFailure };
+    };
+    await enter(11, someone);
+
+    expect(await spread(700)).toMatchObject([
+      { state: "pending", reason: "it could not look, and tries again: 503" },
+    ]);
+  });
+
   it("does not wait for one that can't swap, once it has looked", async () => {
     const never = new Someone();
     never.refresh = { mode: "never", isLooking: false };
