@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { createServer, request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { freePort } from "./server-process.ts";
 
 export interface Passed {
   readonly method: string;
@@ -19,17 +19,18 @@ export class Gateway {
   /** Runs before a request is passed on. */
   onRequest: (method: string, path: string) => void = () => undefined;
   #target: string;
-  #port = 0;
+  readonly #port: number;
   #server: Server | undefined;
 
   static async to(target: string): Promise<Gateway> {
-    const gateway = new Gateway(target);
+    const gateway = new Gateway(target, await freePort());
     await gateway.open();
     return gateway;
   }
 
-  private constructor(target: string) {
+  private constructor(target: string, port: number) {
     this.#target = target;
+    this.#port = port;
   }
 
   get url(): string {
@@ -61,7 +62,6 @@ export class Gateway {
     });
     this.#server = server.listen(this.#port, "127.0.0.1");
     await once(server, "listening");
-    this.#port = (server.address() as AddressInfo).port;
   }
 
   async shut(): Promise<void> {

@@ -13,6 +13,7 @@ import {
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { PrivateCa } from "./private-ca.ts";
+import { freePort } from "./server-process.ts";
 
 export interface Received {
   readonly method: string;
@@ -181,10 +182,7 @@ export class HostileServer {
   }
 }
 
-/** An address at which nobody listens: it was free a moment ago. */
+/** An address at which nobody listens. */
 export async function refusingUrl(scheme: "http" | "https"): Promise<string> {
-  const server = await HostileServer.start({ behave: () => silent });
-  const { port } = server;
-  await server.stop();
-  return `${scheme}://127.0.0.1:${port}`;
+  return `${scheme}://127.0.0.1:${await freePort()}`;
 }

@@ -5,9 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 
-const READY_MS = 30_000;
+const READY_MS = 60_000;
 const STOP_MS = 5_000;
 
 export interface ServerCommand {
@@ -90,14 +90,31 @@ export async function prepared<T extends { stop(): Promise<void> }>(
   return server;
 }
 
-/** A port of loopback that was free a moment ago. */
+const FIRST_PORT = 10_240;
+/** Below those that the system gives to whoever asks for any, and to each connection. */
+const PORTS = 32_768 - FIRST_PORT;
+/** Other test files take theirs at the same time: each begins somewhere else. */
+let nextPort = process.pid * 97;
+
+/** A port of loopback that is free, stays so while nobody listens there, and is never given twice by this process. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  for (let tries = 0; tries < PORTS; tries++) {
+    const port = FIRST_PORT + (nextPort++ % PORTS);
+    if (await isFree(port)) return port;
+  }
+  throw new Error("no port is free");
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
   server.close();
   await once(server, "close");
-  return port;
+  return true;
 }
 
 /** Waits for a condition at a server, at most `ms`. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { vaultKind } from "../../../providers/vault.ts";
 import { FakeVault } from "../../helpers/fake-vault.ts";
+import { refusingUrl } from "../../helpers/hostile-server.ts";
 import { privateCa } from "../../helpers/private-ca.ts";
 import { read, revealed, settled } from "../contract.ts";
 import { documentOf, openVault, openWithToken, ref } from "./harness.ts";
@@ -56,9 +57,7 @@ describe("the address of a server", () => {
   });
 
   it("that has no server says so", async () => {
-    const gone = await FakeVault.start();
-    const { url } = gone;
-    await gone.stop();
+    const url = await refusingUrl("http");
     const { provider } = await openWithToken(url, "canary-root");
 
     expect(await settled(read(provider, KEY))).toMatchObject({
