@@ -4,7 +4,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/backends/**/*.test.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // For a machine that has much else to do.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

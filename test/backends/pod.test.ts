@@ -75,7 +75,7 @@ describe.skipIf(whyNot !== undefined)("an agent's pod", () => {
     await until("the probe finds it", () => probe(pid, env, status).status === 0);
     const other = probe(pid, env, ["status", "other", "--check"]);
     writeVolume(folders.secrets, { "github-token": "canary-two" }, "04");
-    await until("the new file has been seen", () => log.includes("generation 2 has taken over"), 20_000);
+    await until("the new file has been seen", () => log.includes("generation 2 has taken over"));
     const second = await key();
 
     expect([first, second]).toEqual(["canary-one", "canary-two"]);

@@ -77,7 +77,7 @@ describeBackend("what systemd is told", ["systemd-notify", "python3"], () => {
     await until("it is ready", () => socket.messages().length === 1);
     writeFileSync(secretFile, "canary-two");
     process.kill(pid, "SIGUSR2");
-    await until("another server is told of", () => socket.messages().length === 2, 20_000);
+    await until("another server is told of", () => socket.messages().length === 2);
     const second = await keyOf(client);
     await client.close();
     await until("mcp-run has ended", () => !isAlive(pid));

@@ -240,7 +240,7 @@ describe("run", () => {
 
   afterEach(async () => {
     await client.close();
-    await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+    await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
       killAll(pids);
       throw error;
     });

@@ -41,6 +41,6 @@ describe("a bug that nobody catches", () => {
       "",
     ]);
     const pid = Number(mcpRun.read("up"));
-    await until("the program is gone", () => !isAlive(pid), 2000);
+    await until("the program is gone", () => !isAlive(pid));
   });
 });

@@ -93,7 +93,7 @@ describe.skipIf(process.platform === "win32")("a program under exec", () => {
     const child = await executing();
     const pid = child.pid ?? 0;
     const endpoint = { pid, path: join(mcpRun.home, "state/run", `${pid}.sock`) };
-    const options = { timeoutMs: 5_000, clock: systemClock, signal: new AbortController().signal };
+    const options = { timeoutMs: 30_000, clock: systemClock, signal: new AbortController().signal };
     const refs = ["local:key"];
     mcpRun.set("local:key", NEW);
 

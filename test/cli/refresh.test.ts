@@ -40,7 +40,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const client of open.splice(0)) await client.close();
-  await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+  await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
     killAll(pids);
     throw error;
   });
@@ -82,7 +82,7 @@ function change(value: string): void {
 
 async function hasKey({ key }: Session, value: string): Promise<Key> {
   let told = await key();
-  for (const end = Date.now() + 15_000; told.key !== value && Date.now() < end; ) told = await key();
+  for (const end = Date.now() + 30_000; told.key !== value && Date.now() < end; ) told = await key();
   expect(told.key).toBe(value);
   return told;
 }

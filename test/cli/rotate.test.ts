@@ -23,7 +23,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const client of open.splice(0)) await client.close();
-  await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+  await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
     killAll(pids);
     throw error;
   });

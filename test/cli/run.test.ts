@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(async () => {
   // A client that was refused turns away at once; its mcp-run still writes its code cache on the way out.
   const leaving = [...pids];
-  await until("every mcp-run has ended", () => !leaving.some(isAlive), 5000).catch(() => killAll(leaving));
+  await until("every mcp-run has ended", () => !leaving.some(isAlive)).catch(() => killAll(leaving));
   pids.clear();
   mcpRun.remove();
 });
@@ -251,7 +251,7 @@ describe("the end", () => {
 
       launcher.kill("SIGKILL");
 
-      await until("the server is gone", () => !isAlive(pid), 1500);
+      await until("the server is gone", () => !isAlive(pid));
     },
   );
 

@@ -31,7 +31,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGCONT");
   for (const client of open.splice(0)) await client.close();
-  await until("nothing is left", () => ![...pids].some(isAlive), 5_000).catch((error) => {
+  await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
     killAll(pids);
     throw error;
   });
@@ -88,7 +88,7 @@ async function serving({
 }
 
 function asked<Type extends "status" | "refresh" | "acknowledge">(pid: number, question: Question<Type>) {
-  const options = { timeoutMs: 5_000, clock: systemClock, signal: new AbortController().signal };
+  const options = { timeoutMs: 30_000, clock: systemClock, signal: new AbortController().signal };
   return ask({ pid, path: socketOf(pid) }, question, options);
 }
 
@@ -327,7 +327,7 @@ describe("the socket of a running server", () => {
       rotation: "r1",
     });
     let after = await session.key();
-    for (const end = Date.now() + 15_000; after.key !== "canary-two" && Date.now() < end; )
+    for (const end = Date.now() + 30_000; after.key !== "canary-two" && Date.now() < end; )
       after = await session.key();
 
     expect(refreshed).toMatchObject({ answer: { accepted: true, generation: 1 } });

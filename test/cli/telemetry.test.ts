@@ -213,9 +213,9 @@ describe("run", () => {
     const { pid } = transport;
     await client.callTool({ name: "key", arguments: { q: "canary-argument" } });
     const called = () => receiver.logs.find(({ eventName }) => eventName === "mcp_run.call");
-    await until("the call has come", () => called() !== undefined, 10_000);
+    await until("the call has come", () => called() !== undefined);
     await client.close();
-    await until("it has ended", () => pid === undefined || pid === null || !isAlive(pid), 10_000);
+    await until("it has ended", () => pid === undefined || pid === null || !isAlive(pid));
 
     expect(called()?.attributes).toMatchObject({
       "mcp_run.tool": "key",

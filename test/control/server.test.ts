@@ -23,7 +23,7 @@ beforeEach(() => {
 });
 afterEach(() => room.close());
 
-const options = { timeoutMs: 5_000, clock: systemClock, signal: new AbortController().signal };
+const options = { timeoutMs: 30_000, clock: systemClock, signal: new AbortController().signal };
 const status = (endpoint: Endpoint) => ask(endpoint, { type: "status" }, options);
 const refusalIn = (line: string) => {
   const { ok, error } = JSON.parse(line);

@@ -63,7 +63,8 @@ export class Installation {
       cwd,
       input,
       encoding: "utf8",
-      timeout: 30_000,
+      // Below a minute: vitest gives up a worker that says nothing for so long.
+      timeout: 55_000,
       maxBuffer: 64 * 1024 * 1024,
       ...(uid !== undefined && { uid, gid: uid }),
     });

@@ -48,7 +48,7 @@ describe.skipIf(process.platform === "win32")("a client that ends us leaves nobo
     await CLIENTS[name]?.(launcher);
     await launcher.ended;
 
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
   });
 
   it.concurrent.each(["the SDK", "VS Code"])(

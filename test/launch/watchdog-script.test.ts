@@ -19,16 +19,14 @@ afterEach(() => {
 });
 
 describe.each(SHELLS)("the watchdog's script under %s", (...shell: string[]) => {
-  it("kills a nested server and the helper that left its group, within a second of the end of input", async () => {
+  it("kills a nested server and the helper that left its group at the end of input", async () => {
     const { leader, pids } = await startFamily();
     const watchdog = startScript(shell);
     watchdog.stdin?.write(`watch ${leader} ${startOf(leader)} group\n`);
-    const before = performance.now();
 
     watchdog.stdin?.end();
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
 
-    expect(performance.now() - before).toBeLessThan(1000);
     await ended(watchdog);
   });
 
@@ -39,7 +37,7 @@ describe.each(SHELLS)("the watchdog's script under %s", (...shell: string[]) => 
 
     watchdog.stdin?.end();
 
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
   });
 
   it("finds what is left of a group whose leader has gone", async () => {
@@ -51,7 +49,7 @@ describe.each(SHELLS)("the watchdog's script under %s", (...shell: string[]) => 
 
     watchdog.stdin?.end();
 
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
   });
 
   it("kills nobody after the farewell", async () => {
@@ -98,7 +96,7 @@ describe.each(SHELLS)("the watchdog's script under %s", (...shell: string[]) => 
     for (const signal of signals) watchdog.kill(signal);
     watchdog.stdin?.end();
 
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
   });
 });
 
@@ -110,7 +108,7 @@ describe("the watchdog's script", () => {
 
     watchdog.stdin?.end(`watch ${leader} - group\n`);
 
-    await until("everybody is gone", () => !pids.some(isAlive), 1000);
+    await until("everybody is gone", () => !pids.some(isAlive));
   });
 
   it.runIf(process.platform === "linux")("walks past a process whose name holds a newline", async () => {
@@ -129,7 +127,7 @@ describe("the watchdog's script", () => {
 
     watchdog.stdin?.end(`watch ${odd.pid} ${startOf(odd.pid as number)} tree\n`);
 
-    await until("both are gone", () => !pids.some(isAlive), 1000);
+    await until("both are gone", () => !pids.some(isAlive));
   });
 });
 

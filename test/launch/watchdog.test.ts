@@ -10,14 +10,14 @@ import { STUBBORN_SERVER } from "../helpers/serving.ts";
 const NESTED = ["/bin/sh", "-c", `'${process.execPath}' '${STUBBORN_SERVER}'; exit $?`] as const;
 
 describe.skipIf(process.platform === "win32")("a launcher that is killed with SIGKILL", () => {
-  it.each(["serve", "exec"] as const)("under %s leaves nobody behind, within a second", async (mode) => {
+  it.each(["serve", "exec"] as const)("under %s leaves nobody behind", async (mode) => {
     const launcher = startLauncher(requestFor(mode, NESTED));
     const family = await familyOf(launcher);
     expect(family.length).toBeGreaterThanOrEqual(4);
 
     process.kill(launcher.pid, "SIGKILL");
 
-    await until("everybody is gone", () => !family.some(isAlive), 1000);
+    await until("everybody is gone", () => !family.some(isAlive));
   });
 
   it("under exec on a terminal leaves nobody behind, and spares its own group", async () => {
@@ -26,7 +26,7 @@ describe.skipIf(process.platform === "win32")("a launcher that is killed with SI
 
     process.kill(launcher.pid, "SIGKILL");
 
-    await until("everybody is gone", () => !family.some(isAlive), 1000);
+    await until("everybody is gone", () => !family.some(isAlive));
     expect(isAlive(process.pid)).toBe(true);
   });
 });

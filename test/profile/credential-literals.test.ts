@@ -105,7 +105,7 @@ describe("a credential in plain text", () => {
       const text = piece.repeat(Math.ceil(2 ** 18 / piece.length));
       const start = performance.now();
       findCredentials(text);
-      expect(performance.now() - start, piece).toBeLessThan(2_000);
+      expect(performance.now() - start, piece).toBeLessThan(10_000);
     }
   });
 

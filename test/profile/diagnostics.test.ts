@@ -120,7 +120,7 @@ describe("a file that is no profile file at all", () => {
     const printed = await diagnosticsOf(lines.join("\n"));
 
     expect(printed).toContain("its aliases expand to too much for a profile");
-    expect(performance.now() - start).toBeLessThan(5_000);
+    expect(performance.now() - start).toBeLessThan(15_000);
   });
 
   it("that is made of too many pieces is refused quickly", async () => {
@@ -129,7 +129,7 @@ describe("a file that is no profile file at all", () => {
     const printed = await diagnosticsOf("a: [".padEnd(2 ** 20, ","));
 
     expect(printed).toContain("the file holds too much for a profile");
-    expect(performance.now() - start).toBeLessThan(5_000);
+    expect(performance.now() - start).toBeLessThan(15_000);
   });
 });
 

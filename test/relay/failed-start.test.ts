@@ -1,5 +1,5 @@
 import { PassThrough, Writable } from "node:stream";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { answerFailedStart } from "../../src/relay/failed-start.ts";
 import { LineSink } from "../../src/relay/line-sink.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
@@ -57,7 +57,7 @@ describe("answerFailedStart", () => {
   test("answers a modern client's first question and then its fallback", async () => {
     const { input, answers, over, isOver } = begin();
     input.write(DISCOVER);
-    await vi.waitFor(() => expect(answers).toEqual([errorFor("d")]));
+    await expect.poll(() => answers).toEqual([errorFor("d")]);
     expect(isOver()).toBe(false);
     input.write(INITIALIZE);
     await over;
@@ -69,11 +69,11 @@ describe("answerFailedStart", () => {
     const { clock, input, answers, over, isOver } = begin();
     await clock.advance(1900);
     input.write(DISCOVER);
-    await vi.waitFor(() => expect(answers).toHaveLength(1));
+    await expect.poll(() => answers).toHaveLength(1);
     await clock.advance(1900);
     expect(isOver()).toBe(false);
     input.write(DISCOVER);
-    await vi.waitFor(() => expect(answers).toHaveLength(2));
+    await expect.poll(() => answers).toHaveLength(2);
     await clock.advance(100);
     await over;
 
@@ -122,7 +122,7 @@ describe("answerFailedStart", () => {
     const clock = new VirtualClock();
     const input = new PassThrough();
     input.resume().end();
-    await vi.waitFor(() => expect(input.readableEnded).toBe(true));
+    await expect.poll(() => input.readableEnded).toBe(true);
     await answerFailedStart(input, new LineSink(new PassThrough()), MESSAGE, { clock });
 
     expect(clock.pending).toBe(0);
@@ -150,7 +150,7 @@ describe("answerFailedStart", () => {
   test("waits until the answer has gone out, but not for ever", async () => {
     const { clock, input, over, isOver, sink } = begin({ output: new Writable({ write: () => undefined }) });
     input.write(INITIALIZE);
-    await vi.waitFor(() => expect(sink.isFlushed).toBe(false));
+    await expect.poll(() => sink.isFlushed).toBe(false);
     await clock.advance(1999);
     expect(isOver()).toBe(false);
     await clock.advance(1);

@@ -20,7 +20,7 @@ describe("LineSink", () => {
     sink.write([LINE]);
     expect([sink.isFull, sink.isFlushed]).toEqual([true, false]);
     release();
-    await vi.waitFor(() => expect(sink.isFull).toBe(false));
+    await expect.poll(() => sink.isFull).toBe(false);
 
     expect(sink.isFlushed).toBe(true);
     expect(seen.at(-1)).toBe("full false, flushed true");
@@ -35,7 +35,7 @@ describe("LineSink", () => {
     });
     const sink = new LineSink(stream);
     sink.write([LINE]);
-    await vi.waitFor(() => expect(sink.isClosed).toBe(true));
+    await expect.poll(() => sink.isClosed).toBe(true);
 
     sink.write([LINE]);
     await new Promise(setImmediate);
@@ -50,7 +50,7 @@ describe("LineSink", () => {
     const watcher = vi.fn();
     sink.watch(watcher)();
     stream.destroy(Object.assign(new Error("gone"), { code: "ECONNRESET" }));
-    await vi.waitFor(() => expect(sink.isClosed).toBe(true));
+    await expect.poll(() => sink.isClosed).toBe(true);
 
     expect(sink.errorCode).toBe("ECONNRESET");
     expect(watcher).not.toHaveBeenCalled();

@@ -190,6 +190,6 @@ describe("LineSplitter", () => {
     await vi.waitFor(() => {
       collectGarbage();
       expect(chunks.filter((chunk) => chunk.deref() !== undefined)).toHaveLength(0);
-    }, 5000);
+    }, 30_000);
   });
 });

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { PassThrough, Readable, Writable } from "node:stream";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import type { Line, OverlongLine } from "../../src/relay/line.ts";
 import { LineSink } from "../../src/relay/line-sink.ts";
 import { type PumpOptions, pumpLines } from "../../src/relay/pump.ts";
@@ -243,7 +243,7 @@ describe("pumpLines", () => {
         { highWaterMark: 1 },
       );
       const ended = pump(source, reader);
-      await vi.waitFor(() => expect(source.isPaused()).toBe(true));
+      await expect.poll(() => source.isPaused()).toBe(true);
       const producedWhileStuck = produced;
 
       let bytes = 0;
@@ -277,7 +277,7 @@ describe("pumpLines", () => {
     const source = new PassThrough();
     const ended = pump(source, reader);
     source.write("one\ntwo\n");
-    await vi.waitFor(() => expect(reader.writableLength).toBeGreaterThan(0));
+    await expect.poll(() => reader.writableLength).toBeGreaterThan(0);
     reader.destroy();
 
     expect(await ended).toMatchObject({ type: "sink-closed" });
@@ -301,7 +301,7 @@ describe("pumpLines", () => {
     const source = new PassThrough();
     const ended = pump(source, stream);
     source.write("one\nto");
-    await vi.waitFor(() => expect(text()).toBe("one\n"));
+    await expect.poll(() => text()).toBe("one\n");
     source.destroy(Object.assign(new Error("broken"), { code: "EIO" }));
 
     expect(await ended).toEqual({ type: "source-ended", errorCode: "EIO", tornBytes: 2 });
@@ -321,7 +321,7 @@ describe("pumpLines", () => {
     const { stream, text } = collector();
     const ended = pump(source, stream, { signal: controller.signal });
     source.write("one\ntorn");
-    await vi.waitFor(() => expect(text()).toBe("one\n"));
+    await expect.poll(() => text()).toBe("one\n");
     controller.abort();
 
     expect(await ended).toEqual({ type: "aborted", tornBytes: 4 });
@@ -340,7 +340,7 @@ describe("pumpLines", () => {
     const second = collector();
     const ended = pump(source, first.stream, { signal: controller.signal });
     source.write("one\n");
-    await vi.waitFor(() => expect(first.text()).toBe("one\n"));
+    await expect.poll(() => first.text()).toBe("one\n");
     controller.abort();
     await ended;
     source.end("two\n");
@@ -365,7 +365,7 @@ describe("pumpLines", () => {
     const child = run("setInterval(() => {}, 1000)");
     const source = Readable.from(repeated(Buffer.alloc(KIB64, "line\n..."), Number.POSITIVE_INFINITY));
     const ended = pump(source, child.stdin);
-    await vi.waitFor(() => expect(source.isPaused()).toBe(true));
+    await expect.poll(() => source.isPaused()).toBe(true);
     child.kill("SIGKILL");
 
     expect((await ended).type).toBe("sink-closed");

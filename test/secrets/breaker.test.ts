@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { InterruptedError, ProviderError } from "../../src/errors.ts";
 import type { McpRunEvent } from "../../src/events.ts";
 import { mcpRunPaths } from "../../src/paths.ts";
@@ -475,7 +475,7 @@ describe("a failure that counts", () => {
       const starting = failure(
         resolveSecrets(request([backend], { secrets, context, breaker: "guards", signal: abort.signal })),
       );
-      await vi.waitFor(() => expect(backend.calls).toHaveLength(1));
+      await expect.poll(() => backend.calls).toHaveLength(1);
       abort.abort(new InterruptedError("SIGTERM"));
       await passUntil(clock, starting);
     }

@@ -121,7 +121,7 @@ export async function startProgram<Given extends Era>(
     const value = home.rotate();
     const number = generations() + 1;
     process.kill(pid, "SIGUSR2");
-    await until(`generation ${number} is announced`, () => generations() >= number, 20_000);
+    await until(`generation ${number} is announced`, () => generations() >= number);
     return value;
   };
   return {

@@ -49,7 +49,7 @@ afterEach(async () => {
   for (const child of running) child.stdin?.end();
   const pids = running.splice(0).map(({ pid }) => pid as number);
   try {
-    await until("all have ended", () => !pids.some(isAlive), 20_000);
+    await until("all have ended", () => !pids.some(isAlive));
   } finally {
     for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGKILL");
     mcpRun.remove();
