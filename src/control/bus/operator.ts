@@ -52,6 +52,8 @@ export class BusOperator {
   readonly #waiting = new Set<(result: Failure | NatsConnection) => void>();
   #dropped = 0;
   #wasUp = false;
+  /** Why this connection hears no reports. */
+  #deafness: Error | undefined;
 
   /** Rejects if no server lets us in, or if it does not let us hear reports. */
   static async connect(options: BusOptions, signal: AbortSignal): Promise<BusOperator> {
@@ -74,6 +76,7 @@ export class BusOperator {
       ...options,
       inbox: OPERATOR_INBOX,
       onUp: (connection) => {
+        this.#deafness = undefined;
         connection.subscribe(subjects.anyReport, { callback: this.#onMessage });
         // What was reported while the bus was away has not been heard.
         if (this.#wasUp) publishCall(connection, subjects.callAll, COMEBACK_SPREAD_MS);
@@ -95,36 +98,19 @@ export class BusOperator {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Everybody who is connected, or who has the secret with this key, answers within the window. */
+  /**
+   * Everybody who is connected, or who has the secret with this key, answers within the window. Rejects where that
+   * could not be heard to its end: nobody is silent because we are deaf.
+   */
   async call(window: CallWindow, signal: AbortSignal, key?: string): Promise<readonly HeardReport[]> {
-    const { clock } = this.#options;
-    const connection = await this.#connected("call for reports", signal);
-    const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
-    const heard = new Map<string, HeardReport>();
-    let id = "";
-    let lastAt = 0;
-    const stop = this.onReport((report) => {
-      if (report.call !== id) return;
-      heard.set(`${report.host} ${report.instance}`, report);
-      lastAt = clock.monotonic();
-    });
-    const send = async () => {
-      id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
-      await connection.flush();
-    };
+    const over = new AbortController();
+    const ask = (connection: NatsConnection) =>
+      this.#callOver(connection, window, AbortSignal.any([signal, over.signal]), key);
     try {
-      await this.#answered("call for reports", send(), signal);
-      lastAt = clock.monotonic();
-      const end = lastAt + window.forMs;
-      for (;;) {
-        const left = Math.min(end, lastAt + window.quietMs) - clock.monotonic();
-        if (left <= 0) break;
-        await pause(clock, left, signal);
-      }
+      return await this.#surely("call for reports", signal, ask, window.forMs + 2 * ANSWER_MS);
     } finally {
-      stop();
+      over.abort(new Error("nobody waits for it"));
     }
-    return [...heard.values()];
   }
 
   /** The last report of every supervisor that was ever heard, for 30 days; those that have ended too. */
@@ -164,7 +150,10 @@ export class BusOperator {
   }
 
   readonly #onMessage = (error: Error | null, { subject, data }: Msg): void => {
-    if (error) return;
+    if (error) {
+      this.#deafness = error;
+      return;
+    }
     const report = this.#reportOf(subject, data, this.#options.clock.now());
     if (report) for (const listener of this.#listeners) listener(report);
   };
@@ -193,6 +182,41 @@ export class BusOperator {
       expect: { lastSubjectSequence: sequence },
     });
     return { generation };
+  }
+
+  async #callOver(
+    connection: NatsConnection,
+    window: CallWindow,
+    signal: AbortSignal,
+    key: string | undefined,
+  ): Promise<readonly HeardReport[]> {
+    const { clock } = this.#options;
+    const spreadMs = Math.round(Math.min(window.forMs / 4, window.quietMs / 2));
+    const heard = new Map<string, HeardReport>();
+    let id = "";
+    let lastAt = 0;
+    const stop = this.onReport((report) => {
+      if (report.call !== id) return;
+      heard.set(`${report.host} ${report.instance}`, report);
+      lastAt = clock.monotonic();
+    });
+    try {
+      id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
+      await untilAborted(signal, connection.flush());
+      lastAt = clock.monotonic();
+      const end = lastAt + window.forMs;
+      for (;;) {
+        const left = Math.min(end, lastAt + window.quietMs) - clock.monotonic();
+        if (left <= 0) break;
+        await pause(clock, left, signal);
+      }
+      // What the server had for us has come before its answer.
+      await untilAborted(signal, connection.flush());
+      if (this.#deafness) throw this.#deafness;
+    } finally {
+      stop();
+    }
+    return [...heard.values()];
   }
 
   async #readAll(connection: NatsConnection): Promise<readonly HeardReport[]> {
