@@ -18,9 +18,10 @@ export function promptHidden(
   terminal: Writable,
   signal: AbortSignal,
 ): Promise<Secret> {
-  terminal.write(question);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input, output: silent, terminal: true, historySize: 0, signal });
+  // Only now is the terminal's own echo off: whoever sees the question may type at once.
+  terminal.write(question);
   return new Promise((resolve, reject) => {
     lines.once("line", (line) => {
       resolve(new Secret(line));

@@ -51,6 +51,22 @@ describe("promptHidden", () => {
     expect(String(terminal.read())).toBe("Value: \n");
   });
 
+  it("asks only when the terminal's own echo is off", async () => {
+    const seen: string[] = [];
+    const input = Object.assign(new PassThrough(), {
+      isTTY: true,
+      setRawMode: (isRaw: boolean) => void seen.push(isRaw ? "echo off" : "echo on"),
+    });
+    const terminal = new PassThrough();
+    terminal.on("data", (text) => seen.push(String(text)));
+    const answer = promptHidden("Value: ", input, terminal, signal);
+
+    input.write("canary-typed\r");
+    await answer;
+
+    expect(seen.slice(0, 2)).toEqual(["echo off", "Value: "]);
+  });
+
   it.each(["\u0003", "\u0004"])("ends without a value on control character %j", async (key) => {
     const input = new PassThrough();
     const answer = promptHidden("Value: ", input, new PassThrough(), signal);
