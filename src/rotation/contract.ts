@@ -160,8 +160,12 @@ export interface Fleet {
     signal: AbortSignal,
     onProgress: (acknowledgements: readonly Acknowledgement[]) => void,
   ): Promise<readonly Acknowledgement[]>;
-  /** Whose servers have which leases of these secrets now, as far as it can be asked. */
-  leaseHolders?(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]>;
+  /**
+   * Whose servers have which of the old leases of these secrets now, as far as it can be asked.
+   *
+   * @param key that of the fingerprints
+   */
+  leaseHolders?(wanted: readonly Wanted[], key: Buffer, signal: AbortSignal): Promise<readonly LeaseHolder[]>;
 }
 
 export interface SecretInUse extends SecretName {
@@ -181,6 +185,8 @@ export interface Wanted extends SecretName {
 /** Who has values of which leases. */
 export interface LeaseHolder extends Member {
   readonly leases: readonly string[];
+  /** Why nobody could be asked; then it stands for all who could have been, and any of them may have these. */
+  readonly reason?: string;
 }
 
 export interface Member {

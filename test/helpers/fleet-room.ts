@@ -46,7 +46,7 @@ process.stdout.write(JSON.stringify({ find: {}, mint: made, revoke: { revoked: t
 `;
 
 export interface HostOptions {
-  readonly vault: VaultServer;
+  readonly vault: Pick<VaultServer, "url">;
   /** Lines of \`fleet:\` beside \`credentials\` and \`host\`: its servers, its authority. */
   readonly fleet: string;
   readonly credentials: string;
@@ -55,6 +55,9 @@ export interface HostOptions {
   readonly provider?: string;
   /** Further lines of its profile. */
   readonly more?: string;
+  /** The program of its server, and lines that say what it gets, instead of those here. */
+  readonly server?: string;
+  readonly secrets?: string;
 }
 
 interface Told {
@@ -75,12 +78,12 @@ export class Host {
 
   constructor(
     name: string,
-    { vault, fleet, credentials, profile = "p", provider = "vault", more = "" }: HostOptions,
+    { vault, fleet, credentials, profile = "p", provider = "vault", more = "", ...own }: HostOptions,
   ) {
     this.name = name;
     this.profile = profile;
     const token = this.home.write("token", ROOT_TOKEN);
-    const server = this.home.write("server.mjs", SERVER);
+    const server = this.home.write("server.mjs", own.server ?? SERVER);
     const hook = this.home.write("hook.mjs", HOOK);
     const nats = this.home.write("nats", credentials);
     this.home.write(
@@ -94,7 +97,7 @@ profiles:
     args: [${server}]
     probe: { tool: use }
     secrets:
-      KEY: { from: "${provider}:${REF}", rotate: { hook: [${process.execPath}, ${hook}] } }
+${own.secrets ?? `      KEY: { from: "${provider}:${REF}", rotate: { hook: [${process.execPath}, ${hook}] } }`}
 ${more}`,
     );
   }
@@ -136,17 +139,22 @@ ${more}`,
   }
 
   status(): SupervisorStatus {
+    const seen = this.#seen();
+    if (!seen) throw new Error(`nothing runs on ${this.name}: ${this.log}`);
+    return seen;
+  }
+
+  /** Nothing if it does not answer in time, as on a machine that has much else to do. */
+  #seen(): SupervisorStatus | undefined {
     const { stdout } = this.run("status", "--local", "--json");
-    const { supervisors } = JSON.parse(stdout) as { supervisors: SupervisorStatus[] };
-    if (!supervisors[0]) throw new Error(`nothing runs on ${this.name}: ${this.log}`);
-    return supervisors[0];
+    return (JSON.parse(stdout) as { supervisors: SupervisorStatus[] }).supervisors[0];
   }
 
   /** Until its supervisor says this of itself on the bus. */
   async untilOnTheBus(state: string): Promise<void> {
     await until(
       `${this.name} is ${state}: ${this.log}`,
-      async () => this.status().fleet?.state === state,
+      async () => this.#seen()?.fleet?.state === state,
       PATIENCE_MS,
     );
   }
@@ -158,7 +166,8 @@ ${more}`,
   async end(): Promise<void> {
     const session = this.#session;
     if (!session) return;
-    this.#servers.add(this.status().serverPid);
+    const server = this.#seen()?.serverPid;
+    if (server !== undefined) this.#servers.add(server);
     await (session.client as { close(): Promise<void> }).close();
     await until("it has ended", async () => !isAlive(session.pid), PATIENCE_MS);
     this.#session = undefined;

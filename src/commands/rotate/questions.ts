@@ -1,6 +1,6 @@
 /** What a rotation asks the person who runs it. Without a person every answer is the one that ends nothing. */
 import { escapeControl } from "../../escape.ts";
-import type { Acknowledgement } from "../../rotation/contract.ts";
+import type { Acknowledgement, LeaseHolder } from "../../rotation/contract.ts";
 import { fingerprintUnder, newFingerprintKey } from "../../rotation/fingerprints.ts";
 import type { Answer, Question } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
@@ -48,7 +48,7 @@ export async function answerTo(
       return (await ask.confirm(asked, signal)) ? "go-on" : "stop";
     }
     case "leases-in-use":
-      for (const holder of question.holders) ask.tell(`  ${whoIs(holder)} has ${holder.leases.join(", ")}`);
+      for (const holder of question.holders) ask.tell(`  ${holderText(holder)}`);
       return (await ask.confirm(
         `These leases of ${question.target} are in use still. Revoke them all the same?`,
         signal,
@@ -70,6 +70,13 @@ export async function answerTo(
         ? "go-on"
         : "stop";
   }
+}
+
+function holderText(holder: LeaseHolder): string {
+  const leases = holder.leases.join(", ");
+  return holder.reason === undefined
+    ? `${whoIs(holder)} has ${leases}`
+    : `nobody can say who has ${leases}: ${whoIs(holder)}: ${holder.reason}`;
 }
 
 function withoutIt({ length }: readonly Acknowledgement[]): string {

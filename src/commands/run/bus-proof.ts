@@ -1,4 +1,4 @@
-/** By what a supervisor proves to its fleet which value its server has, without the value. */
+/** By what a supervisor proves to its fleet which value its server has, and by which lease, without the value. */
 import { fingerprintOf, jointFingerprint } from "../../control/fingerprint.ts";
 import { ProviderError } from "../../errors.ts";
 import { pickField } from "../../secrets/field.ts";
@@ -27,4 +27,10 @@ export function proofOf(
         key,
       )
     : undefined;
+}
+
+/** Ids of all leases by which the server has it; undefined where it has some of it by none, or by one without a name. */
+export function leasesOf(secrets: readonly ResolvedSecret[] | undefined): readonly string[] | undefined {
+  const ids = secrets?.map(({ lease }) => lease?.id?.());
+  return ids?.every((id) => id !== undefined) ? [...new Set(ids)] : undefined;
 }

@@ -4,7 +4,9 @@
  * since somebody may have replaced them.
  */
 import { settledWithin, type Timer } from "../../clock.ts";
+import type { IsOld } from "../../control/bus/entry-watch.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
+import { busKey } from "../../control/bus/names.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { FleetSettings } from "../../profile/profile.ts";
@@ -14,7 +16,7 @@ import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } fro
 import { pidSpace } from "../fleet/pid-space.ts";
 import { type SharedSecrets, sharedSecrets } from "../fleet/shared-secrets.ts";
 import type { AskedLooks } from "./asked-looks.ts";
-import { proofOf } from "./bus-proof.ts";
+import { leasesOf, proofOf } from "./bus-proof.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /** Ms before credentials that were refused, or could not be had, are fetched again: at first, and at most. */
@@ -130,6 +132,7 @@ export class FleetSeat {
           ...(secret.version !== undefined && { version: secret.version }),
         })),
       fingerprint: (key, under, ways) => proofOf(this.#shared.get(key), under, ways),
+      leases: (key) => leasesOf(this.#shared.get(key)),
       standing: () => {
         const { lastFailure, lastLookAt, isLooking } = refreshing.outlook;
         return {
@@ -144,7 +147,8 @@ export class FleetSeat {
           ...(lastLookAt !== undefined && { lastLookAt }),
         };
       },
-      look: async () => {
+      look: async (key, isOld) => {
+        if (isOld) this.#renew(key, isOld);
         control.hurry?.();
         await this.#looks.ask();
         // What an old server still does with the old value is done before ours is said.
@@ -156,6 +160,14 @@ export class FleetSeat {
     });
     this.#become(member.state as State);
     return member;
+  }
+
+  /** Only what it has by an old lease: a message that comes twice, or late, costs no other. */
+  #renew(key: string, isOld: IsOld): void {
+    this.#supervised.refreshing.renew?.((secret) => {
+      const id = secret.lease?.id?.();
+      return id !== undefined && isOld(id) && busKey(secret) === key;
+    });
   }
 
   get #shared(): SharedSecrets {

@@ -4,13 +4,16 @@
  *
  *   any state -> has ............ the server's value is what is wanted; no backend is asked
  *             -> cannot-swap .... the profile has `restart: never`
+ *             -> failed ......... it is to take another lease, and has it by none that it knows
  *             -> waiting ........ its turn comes with a later wave, or within `overMs`
  *   waiting   -> looking -> has | failed | other; what is `other` looks again twice, since a store may lag; what could
  *             not look for a reason that may pass is `waiting` again, and looks some times more
  */
 import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../../clock.ts";
-import { type Entry, LONGEST_REASON, type ReportedSecret } from "./messages.ts";
+import { fingerprintOf } from "../fingerprint.ts";
+import { type Entry, LONGEST_REASON, MOST_LEASES_OF_ONE, type ReportedSecret } from "./messages.ts";
+import { fingerprintOfKey, oldLeasesIn } from "./old-leases.ts";
 
 export interface Standing {
   readonly generation: number;
@@ -33,13 +36,19 @@ export interface EntryWatchOptions {
   readonly clock: Clock;
   /** Of the value that the serving server has, or of what lies at these ways within it. */
   readonly fingerprint: (key: Buffer, ways: Entry["ways"]) => string | undefined;
+  /** Ids of all leases by which the serving server has it; undefined where it has some of it by none that is known. */
+  readonly leases?: (() => readonly string[] | undefined) | undefined;
   readonly standing: () => Standing;
-  readonly look: () => Promise<void>;
+  /** @param isOld of leases: another one is to be taken for each of those */
+  readonly look: (isOld?: IsOld) => Promise<void>;
   /** @param isSettled nothing more is about to happen */
   readonly onChange: (isSettled: boolean) => void;
 }
 
-export type Said = Pick<ReportedSecret, "rotation" | "fingerprint" | "state" | "reason">;
+/** Whether a lease with this id is about to be revoked. */
+export type IsOld = (lease: string) => boolean;
+
+export type Said = Pick<ReportedSecret, "rotation" | "fingerprint" | "leases" | "under" | "state" | "reason">;
 
 /** Ms after which one that has found another value looks again. */
 const LOOKS_AGAIN_MS: readonly number[] = [2_000, 10_000];
@@ -49,7 +58,13 @@ const TRIES_AGAIN_MS: readonly number[] = [2_000, 5_000, 10_000, 20_000, 30_000]
 export class EntryWatch {
   readonly #options: EntryWatchOptions;
   #heard:
-    | { readonly entry: Entry; readonly sequence: number; readonly before: string | undefined }
+    | {
+        readonly entry: Entry;
+        readonly sequence: number;
+        readonly before: string | undefined;
+        /** Only where it is about leases. */
+        readonly isOld: IsOld | undefined;
+      }
     | undefined;
   #state: ReportedSecret["state"] = "idle";
   #reason: string | undefined;
@@ -62,10 +77,12 @@ export class EntryWatch {
 
   get said(): Said {
     // Whoever knows a proof takes it for done.
-    const fingerprint = this.#options.standing().isDraining ? undefined : this.#fingerprint;
+    const { isDraining } = this.#options.standing();
+    const fingerprint = isDraining ? undefined : this.#fingerprint;
     return {
       ...(this.#heard && { rotation: this.#heard.entry.rotation }),
       ...(fingerprint !== undefined && { fingerprint }),
+      ...(!isDraining && this.#leasesSaid),
       state: this.#state,
       ...(this.#reason !== undefined && { reason: this.#reason }),
     };
@@ -83,7 +100,8 @@ export class EntryWatch {
     // Asked for only where every other value will do.
     const isSame = known?.entry.rotation === entry.rotation || entry.fingerprint !== undefined;
     const before = isSame ? known?.before : this.#fingerprintUnder(entry);
-    this.#heard = { entry, sequence, before };
+    const isOld = entry.oldLeases === undefined ? undefined : oldLeasesIn(entry.oldLeases, keyOf(entry));
+    this.#heard = { entry, sequence, before, isOld };
     this.#begin(entry);
   }
 
@@ -104,6 +122,8 @@ export class EntryWatch {
     if (this.#hasIt) this.#become("has");
     else if (standing().mode === "never") this.#become("cannot-swap", "its profile has `restart: never`");
     else if (standing().mode === "exec") this.#become("cannot-swap", "it runs under exec");
+    else if (entry.oldLeases !== undefined && !this.#leases)
+      this.#become("failed", "it has it by no lease that it knows the name of");
     else if (fractionOf(entry.rotation, instance) >= entry.upTo)
       this.#become("waiting", "its turn comes with a later wave");
     else this.#lookIn(Math.random() * entry.overMs);
@@ -116,13 +136,15 @@ export class EntryWatch {
 
   async #look(): Promise<void> {
     const { clock, look } = this.#options;
-    const entry = this.#heard?.entry;
+    // It has come meanwhile, with another secret of the same document.
+    if (this.#hasIt) return this.#become("has");
+    const heard = this.#heard;
     const begun = clock.now();
     this.#looks += 1;
     this.#become("looking", this.#looks > 1 ? this.#reason : undefined);
     // How it went is told by the standing.
-    await look().catch(() => undefined);
-    if (entry !== undefined && this.#heard?.entry === entry) this.#judge(begun);
+    await look(heard?.isOld).catch(() => undefined);
+    if (heard !== undefined && this.#heard === heard) this.#judge(begun);
   }
 
   #judge(begun: number): void {
@@ -135,6 +157,7 @@ export class EntryWatch {
       if (failure) this.#become("waiting", `it could not look, and tries again: ${failure.reason}`);
       else if (isDraining) this.#become("looking", "its old server finishes its work");
       else if (isLooking) this.#become("looking", "it is still looking");
+      else if (this.#heard?.isOld) this.#become("other", "it has looked, and has the old lease still");
       else this.#become("other", "it has looked, and found another value");
       if (again !== undefined) this.#lookIn(again * (0.5 + Math.random()));
     }
@@ -142,7 +165,8 @@ export class EntryWatch {
 
   get #hasIt(): boolean {
     if (!this.#heard || this.#options.standing().isDraining) return false;
-    const { entry, before } = this.#heard;
+    const { entry, before, isOld } = this.#heard;
+    if (isOld) return this.#leases?.some(isOld) === false;
     const now = this.#fingerprint;
     return entry.fingerprint === undefined ? now !== before : now === entry.fingerprint;
   }
@@ -152,7 +176,19 @@ export class EntryWatch {
   }
 
   #fingerprintUnder(entry: Entry): string | undefined {
-    return this.#options.fingerprint(Buffer.from(entry.key, "base64url"), entry.ways);
+    return this.#options.fingerprint(keyOf(entry), entry.ways);
+  }
+
+  get #leases(): readonly string[] | undefined {
+    const leases = this.#options.leases?.() ?? [];
+    return leases.length === 0 || leases.length > MOST_LEASES_OF_ONE ? undefined : leases;
+  }
+
+  get #leasesSaid(): Pick<Said, "leases" | "under"> {
+    const leases = this.#leases;
+    if (!this.#heard?.isOld || !leases) return {};
+    const key = keyOf(this.#heard.entry);
+    return { leases: leases.map((id) => fingerprintOf(id, key)), under: fingerprintOfKey(key) };
   }
 
   #become(state: ReportedSecret["state"], reason?: string): void {
@@ -160,6 +196,10 @@ export class EntryWatch {
     this.#reason = reason?.slice(0, LONGEST_REASON);
     this.#options.onChange(state !== "looking" && state !== "waiting");
   }
+}
+
+function keyOf({ key }: Entry): Buffer {
+  return Buffer.from(key, "base64url");
 }
 
 interface Placed {

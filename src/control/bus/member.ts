@@ -5,7 +5,7 @@
 import { Empty, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { settledWithin, type Timer } from "../../clock.ts";
 import { type BusOptions, readServers, type Server } from "./connect.ts";
-import { EntryWatch, type Standing } from "./entry-watch.ts";
+import { EntryWatch, type IsOld, type Standing } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
@@ -29,9 +29,15 @@ export interface BusMemberOptions extends BusOptions {
   readonly secrets: () => readonly BusSecret[];
   /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
   readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
+  /** See EntryWatchOptions; without it nothing is had by a lease. */
+  readonly leases?: (busKey: string) => readonly string[] | undefined;
   readonly standing: () => Standing;
-  /** A look, limited by the owner; resolves when it has ended, whichever way. */
-  readonly look: () => Promise<void>;
+  /**
+   * A look, limited by the owner; resolves when it has ended, whichever way.
+   *
+   * @param isOld where this secret is had by such a lease, another one is to be taken
+   */
+  readonly look: (busKey: string, isOld?: IsOld) => Promise<void>;
   readonly onState: (state: BusState) => void;
 }
 
@@ -200,7 +206,7 @@ export class BusMember {
 
   /** Follows the secrets that are in use now; the keys that are new. */
   #watchAll(): readonly string[] {
-    const { secrets, fingerprint, standing, look, clock } = this.#options;
+    const { secrets, fingerprint, leases, standing, look, clock } = this.#options;
     const keys = new Set(secrets().map(({ key }) => key));
     for (const [key, { watch, subscriptions }] of this.#watched) {
       if (keys.has(key)) continue;
@@ -214,8 +220,9 @@ export class BusMember {
         instance: this.#instance,
         clock,
         fingerprint: (bytes, ways) => fingerprint(key, bytes, ways),
+        leases: () => leases?.(key),
         standing,
-        look,
+        look: (isOld) => look(key, isOld),
         onChange: (isSettled) => this.#report(isSettled),
       });
       const connection = this.#link?.connection;

@@ -6,7 +6,7 @@
 import * as z from "zod/mini";
 
 /** Bytes. */
-export const LONGEST_ENTRY = 4_096;
+export const LONGEST_ENTRY = 49_152;
 export const LONGEST_REPORT = 16_384;
 const LONGEST_CALL = 1_024;
 
@@ -14,6 +14,11 @@ const MOST_SECRETS = 256;
 /** Keys of secrets that are named and no more. */
 const MOST_KEYS = 400;
 const LONGEST_REF = 1024;
+/** As many as a provider lists; characters that each has in an entry: see old-leases.ts. */
+export const MOST_OLD_LEASES = 10_000;
+export const OLD_LEASE_CHARACTERS = 4;
+/** A profile can call one backend by several names, and has a lease by each. */
+export const MOST_LEASES_OF_ONE = 16;
 /** Characters of what a supervisor says of a failure. */
 export const LONGEST_REASON = 300;
 
@@ -40,10 +45,19 @@ const entry = z.object({
   ref: text(LONGEST_REF),
   /** Of the fingerprints of this rotation: 32 bytes in base64url. */
   key: z.string().check(z.regex(/^[\w-]{43}$/)),
-  /** Of the wanted value; without it every supervisor only looks. */
+  /** Of the wanted value; without it and `oldLeases` every supervisor only looks. */
   fingerprint: z.optional(fingerprint),
   /** To fields within that value: only those are wanted, and the fingerprint is of them together. */
   ways: z.optional(z.array(way).check(z.minLength(1), z.maxLength(32))),
+  /** Leases that are about to be revoked, by beginnings of fingerprints: whoever has one of them takes another. */
+  oldLeases: z.optional(
+    z
+      .string()
+      .check(
+        z.maxLength(MOST_OLD_LEASES * OLD_LEASE_CHARACTERS),
+        z.regex(new RegExp(`^([\\w-]{${OLD_LEASE_CHARACTERS}})*$`)),
+      ),
+  ),
   /** Which part of the supervisors has its turn: those whose fraction is below. */
   upTo: z.number().check(z.minimum(0), z.maximum(1)),
   /** They spread their looks over so many ms. */
@@ -65,6 +79,9 @@ const reportedSecret = z.object({
   rotation: z.optional(id),
   /** Of the value that the server which serves has, under that entry's key. */
   fingerprint: z.optional(fingerprint),
+  /** Where that entry is about leases: of the ids of all by which that server has it, and of the empty text. */
+  leases: z.optional(z.array(fingerprint).check(z.minLength(1), z.maxLength(MOST_LEASES_OF_ONE))),
+  under: z.optional(fingerprint),
   state: z.enum(["idle", "waiting", "looking", "has", "failed", "cannot-swap", "other"]),
   reason: z.optional(text(LONGEST_REASON)),
 });

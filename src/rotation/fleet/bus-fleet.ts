@@ -6,13 +6,14 @@
  *   who is there? -> a first wave -> all of it has the new value -> everybody -> all have it, or the time is over
  */
 import { type Clock, pause, untilAborted } from "../../clock.ts";
+import { writeOldLeases } from "../../control/bus/old-leases.ts";
 import { McpRunError } from "../../errors.ts";
 import type { SecretName } from "../../secrets/identity.ts";
-import type { Acknowledgement, Fleet, Member, Wanted } from "../contract.ts";
+import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "../contract.ts";
 import { type BusGoal, goalsOf, soughtFor } from "./bus-goals.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
-import { isInWave, type Pace, type Wave, wavesOf } from "./waves.ts";
+import { isInWave, LEASE_RATE, type Pace, type Wave, wavesOf } from "./waves.ts";
 
 export interface BusFleetOptions {
   readonly bus: Bus;
@@ -87,6 +88,24 @@ export class BusFleet implements Fleet {
     }
   }
 
+  /** See Fleet: what each has said last, of those who answer, and of those who have answered this process before. */
+  async leaseHolders(
+    wanted: readonly Wanted[],
+    key: Buffer,
+    signal: AbortSignal,
+  ): Promise<readonly LeaseHolder[]> {
+    const shared = this.#shared(wanted);
+    if (shared.length === 0) return [];
+    const goals = new Map(goalsOf(shared, key).map((one) => [one.key, one]));
+    const options = { ...this.#options, window: CALL, insistMs: INSIST_MS };
+    const census = await Census.take(options, soughtFor(shared), signal);
+    census.end();
+    const { present, absent } = census;
+    return [...present, ...absent.filter(({ id }) => this.#options.met.has(id))]
+      .map((member) => ({ ...member.member, leases: member.oldLeases(goals) }))
+      .filter(({ leases }) => leases.length > 0);
+  }
+
   #shared<Name extends SecretName>(secrets: readonly Name[]): readonly Name[] {
     return secrets.filter(({ from }) => this.#options.backendOf(from) !== undefined);
   }
@@ -120,7 +139,7 @@ class Spreading {
     this.#wanted = wanted;
     this.#key = key.toString("base64url");
     this.#entries = goalsOf(wanted, key);
-    this.#goals = new Map(this.#entries.map((one) => [one.key, one.fingerprint]));
+    this.#goals = new Map(this.#entries.map((one) => [one.key, one]));
     this.#signal = signal;
     this.#onProgress = onProgress;
     census.onNews = () => this.#wake();
@@ -147,18 +166,24 @@ class Spreading {
   /** Looks a second: of the slowest backend. */
   get #rate(): number {
     const { backendOf, rateOf } = this.#options;
-    return Math.min(...this.#wanted.map(({ from }) => rateOf(backendOf(from) ?? "")));
+    const rates = this.#wanted.map(({ from, oldLeases }) =>
+      Math.min(rateOf(backendOf(from) ?? ""), oldLeases ? LEASE_RATE : Number.POSITIVE_INFINITY),
+    );
+    return Math.min(...rates);
   }
 
   /** False if the bus does not take it. */
   async #put({ upTo, overMs }: Wave): Promise<boolean> {
     const { bus, clock, rotation } = this.#options;
     try {
-      for (const { key, ref, fingerprint, ways } of this.#entries) {
-        // A lease that still runs is given up only by whoever is asked on its own machine.
-        if (fingerprint === undefined) continue;
-        const about = { rotation, ref: ref.slice(0, 1024), key: this.#key, fingerprint };
-        const entry = { ...about, ...(ways && { ways }), upTo, overMs };
+      for (const { key, ref, fingerprint, oldLeases, ways } of this.#entries) {
+        if (fingerprint === undefined && !oldLeases) continue;
+        const entry = {
+          ...{ rotation, ref: ref.slice(0, 1024), key: this.#key, upTo, overMs },
+          ...(fingerprint !== undefined && { fingerprint }),
+          ...(oldLeases && { oldLeases: writeOldLeases(oldLeases.ids.keys()) }),
+          ...(ways && { ways }),
+        };
         await insist(clock, INSIST_MS, this.#signal, () => bus.put(key, entry, this.#signal));
       }
       return true;

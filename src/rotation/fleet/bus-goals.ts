@@ -1,6 +1,9 @@
 /** Under which keys of the bus a rotation is spoken of, and what is wanted under each. */
+
+import { MOST_OLD_LEASES } from "../../control/bus/messages.ts";
 import { busKey } from "../../control/bus/names.ts";
-import { jointFingerprint } from "../../control/fingerprint.ts";
+import { fingerprintOfKey } from "../../control/bus/old-leases.ts";
+import { fingerprintOf, jointFingerprint } from "../../control/fingerprint.ts";
 import { holdersOf, type SecretName } from "../../secrets/identity.ts";
 import type { Wanted } from "../contract.ts";
 
@@ -8,10 +11,19 @@ export interface BusGoal {
   readonly key: string;
   /** For people. */
   readonly ref: string;
-  /** Undefined: another lease, which nobody can be told of over the bus. */
-  readonly fingerprint: string | undefined;
+  /** Of what is to be had there; with neither this nor leases nobody can be told over the bus what that is. */
+  readonly fingerprint?: string | undefined;
+  readonly oldLeases?: OldLeases | undefined;
   /** Only these fields of what has that key are wanted. */
   readonly ways?: string[][];
+}
+
+/** Whoever has one of them is to have another. */
+export interface OldLeases {
+  /** Of their key: see fingerprintOfKey. */
+  readonly under: string;
+  /** Their ids by fingerprint. */
+  readonly ids: ReadonlyMap<string, string>;
 }
 
 /** Whose reports count. */
@@ -19,12 +31,22 @@ export interface Sought {
   readonly keys: ReadonlySet<string>;
   /** Refs less the word before the colon: one with another key may have it by another address of its backend. */
   readonly paths: ReadonlySet<string>;
+  /** Likewise, of whole documents that are had by a lease: whoever has any field of them has one. */
+  readonly lent: ReadonlySet<string>;
 }
 
 /** Also who has the whole document of a field, or a field around it. */
-export function soughtFor(secrets: readonly SecretName[]): Sought {
+export function soughtFor(secrets: readonly (SecretName & Pick<Wanted, "oldLeases">)[]): Sought {
   const names = secrets.flatMap((one) => [one, ...holdersOf(one).map(({ name }) => name)]);
-  return { keys: new Set(names.map(busKey)), paths: new Set(names.map(({ from }) => pathOf(from))) };
+  return {
+    keys: new Set(names.map(busKey)),
+    paths: new Set(names.map(({ from }) => pathOf(from))),
+    lent: new Set(secrets.filter(({ oldLeases }) => oldLeases).map(({ from }) => documentPath(from))),
+  };
+}
+
+export function documentPath(ref: string): string {
+  return pathOf(holdersOf({ from: ref })[0]?.name.from ?? ref);
 }
 
 export function pathOf(ref: string): string {
@@ -33,9 +55,16 @@ export function pathOf(ref: string): string {
 
 /** @param under key of the fingerprints */
 export function goalsOf(wanted: readonly Wanted[], under: Buffer): readonly BusGoal[] {
-  const goals = wanted.map(
-    (one): BusGoal => ({ key: busKey(one), ref: one.from, fingerprint: one.fingerprint }),
-  );
+  const leases = new Map<readonly string[], OldLeases>();
+  const goals = wanted.map((one): BusGoal => {
+    const goal = { key: busKey(one), ref: one.from, fingerprint: one.fingerprint };
+    const { oldLeases: ids } = one;
+    if (!ids || ids.length > MOST_OLD_LEASES) return goal;
+    // All that lies in one document has one list.
+    const oldLeases = leases.get(ids) ?? oldLeasesOf(ids, under);
+    leases.set(ids, oldLeases);
+    return { ...goal, oldLeases };
+  });
   const around = new Map<string, { readonly ref: string; readonly parts: [string[], string][] }>();
   for (const one of wanted) {
     if (one.fingerprint === undefined) continue;
@@ -48,8 +77,19 @@ export function goalsOf(wanted: readonly Wanted[], under: Buffer): readonly BusG
   }
   const own = new Set(goals.map(({ key }) => key));
   const holders = [...around].filter(([key]) => !own.has(key));
+  // A lease is that of a whole document.
+  const lent = new Map(
+    wanted.flatMap((one, index) => {
+      const oldLeases = goals[index]?.oldLeases;
+      const names = oldLeases
+        ? holdersOf(one).map(({ name }) => ({ key: busKey(name), ref: name.from }))
+        : [];
+      return names.filter(({ key }) => !own.has(key)).map((name) => [name.key, { ...name, oldLeases }]);
+    }),
+  );
   return [
     ...goals,
+    ...lent.values(),
     ...holders.map(
       ([key, { ref, parts }]): BusGoal => ({
         key,
@@ -62,4 +102,8 @@ export function goalsOf(wanted: readonly Wanted[], under: Buffer): readonly BusG
       }),
     ),
   ];
+}
+
+function oldLeasesOf(ids: readonly string[], key: Buffer): OldLeases {
+  return { under: fingerprintOfKey(key), ids: new Map(ids.map((id) => [fingerprintOf(id, key), id])) };
 }

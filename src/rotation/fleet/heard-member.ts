@@ -7,11 +7,11 @@
  */
 import type { ReportedSecret } from "../../control/bus/messages.ts";
 import type { HeardReport } from "../../control/bus/operator.ts";
-import type { Acknowledgement } from "../contract.ts";
-import { pathOf, type Sought } from "./bus-goals.ts";
+import type { Acknowledgement, Member } from "../contract.ts";
+import { type BusGoal, documentPath, pathOf, type Sought } from "./bus-goals.ts";
 
-/** Fingerprints of what its server has to have, by the key of the secret on the bus; undefined: another lease. */
-export type KeyedGoals = ReadonlyMap<string, string | undefined>;
+/** What its server has to have, by the key of the secret on the bus. */
+export type KeyedGoals = ReadonlyMap<string, Pick<BusGoal, "fingerprint" | "oldLeases">>;
 
 export class HeardMember {
   #last: HeardReport;
@@ -67,8 +67,9 @@ export class HeardMember {
   }
 
   /** Also true for one that may, and does not say. */
-  uses({ keys, paths }: Sought): boolean {
-    const isOneOf = ({ key, ref }: ReportedSecret) => keys.has(key) || paths.has(pathOf(ref));
+  uses({ keys, paths, lent }: Sought): boolean {
+    const isOneOf = ({ key, ref }: ReportedSecret) =>
+      keys.has(key) || paths.has(pathOf(ref)) || (lent.size > 0 && lent.has(documentPath(ref)));
     return this.#last.secrets.some(isOneOf) || this.#mayHideOne(keys);
   }
 
@@ -81,27 +82,30 @@ export class HeardMember {
     return this.#last;
   }
 
-  acknowledgement(goals: KeyedGoals, rotation: string): Acknowledgement {
+  get member(): Member {
     const { host, pid, profile, generation, instance, mode, pidSpace } = this.#last;
     const canSwap = mode !== "never" && mode !== "exec";
+    const known = { host, pid, profile, generation, canSwap, instance };
+    return { ...known, ...(pidSpace !== undefined && { pidSpace }) };
+  }
+
+  acknowledgement(goals: KeyedGoals, rotation: string): Acknowledgement {
     const { state, reason } = this.#conclusion(goals, rotation);
-    return {
-      host,
-      pid,
-      profile,
-      generation,
-      canSwap,
-      instance,
-      ...(pidSpace !== undefined && { pidSpace }),
-      state,
-      ...(reason !== undefined && { reason }),
-    };
+    return { ...this.member, state, ...(reason !== undefined && { reason }) };
+  }
+
+  /** Ids of the old leases that its server has, as far as it has said so. */
+  oldLeases(goals: KeyedGoals): readonly string[] {
+    const ids = this.#last.secrets.flatMap(({ key, leases = [], under }) => {
+      const old = goals.get(key)?.oldLeases;
+      return old && old.under === under ? leases.map((fingerprint) => old.ids.get(fingerprint)) : [];
+    });
+    return [...new Set(ids.filter((id) => id !== undefined))];
   }
 
   #conclusion(goals: KeyedGoals, rotation: string): Pick<Acknowledgement, "state" | "reason"> {
     const wanted = this.#last.secrets.filter(({ key }) => goals.has(key));
-    const isWanted = ({ key, fingerprint }: (typeof wanted)[number]) =>
-      fingerprint !== undefined && fingerprint === goals.get(key);
+    const isWanted = (secret: ReportedSecret) => isProven(secret, goals.get(secret.key));
     const isUnclear = this.#mayHideOne(goals);
     if (wanted.length > 0 && wanted.every(isWanted) && !isUnclear) return { state: "acknowledged" };
     if (this.hasEnded) return { state: "gone", reason: "it has ended" };
@@ -115,11 +119,13 @@ export class HeardMember {
     if (wanted.length === 0 && !isUnclear)
       return {
         state: "cannot-swap",
-        reason: "it has a secret of this path by another address, and can't be told",
+        reason: `it has ${isLent(goals) ? "another field of this document, or has it" : "a secret of this path"} by another address, and can't be told`,
       };
-    if (wanted.some(({ key }) => goals.get(key) === undefined))
-      return { state: "failed", reason: "a new lease can be asked for only on its own machine" };
+    if (wanted.some(({ key }) => !canBeTold(goals.get(key))))
+      return { state: "failed", reason: "there are more leases than can be named to it over the bus" };
     const news = wanted.filter((secret) => secret.rotation === rotation && !isWanted(secret));
+    if (news.some((secret) => isOfOlder(secret, goals.get(secret.key))))
+      return { state: "cannot-swap", reason: "it does not say which lease it has: is it an older mcp-run?" };
     const worst =
       news.find(({ state }) => state === "failed") ??
       news.find(({ state }) => state === "cannot-swap") ??
@@ -137,4 +143,27 @@ export class HeardMember {
         return { state: "pending", reason: worst?.reason ?? "it is looking" };
     }
   }
+}
+
+type Goal = Pick<BusGoal, "fingerprint" | "oldLeases">;
+
+/** By what it has, whatever it says of it. */
+function isProven({ fingerprint, leases, under }: ReportedSecret, goal: Goal | undefined): boolean {
+  const old = goal?.oldLeases;
+  if (old) return under === old.under && leases?.some((one) => old.ids.has(one)) === false;
+  return fingerprint !== undefined && fingerprint === goal?.fingerprint;
+}
+
+function isLent(goals: KeyedGoals): boolean {
+  return [...goals.values()].some(({ oldLeases }) => oldLeases !== undefined);
+}
+
+function canBeTold(goal: Goal | undefined): boolean {
+  return goal?.fingerprint !== undefined || goal?.oldLeases !== undefined;
+}
+
+/** It has heard of the rotation, is done in its own view, and knows nothing of leases. */
+function isOfOlder({ state, leases, fingerprint }: ReportedSecret, goal: Goal | undefined): boolean {
+  if (!goal?.oldLeases || leases || fingerprint === undefined) return false;
+  return state === "has" || state === "other";
 }

@@ -2,7 +2,6 @@
  * The supervisors of this user on this machine, by way of their sockets. Nothing secret goes over them: a supervisor is
  * told to look, fetches what is new by itself, and proves it with a fingerprint. Whoever does not answer is named.
  */
-import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { type Clock, pause } from "../../clock.ts";
 import { type Outcome, type Question, tryToAsk } from "../../control/client.ts";
@@ -57,13 +56,17 @@ export class LocalFleet implements Fleet {
   }
 
   /** See Fleet; throws as `list` does. Who does not answer is left out: whoever spreads has waited for it. */
-  async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {
+  async leaseHolders(
+    wanted: readonly Wanted[],
+    under: Buffer,
+    signal: AbortSignal,
+  ): Promise<readonly LeaseHolder[]> {
     const { place, clock } = this.#options;
     const options = { timeoutMs: ANSWER_MS, clock, signal };
-    const key = randomBytes(32).toString("base64url");
+    const key = under.toString("base64url");
     const [statuses, heard] = await Promise.all([
       askAll(place, { type: "status" }, options),
-      askAll(place, { type: "acknowledge", ...questionOf(secrets), key }, options),
+      askAll(place, { type: "acknowledge", ...questionOf(wanted), key }, options),
     ]);
     return heard.flatMap(({ endpoint, outcome }) => {
       if (outcome.type !== "answered") return [];

@@ -30,6 +30,9 @@ const RATES: Readonly<Record<string, number>> = {
 };
 const USUAL_RATE = 1_000;
 
+/** Looks a second that take another lease: for each its engine makes an account, mostly in a database. */
+export const LEASE_RATE = 100;
+
 /** @param type that of a provider, such as `vault`; looks a second */
 export function rateOf(type: string): number {
   return RATES[type] ?? USUAL_RATE;

@@ -1,5 +1,4 @@
 /** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
-import type { SecretName } from "../../secrets/identity.ts";
 import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "../contract.ts";
 import { lostBus } from "./bus-fleet.ts";
 
@@ -71,8 +70,26 @@ export class WholeFleet implements Fleet {
     return this.#together(first.value, heard);
   }
 
-  async leaseHolders(secrets: readonly SecretName[], signal: AbortSignal): Promise<readonly LeaseHolder[]> {
-    return (await this.#options.local.leaseHolders?.(secrets, signal)) ?? [];
+  /** Where the bus fails, somebody of whom nothing is known may have any of them. */
+  async leaseHolders(
+    wanted: readonly Wanted[],
+    key: Buffer,
+    signal: AbortSignal,
+  ): Promise<readonly LeaseHolder[]> {
+    const { local, bus } = this.#options;
+    const [first, second] = await Promise.allSettled([
+      local.leaseHolders?.(wanted, key, signal),
+      bus(signal).then((fleet) => fleet.leaseHolders?.(wanted, key, signal)),
+    ]);
+    if (first.status === "rejected") throw first.reason;
+    const here = first.value ?? [];
+    if (second.status === "rejected") {
+      const { state: _state, ...lost } = lostBus(second.reason, signal);
+      const leases = [...new Set(wanted.flatMap(({ oldLeases = [] }) => oldLeases))];
+      return [...here, { ...lost, leases }];
+    }
+    const same = sameAmong(here, this.#options);
+    return [...here, ...(second.value ?? []).filter((holder) => !same(holder))];
   }
 
   #together(

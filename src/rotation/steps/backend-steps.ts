@@ -132,9 +132,16 @@ async function leasesToKeep(run: Run, { ref }: Target, left: readonly string[], 
   const none = { leases: new Set<string>(), holders: [] };
   // That their servers fail in between is what the operator wants there.
   if (run.plan.options.revokeFirst || left.length === 0) return none;
+  const { fleet, missingOk } = run.deps;
   const { place, parts } = plannedTarget(run, ref);
-  const names = parts.map(({ from }) => ({ from, place }));
-  const holders = ((await run.deps.fleet.leaseHolders?.(names, signal)) ?? [])
+  const wanted = parts.map(({ from }) => ({ from, place, oldLeases: left }));
+  const key = Buffer.from(run.plan.key, "base64url");
+  const found = (await fleet.leaseHolders?.(wanted, key, signal)) ?? [];
+  const isPassedOver = ({ reason }: LeaseHolder) => reason !== undefined && missingOk.includes("*");
+  for (const { host, reason } of found.filter(isPassedOver))
+    run.note(`nobody could be asked which leases of ${ref} are in use still: ${host}: ${reason}`);
+  const holders = found
+    .filter((holder) => !isPassedOver(holder))
     .map((holder) => ({ ...holder, leases: holder.leases.filter((id) => left.includes(id)) }))
     .filter(({ leases }) => leases.length > 0);
   if (holders.length === 0) return none;
@@ -143,8 +150,8 @@ async function leasesToKeep(run: Run, { ref }: Target, left: readonly string[], 
   return { leases: new Set(holders.flatMap(({ leases }) => leases)), holders: holders.map(nameOf) };
 }
 
-function nameOf({ profile, host, pid }: LeaseHolder): string {
-  return `${profile} on ${host} (pid ${pid})`;
+function nameOf({ profile, host, pid, reason }: LeaseHolder): string {
+  return reason === undefined ? `${profile} on ${host} (pid ${pid})` : `whoever has them: ${host}: ${reason}`;
 }
 
 function leasedKeys({ own, ref }: Target): LeasedKeys {

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { proofOf } from "../../../src/commands/run/bus-proof.ts";
+import { leasesOf, proofOf } from "../../../src/commands/run/bus-proof.ts";
 import type { ResolvedSecret } from "../../../src/secrets/resolution.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 
@@ -26,5 +26,25 @@ describe("what a supervisor proves to its fleet", () => {
     ["nothing", undefined, undefined],
   ])("is nothing for %s", (_what, secrets, ways) => {
     expect(proofOf(secrets, KEY, ways)).toBeUndefined();
+  });
+});
+
+describe("the leases that a server's secret is had by", () => {
+  const lent = (id?: string) =>
+    ({
+      value: new Secret("canary-a"),
+      lease: { ...(id !== undefined && { id: () => id }) },
+    }) as ResolvedSecret;
+
+  it("are all of them, each once", () => {
+    expect(leasesOf([lent("one"), lent("two"), lent("one")])).toEqual(["one", "two"]);
+  });
+
+  it.each([
+    ["one of them has no name", [lent("one"), lent()]],
+    ["some of it is had by none", [lent("one"), secret("canary-a")]],
+    ["there is no such secret", undefined],
+  ])("are not known where %s", (_what, secrets) => {
+    expect(leasesOf(secrets)).toBeUndefined();
   });
 });

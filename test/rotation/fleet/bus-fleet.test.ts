@@ -332,15 +332,6 @@ describe("a fleet over the bus", () => {
     expect(before.ms).toBeLessThan(30_000);
   });
 
-  it("can't be told of a new lease, and says so of each who has one", async () => {
-    bus.add();
-
-    const { all } = await spread(fleetWith(), [{ from: REF }]);
-
-    expect(bus.entries).toEqual([]);
-    expect(brief(all)).toEqual(["web-1 failed: a new lease can be asked for only on its own machine"]);
-  });
-
   it("forgets a life whose process number somebody else has by now", async () => {
     const facts = { host: "web-1", pid: 7, pidSpace: "web-1's" };
     bus.add({ ...facts, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
@@ -443,6 +434,129 @@ describe("a fleet over the bus", () => {
     const { ms } = await spread(fleetWith([], "at-once"), WANTED, () => told++);
 
     expect(told).toBeLessThanOrEqual(Math.ceil(ms / 250) + 2);
+  });
+});
+
+describe("leases over the bus", () => {
+  const OLD = ["database/creds/app/one", "database/creds/app/two"];
+  const LENT = [{ from: REF, oldLeases: OLD }];
+  const underIts = (entry: NewEntry, text: string) =>
+    createHmac("sha256", Buffer.from(entry.key, "base64url")).update(text).digest("hex");
+  /** What a supervisor says whose server has values of these leases. */
+  const having =
+    (state: ReportedSecret["state"], ...ids: readonly string[]): Reaction =>
+    (entry) => ({
+      state,
+      leases: ids.map((id) => underIts(entry, id)),
+      under: underIts(entry, ""),
+      fingerprint: NEW,
+    });
+  const never = having("cannot-swap", "database/creds/app/two");
+
+  it("are named by beginnings of fingerprints, and done with when everybody has others", async () => {
+    bus.add({}, having("has", "new-1"));
+    bus.add({}, having("has", "new-2", "new-3"));
+
+    const { all, ms } = await spread(fleetWith(), LENT);
+
+    expect(brief(all)).toEqual(["web-1 acknowledged", "web-2 acknowledged"]);
+    const oldLeases = OLD.map((id) =>
+      createHmac("sha256", UNDER).update(id).digest("base64url").slice(0, 4),
+    ).join("");
+    const about = { rotation: ROTATION, ref: REF, key: UNDER.toString("base64url") };
+    expect(bus.entries).toEqual([{ ...about, oldLeases, upTo: 1, overMs: 20 }]);
+    expect(bus.around).toEqual([{ ...about, ref: "vault:mcp/github", oldLeases, upTo: 1, overMs: 20 }]);
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it("are done with only where the fingerprints say so, whatever else is said", async () => {
+    bus.add({}, having("has", "new", "database/creds/app/one"));
+    bus.add({}, (entry) => ({ ...having("has", "new")(entry), under: underIts(entry, "forged") }));
+    bus.add({}, (entry) => ({ ...having("has", "new")(entry), under: undefined }));
+    bus.add({}, () => ({ state: "other", fingerprint: NEW }));
+    bus.add({}, () => ({ state: "failed", reason: "it has it by no lease that it knows the name of" }));
+    bus.add({}, () => ({ state: "looking", reason: "its old server finishes its work" }));
+    bus.add({ mode: "never" }, never);
+    bus.add({ mode: "never" }, having("cannot-swap", "new"));
+
+    const { all } = await spread(fleetWith(), LENT);
+
+    expect(brief(all)).toEqual([
+      "web-1 pending: it is looking",
+      "web-2 pending: it is looking",
+      "web-3 pending: it is looking",
+      "web-4 cannot-swap: it does not say which lease it has: is it an older mcp-run?",
+      "web-5 failed: it has it by no lease that it knows the name of",
+      "web-6 pending: its old server finishes its work",
+      "web-7 cannot-swap: it can't change its server",
+      "web-8 acknowledged",
+    ]);
+  });
+
+  it("are waited for where somebody has only another field of the document, or the whole of it", async () => {
+    const has = (ref: string) => [{ key: busKey({ from: ref }), ref, state: "idle" as const }];
+    const other = bus.add({ secrets: has("vault:mcp/github#user") }, () => undefined);
+    bus.add({ secrets: has("vault:mcp/gitlab#user") }, () => undefined);
+    const whole = bus.add({ secrets: has("vault:mcp/github") }, () => undefined);
+    clock.after(2_500, () => {
+      const said = bus.around.map(having("has", "new"));
+      for (const one of [whole, other])
+        bus.say(one, {
+          secrets: one.report.secrets.map((secret) => ({ ...secret, rotation: ROTATION, ...said[0] })),
+        });
+    });
+
+    expect(brief((await spread(fleetWith(), LENT)).all)).toEqual([
+      "web-1 cannot-swap: it has another field of this document, or has it by another address, and can't be told",
+      "web-3 acknowledged",
+    ]);
+  });
+
+  it("take their time: for each of them an account is made", async () => {
+    for (let count = 0; count < 40; count++) bus.add({}, having("has", "new"));
+
+    await spread(fleetWith(), LENT);
+
+    expect(bus.entries.map(({ overMs }) => overMs)).toEqual([20, 400]);
+  });
+
+  it("can be so many that they can't be named, and then everybody keeps his", async () => {
+    bus.add();
+    const many = Array.from({ length: 10_001 }, (_, number) => `lease-${number}`);
+
+    const { all } = await spread(fleetWith(), [{ from: REF, oldLeases: many }]);
+
+    expect(bus.entries).toEqual([]);
+    expect(brief(all)).toEqual(["web-1 failed: there are more leases than can be named to it over the bus"]);
+  });
+
+  it("are known to be in use by whoever has said so, also where he has fallen silent since", async () => {
+    const met = new Set<string>();
+    bus.add({}, having("has", "new"));
+    bus.add({ mode: "never" }, never);
+    const silent = bus.add({ mode: "exec" }, having("cannot-swap", "new", ...OLD));
+    const ended = bus.add({}, never);
+    bus.add({}, (entry) => ({ ...never(entry), under: underIts(entry, "forged") }));
+    await spread(fleetWith([], "few-first", met), LENT);
+    silent.isAsleep = true;
+    bus.say(ended, { state: "ended" });
+
+    const asking = fleetWith([], "few-first", met).leaseHolders(LENT, UNDER, signal);
+    const holders = await asking;
+
+    expect(holders).toMatchObject([
+      { host: "web-2", pid: 2, canSwap: false, leases: [OLD[1]] },
+      { host: "web-3", pid: 3, canSwap: false, leases: OLD },
+    ]);
+    expect(holders).toHaveLength(2);
+    expect(await fleetWith().leaseHolders([{ from: "local:a", oldLeases: OLD }], UNDER, signal)).toEqual([]);
+  });
+
+  it("are not said to be in nobody's hands where the bus fails", async () => {
+    bus.add({ mode: "never" }, never);
+    bus.trouble = new McpRunError("access-denied", "Cannot read the reports on the fleet's bus: no");
+
+    await expect(fleetWith().leaseHolders(LENT, UNDER, signal)).rejects.toBe(bus.trouble);
   });
 });
 

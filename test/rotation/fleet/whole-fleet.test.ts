@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../../src/errors.ts";
-import type { Acknowledgement, Fleet } from "../../../src/rotation/contract.ts";
+import type { Acknowledgement, Fleet, LeaseHolder } from "../../../src/rotation/contract.ts";
 import { WholeFleet } from "../../../src/rotation/fleet/whole-fleet.ts";
 
 const signal = new AbortController().signal;
@@ -105,6 +105,39 @@ describe("this machine and all others together", () => {
     expect(brief).toEqual([
       ["here", 1, "p", "acknowledged", undefined],
       ["the fleet's bus", 0, "?", "failed", "Cannot reach the fleet's bus: nobody answers"],
+    ]);
+  });
+
+  it("say whose leases are in use, each once, and where nobody can be asked that all may be", async () => {
+    const wanted = [{ from: "vault:a", oldLeases: ["one", "two"] }];
+    const holding = (facts: Partial<Acknowledgement>, ...leases: readonly string[]) => {
+      const { state: _state, ...member } = one(facts);
+      return { ...member, leases };
+    };
+    const having = (all: readonly LeaseHolder[]): Fleet => ({
+      ...fleetOf([]),
+      leaseHolders: async () => all,
+    });
+    const local = having([holding({ pid: 1, instance: "1-a" }, "one")]);
+    const bus = having([
+      holding({ pid: 1, instance: "1-a" }, "one"),
+      holding({ host: "there", pid: 9, instance: "9-z" }, "two"),
+    ]);
+    const whole = (of: () => Promise<Fleet>) =>
+      new WholeFleet({ local, bus: of, host: "here", pidSpace: "ours", isRunning: () => true });
+    const ask = async (of: () => Promise<Fleet>) =>
+      (await whole(of).leaseHolders(wanted, Buffer.alloc(32), signal)).map(
+        ({ host, leases, reason }) => [host, leases, reason] as const,
+      );
+    const down = new McpRunError("backend-unavailable", "Cannot reach the fleet's bus: nobody answers");
+
+    expect(await ask(async () => bus)).toEqual([
+      ["here", ["one"], undefined],
+      ["there", ["two"], undefined],
+    ]);
+    expect(await ask(() => Promise.reject(down))).toEqual([
+      ["here", ["one"], undefined],
+      ["the fleet's bus", ["one", "two"], "Cannot reach the fleet's bus: nobody answers"],
     ]);
   });
 
