@@ -93,7 +93,7 @@ export async function start(changes: Partial<ServeOptions> = {}): Promise<Starte
   const served = serving(planWith({}), {
     prepare: async () => planWith({ SECRET: `s${++count}` }),
     onCrash: "restart",
-    swap: { mode: "overlap", drainMs: 5_000 },
+    swap: { mode: "overlap", drainMs: 60_000 },
     ...changes,
     onStarted: (pid, given) => {
       pids.push(pid);

@@ -1,5 +1,8 @@
 /** A serving of a real server in this process, whose server a test replaces under a client of an official SDK. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { onTestFinished } from "vitest";
 import type { ServeOptions, ServerControl } from "../../src/launch/serving.ts";
 import type { LaunchPlan } from "../../src/launch/spawn.ts";
 import { isAlive } from "./processes.ts";
@@ -11,6 +14,15 @@ import {
   StreamTransport,
 } from "./sdk-clients.ts";
 import { type Serving, serving } from "./serving.ts";
+
+/** A file, while which is there a tool `steps` that is given it goes no further than half of its way. */
+export function held(): string {
+  const folder = mkdtempSync(join(tmpdir(), "mcp-run-held-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "hold");
+  writeFileSync(file, "");
+  return file;
+}
 
 const MAX_LINE_BYTES = 64 * 1_048_576;
 
@@ -66,7 +78,7 @@ export async function swapSession<Given extends SwapOptions>({
   const served = serving(planOf(server), {
     prepare,
     onCrash: "restart",
-    swap: { mode: "overlap", drainMs: 10_000 },
+    swap: { mode: "overlap", drainMs: 60_000 },
     maxLineBytes: MAX_LINE_BYTES,
     onReplaced: (pid) => pids.add(pid),
     ...changes,

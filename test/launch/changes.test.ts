@@ -71,7 +71,7 @@ describe("the time to replace a server", () => {
 
   it("does not come while an old server finishes its work", async () => {
     const clock = new VirtualClock();
-    const { control, call, pids } = await connect({ clock });
+    const { control, call, pids } = await connect({ clock, swap: { mode: "overlap", drainMs: 5_000 } });
     const slow = call("wait", { ms: 60_000, value: "never" }).catch((error: Error) => error.message);
     await control.replace(planWith({ SECRET: "new" }));
     const ready = control.ready();

@@ -14,25 +14,28 @@ import { STUBBORN_SERVER } from "../helpers/serving.ts";
 
 const STUBBORN: Program = ["/bin/sh", "-c", `'${process.execPath}' '${STUBBORN_SERVER}'; exit $?`];
 
-/** What a client does to end us: the ms are its own. */
-const CLIENTS: Record<string, (launcher: Launcher) => Promise<unknown>> = {
-  "Claude Code": async ({ process: child }) => {
+/** Where a server ends at once, so that how long it takes is this machine's. */
+const LONG = 40;
+
+/** What a client does to end us: the ms are its own, but for a `patience` that is longer than theirs. */
+const CLIENTS: Record<string, (launcher: Launcher, patience?: number) => Promise<unknown>> = {
+  "Claude Code": async ({ process: child }, patience = 1) => {
     child.kill("SIGINT");
     await sleep(100);
     child.kill("SIGTERM");
-    await sleep(500);
+    if (await endsWithin(child, 500 * patience)) return;
     child.kill("SIGKILL");
   },
-  "the SDK": async ({ process: child }) => {
+  "the SDK": async ({ process: child }, patience = 1) => {
     child.stdin?.end();
-    if (await endsWithin(child, 2000)) return;
+    if (await endsWithin(child, 2000 * patience)) return;
     child.kill("SIGTERM");
-    if (await endsWithin(child, 2000)) return;
+    if (await endsWithin(child, 2000 * patience)) return;
     child.kill("SIGKILL");
   },
-  "VS Code": async ({ process: child }) => {
+  "VS Code": async ({ process: child }, patience = 1) => {
     child.stdin?.end();
-    if (await endsWithin(child, 10_000)) return;
+    if (await endsWithin(child, 10_000 * patience)) return;
     child.kill("SIGTERM");
   },
   "Gemini CLI": async ({ process: child }) => {
@@ -57,7 +60,7 @@ describe.skipIf(process.platform === "win32")("a client that ends us leaves nobo
       const launcher = startLauncher(requestFor("serve", anyServer("hello", "stay")));
       const pids = await pidsOf(launcher);
 
-      await CLIENTS[name]?.(launcher);
+      await CLIENTS[name]?.(launcher, LONG);
 
       expect(await launcher.ended).toEqual([0, null]);
       expect(pids.some(isAlive)).toBe(false);
@@ -70,7 +73,7 @@ describe.skipIf(process.platform === "win32")("a client that ends us leaves nobo
       const launcher = startLauncher(requestFor("serve", anyServer("hello", "stay:forever")));
       const pids = await pidsOf(launcher);
 
-      await CLIENTS[name]?.(launcher);
+      await CLIENTS[name]?.(launcher, LONG);
 
       expect(await launcher.ended).toEqual([143, null]);
       expect(pids.some(isAlive)).toBe(false);

@@ -39,7 +39,7 @@ async function roundTrip({ call }: McpSession): Promise<void> {
 }
 
 /** Real time and virtual time go on until it holds. */
-async function untilLater(what: string, condition: () => boolean, stepMs = 100): Promise<void> {
+async function untilLater(what: string, condition: () => boolean, stepMs = 20): Promise<void> {
   await until(what, () => {
     void clock.advance(stepMs);
     return condition();

@@ -30,7 +30,7 @@ describe("the exit code of a served server", () => {
 
 describe("a served server", () => {
   it("gets the client's lines, and the client gets its lines", async () => {
-    const client = serving(planFor(["answer", "stay"]));
+    const client = serving(planFor(["answer", "stay"]), { clock: new VirtualClock() });
 
     client.stdin.write(HELLO);
 
@@ -59,7 +59,9 @@ describe("a served server", () => {
 
   it("has lines that are no messages passed on, either way, and that is said once, and counted", async () => {
     const message = '{"jsonrpc":"2.0","method":"hello"}';
-    const client = serving(planFor([`say:${message}\\nlate\\n\\nlater\\n`, "stay"]));
+    const client = serving(planFor([`say:${message}\\nlate\\n\\nlater\\n`, "stay"]), {
+      clock: new VirtualClock(),
+    });
     client.stdin.end("first\n\nsecond\nthird\n");
 
     await client.served;
@@ -88,7 +90,7 @@ describe("a served server", () => {
   });
 
   it("is spared the last line of a client that did not end it, and that is said", async () => {
-    const client = serving(planFor(["answer", "stay"]));
+    const client = serving(planFor(["answer", "stay"]), { clock: new VirtualClock() });
 
     client.stdin.end(`${HELLO}{"id":`);
 
@@ -101,7 +103,7 @@ describe("a served server", () => {
   });
 
   it("gets an error in place of a line of the client that is too long", async () => {
-    const client = serving(planFor(["answer", "stay"]), { maxLineBytes: 100 });
+    const client = serving(planFor(["answer", "stay"]), { maxLineBytes: 100, clock: new VirtualClock() });
 
     client.stdin.write(`{"jsonrpc":"2.0","id":9,"method":"${"x".repeat(200)}"}\n`);
 

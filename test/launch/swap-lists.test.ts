@@ -52,7 +52,7 @@ describe.each(["overlap", "sequential"] as const)("a server that shows itself ot
     ["a capability less", { CAPABILITIES: '{"tools":{},"logging":{}}' }],
     ["a capability more", { CAPABILITIES: `${LISTS_TELL.slice(0, -1)},"prompts":{}}` }],
   ])("%s: does not get the place, and it is said why", async (_what, env) => {
-    const { call, swapTo, traffic, served } = await start({ changes: { swap: { mode, drainMs: 5_000 } } });
+    const { call, swapTo, traffic, served } = await start({ changes: { swap: { mode, drainMs: 60_000 } } });
 
     await expect(swapTo("s2", env)).rejects.toThrow(
       "it has another protocol version or other capabilities than the client was told",

@@ -1,9 +1,10 @@
 /** What takes long, or is large, while one server takes the other's place: with the client of the SDK 1.x. */
 import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
 import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach, describe, expect, it } from "vitest";
 import { isAlive, until } from "../helpers/processes.ts";
-import { type SwapOptions, swapSession } from "../helpers/swap-session.ts";
+import { held, type SwapOptions, swapSession } from "../helpers/swap-session.ts";
 
 const MIB = 1_048_576;
 const PATTERN = 'é\\"x';
@@ -96,7 +97,7 @@ describe("a message of 20 MiB", () => {
     "goes to one server, whole and unchanged, when it is sent in the midst of a change: %s",
     async (mode) => {
       // The SDK's server takes seconds to read so much.
-      const { call, swapTo, traffic } = await start({ swap: { mode, drainMs: 10_000 } }, "load.mjs");
+      const { call, swapTo, traffic } = await start({ swap: { mode, drainMs: 60_000 } }, "load.mjs");
       const value = PATTERN.repeat((20 * MIB) / 5);
       const before = call("measure", { value });
       const swapped = swapTo("s2");
@@ -115,26 +116,27 @@ describe("a message of 20 MiB", () => {
 
 describe("a tool that takes long", () => {
   it("tells its progress over two changes of servers, every step once and in order", async () => {
-    const { client, call, swapTo } = await start();
-    const steps: number[] = [];
-    const onprogress = ({ progress }: { progress: number }) => void steps.push(progress);
-    const given = { name: "steps", arguments: { count: 60, ms: 20 } };
+    const { client, call, swapTo, traffic } = await start();
+    const steps = () => traffic.stepsOf(60);
+    const hold = held();
+    const onprogress = () => undefined;
+    const given = { name: "steps", arguments: { count: 60, ms: 20, hold } };
     const long = client.callTool(given, undefined, { onprogress });
-    await until("it has begun", () => steps.length > 0);
-    const others: number[] = [];
+    await until("it has begun", () => steps().length > 0);
     await swapTo("s2");
     const other = client.callTool({ name: "steps", arguments: { count: 10, ms: 10 } }, undefined, {
-      onprogress: ({ progress }) => void others.push(progress),
+      onprogress,
     });
-    const stepsAtSwap = steps.length;
+    const stepsAtSwap = steps().length;
+    rmSync(hold);
     await other;
 
     expect(JSON.stringify(await long)).toContain('\\"s1\\"');
     await swapTo("s3");
 
     expect(stepsAtSwap).toBeLessThan(60);
-    expect(steps).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
-    expect(others).toEqual(Array.from({ length: 10 }, (_, index) => index + 1));
+    expect(steps()).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
+    expect(traffic.stepsOf(10)).toEqual(Array.from({ length: 10 }, (_, index) => index + 1));
     expect(await call("who")).toMatchObject({ secret: "s3" });
   });
 

@@ -2,9 +2,10 @@
  * A server made with the official SDK 1.x, whose requests to the client (sampling, elicitation, roots) carry ids
  * and progress tokens counted from 0. Its tools: `who` names the process and its SECRET, `wait` answers after `ms`
  * and says on stderr if that was cancelled, `sample`, `elicit` and `roots` ask the client and answer what they
- * heard, `withdraw` takes its question back after `ms`, `steps` reports progress, `big` answers so many bytes.
+ * heard, `withdraw` takes its question back after `ms`, `steps` reports progress (and waits half-way for a file to go), `big` answers so many bytes.
  * A resource that was subscribed to is updated every 20 ms, numbered.
  */
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
@@ -62,11 +63,12 @@ const tools = {
     const why = await server.createMessage(sampling(prompt), { signal }).catch(({ name }) => name);
     return { why, secret: process.env.SECRET };
   },
-  steps: async ({ count, ms }, { sendNotification, _meta }) => {
+  steps: async ({ count, ms, hold }, { sendNotification, _meta }) => {
     for (let progress = 1; progress <= count; progress++) {
       const params = { progressToken: _meta.progressToken, progress, total: count };
       await sendNotification({ method: "notifications/progress", params });
       await sleep(ms);
+      while (progress === count / 2 && hold && existsSync(hold)) await sleep(ms);
     }
     return { secret: process.env.SECRET };
   },

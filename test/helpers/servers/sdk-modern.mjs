@@ -4,6 +4,7 @@
  * progress, `confirm` asks the client for more input, with a state that only this process understands. The
  * resource file:///a is updated every 20 ms.
  */
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { acceptedContent, inputRequired, Server } from "@modelcontextprotocol/server";
 import { serveStdio } from "@modelcontextprotocol/server/stdio";
@@ -22,11 +23,12 @@ const tools = {
     return text(value);
   },
   envelope: async (_given, { mcpReq }) => text({ envelope: mcpReq.envelope, meta: mcpReq._meta }),
-  steps: async ({ count, ms }, { mcpReq }) => {
+  steps: async ({ count, ms, hold }, { mcpReq }) => {
     for (let progress = 1; progress <= count; progress++) {
       const params = { progressToken: mcpReq._meta.progressToken, progress, total: count };
       await mcpReq.notify({ method: "notifications/progress", params });
       await sleep(ms);
+      while (progress === count / 2 && hold && existsSync(hold)) await sleep(ms);
     }
     return text(who());
   },
