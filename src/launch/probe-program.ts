@@ -17,7 +17,7 @@ const GRACE_MS = 500;
 /** Characters of its output that are kept, from the end. */
 const MOST_CHATTER = 4096;
 /** Ms for the last bytes of pipes that something holds open. */
-const LAST_BYTES_MS = 200;
+const LAST_BYTES_MS = 2_000;
 
 /**
  * Undefined if the secrets work, else what is wrong, with its last words. Rejects with the signal's reason, the program
