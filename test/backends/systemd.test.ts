@@ -105,14 +105,10 @@ ${more}
     const told = systemd.show(unit, "StatusText");
     write("key", "canary-two");
     expect(systemd.systemctl("reload", unit)).toMatchObject({ status: 0, stderr: "" });
-    await until(
-      "another server serves",
-      () => systemd.show(unit, "StatusText").startsWith("generation 2"),
-      20_000,
-    );
+    await until("another server serves", () => systemd.show(unit, "StatusText").startsWith("generation 2"));
     const second = await keyOf(client);
     await client.close();
-    await until("the unit is gone", () => systemd.units("mcp-github@*").length === 0, 20_000);
+    await until("the unit is gone", () => systemd.units("mcp-github@*").length === 0);
 
     expect(told).toMatch(/^generation 1 of github started, server \d+$/);
     expect([first, second]).toEqual(["canary-one", "canary-two"]);
@@ -129,13 +125,13 @@ ${more}
   });
 
   it("the watchdog lets a session live, and ends one whose mcp-run hangs", async () => {
-    const { client, unit } = await connected("WatchdogSec=2\n[Unit]\nCollectMode=inactive");
+    const { client, unit } = await connected("WatchdogSec=5\n[Unit]\nCollectMode=inactive");
     const pinged = () => Number(systemd.show(unit, "WatchdogTimestampMonotonic"));
     const start = pinged();
-    await until("it was told for longer than it waits", () => pinged() > start + 3_000_000, 20_000);
+    await until("it was told for longer than it waits", () => pinged() > start + 7_000_000);
     const key = await keyOf(client);
     expect(systemd.systemctl("kill", "--kill-whom=main", "--signal=STOP", unit).status).toBe(0);
-    await until("the watchdog has ended it", () => systemd.show(unit, "Result") === "watchdog", 20_000);
+    await until("the watchdog has ended it", () => systemd.show(unit, "Result") === "watchdog");
 
     expect(key).toBe("canary-one");
   });

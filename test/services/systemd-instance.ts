@@ -89,7 +89,9 @@ export class SystemdInstance {
     });
     await until("systemd can be asked", () => {
       const shell = childOf(this.#process?.pid ?? 0);
-      return shell !== "" && existsSync(`/proc/${shell}/root${RUNTIME}/systemd/private`);
+      const isThere = shell !== "" && existsSync(`/proc/${shell}/root${RUNTIME}/systemd/private`);
+      // Its socket is there before somebody listens at it.
+      return isThere && this.systemctl("show", "-p", "Version").status === 0;
     });
   }
 
