@@ -23,6 +23,8 @@ export class BackendWorld extends World {
   /** The server does not take another lease. */
   keepsLease = false;
   readonly revoked: string[] = [];
+  /** Of all that are not on this machine nothing can be heard. */
+  busFailure: string | undefined;
   #leaseCount = 1;
 
   liveTarget(mode: LiveRotation["mode"] = "vault-static-role"): Target {
@@ -103,9 +105,12 @@ export class BackendWorld extends World {
         });
         return [...others, ...states];
       },
-      leaseHolders: async (): Promise<readonly LeaseHolder[]> => {
+      leaseHolders: async (wanted): Promise<readonly LeaseHolder[]> => {
         this.touch("leaseHolders");
-        return [{ ...MEMBER, leases: [this.lent] }];
+        const leases = wanted.flatMap(({ oldLeases = [] }) => oldLeases);
+        const { busFailure: reason } = this;
+        const lost = { ...MEMBER, host: "the fleet's bus", pid: 0, profile: "?", leases };
+        return [{ ...MEMBER, leases: [this.lent] }, ...(reason === undefined ? [] : [{ ...lost, reason }])];
       },
     };
   }

@@ -162,6 +162,24 @@ describe("leases", () => {
     expect(world.leases.size).toBe(0);
   });
 
+  it("are all kept where nobody can be asked who has them, unless nobody else has to be heard", async () => {
+    const world = new BackendWorld();
+    const targets = [world.leaseTarget()];
+    world.busFailure = "Cannot read the reports on the fleet's bus: no answer in time";
+
+    const outcome = await world.rotate({ targets });
+    expect(outcome.is).toBe("incomplete");
+    const why = `the fleet's bus: ${world.busFailure}`;
+    expect(outcome.reason).toContain(`leases lease-1, lease-leaked kept for whoever has them: ${why}`);
+    expect(world.leases).toContain("lease-leaked");
+    world.missingOk = ["*"];
+    const ended = await world.resume(outcome.rotation, targets);
+
+    expect(ended.is).toBe("done");
+    expect([...world.leases]).toEqual([world.lent]);
+    expect(ended.notes).toContain(`nobody could be asked which leases of ${LENT} are in use still: ${why}`);
+  });
+
   it("are ended before anybody has another under active abuse, and nobody is asked", async () => {
     const world = new BackendWorld();
 

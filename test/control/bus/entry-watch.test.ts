@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { EntryWatch, fractionOf } from "../../../src/control/bus/entry-watch.ts";
 import type { Entry } from "../../../src/control/bus/messages.ts";
+import { writeOldLeases } from "../../../src/control/bus/old-leases.ts";
 import { VirtualClock } from "../../helpers/virtual-clock.ts";
 
 const KEY = randomBytes(32);
@@ -290,6 +291,146 @@ describe("an entry", () => {
 
     expect(machine.looks).toBe(0);
     expect(machine.clock.pending).toBe(0);
+  });
+});
+
+/** A server whose secret is had by leases, and an engine that lends another to whoever gives one up. */
+class Tenant {
+  readonly clock = new VirtualClock();
+  leases: readonly string[] | undefined = ["lease-a"];
+  mode = "overlap";
+  isDraining = false;
+  /** Each look by what it was to give up. */
+  readonly looks: (readonly string[])[] = [];
+  lends = "lease-new";
+  failure: string | undefined;
+  lastFailure: { at: number; reason: string } | undefined;
+  readonly watch = new EntryWatch({
+    instance: "7-ab",
+    clock: this.clock,
+    fingerprint: () => undefined,
+    leases: () => this.leases,
+    standing: () => ({
+      ...{ generation: 1, era: "handshake", isLooking: false },
+      ...{ mode: this.mode, isDraining: this.isDraining, lastFailure: this.lastFailure },
+    }),
+    look: async (isOld) => {
+      this.looks.push(this.leases?.filter((id) => isOld?.(id)) ?? []);
+      if (this.failure === undefined) this.leases = this.leases?.map((id) => (isOld?.(id) ? this.lends : id));
+      else this.lastFailure = { at: this.clock.now(), reason: this.failure };
+    },
+    onChange: () => undefined,
+  });
+
+  /** @param old ids of leases that are about to be revoked */
+  async hears(old: readonly string[], more: Partial<Entry> = {}, sequence = 1): Promise<void> {
+    const oldLeases = writeOldLeases(old.map(fingerprintOf));
+    this.watch.hear(entryFor(undefined, { oldLeases, ...more }), sequence);
+    await this.clock.advance(0);
+  }
+}
+
+describe("an entry for leases", () => {
+  const OLD = ["lease-a", "lease-b", "lease-leaked"];
+  const SAID = { rotation: "r1", under: fingerprintOf("") };
+
+  it("has who has an old one take another, and say which it has", async () => {
+    const tenant = new Tenant();
+    tenant.leases = ["lease-a", "lease-own"];
+
+    await tenant.hears(OLD);
+
+    expect(tenant.looks).toEqual([["lease-a"]]);
+    const leases = ["lease-new", "lease-own"].map(fingerprintOf);
+    expect(tenant.watch.said).toEqual({ ...SAID, leases, state: "has" });
+  });
+
+  it("costs no lease where it is heard again, and where the one that is there is none of the old", async () => {
+    const tenant = new Tenant();
+    await tenant.hears(OLD);
+    await tenant.hears(OLD, { generation: 2 }, 2);
+    const later = new Tenant();
+    later.leases = ["lease-later"];
+    await later.hears(OLD);
+    await later.clock.advance(600_000);
+
+    expect(tenant.looks).toHaveLength(1);
+    expect(later.looks).toEqual([]);
+    expect(later.watch.said).toEqual({ ...SAID, leases: [fingerprintOf("lease-later")], state: "has" });
+  });
+
+  it("costs no second lease where another secret of the document has brought one while it waited", async () => {
+    const tenant = new Tenant();
+    await tenant.hears(OLD, { overMs: 10_000 });
+    tenant.leases = ["lease-along"];
+
+    await tenant.clock.advance(600_000);
+
+    expect(tenant.looks).toEqual([]);
+    expect(tenant.watch.said.state).toBe("has");
+  });
+
+  it("is nothing to look for where the secret is had by no lease", async () => {
+    const tenant = new Tenant();
+    tenant.leases = undefined;
+
+    await tenant.hears(OLD);
+    await tenant.clock.advance(600_000);
+
+    expect(tenant.looks).toEqual([]);
+    const reason = "it has it by no lease that it knows the name of";
+    expect(tenant.watch.said).toEqual({ rotation: "r1", state: "failed", reason });
+  });
+
+  it.each(["never", "exec"])("is answered with the lease that it has by one under %s", async (mode) => {
+    const tenant = new Tenant();
+    tenant.mode = mode;
+
+    await tenant.hears(OLD);
+
+    expect(tenant.looks).toEqual([]);
+    expect(tenant.watch.said).toMatchObject({
+      ...SAID,
+      leases: [fingerprintOf("lease-a")],
+      state: "cannot-swap",
+    });
+  });
+
+  it("is answered without leases as long as an old server works with one", async () => {
+    const tenant = new Tenant();
+    tenant.isDraining = true;
+    await tenant.hears(OLD);
+    const reason = "its old server finishes its work";
+    expect(tenant.watch.said).toEqual({ rotation: "r1", state: "looking", reason });
+
+    tenant.isDraining = false;
+    tenant.watch.changed();
+
+    expect(tenant.watch.said).toMatchObject({ state: "has", leases: [fingerprintOf("lease-new")] });
+  });
+
+  it("is a failure with its reason where no other lease can be had, and the old one is said", async () => {
+    const tenant = new Tenant();
+    tenant.failure = "permission denied (403)";
+
+    await tenant.hears(OLD);
+
+    const leases = [fingerprintOf("lease-a")];
+    expect(tenant.watch.said).toEqual({ ...SAID, leases, state: "failed", reason: tenant.failure });
+  });
+
+  it("is given up after three looks by one that gets an old one each time", async () => {
+    const tenant = new Tenant();
+    tenant.lends = "lease-b";
+
+    await tenant.hears(OLD);
+    await tenant.clock.advance(600_000);
+
+    expect(tenant.looks).toHaveLength(3);
+    expect(tenant.watch.said).toMatchObject({
+      state: "other",
+      reason: "it has looked, and has the old lease still",
+    });
   });
 });
 

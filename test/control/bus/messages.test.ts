@@ -66,6 +66,13 @@ describe("a message of the bus", () => {
     expect(readEntry(bytes(message))).toBeUndefined();
   });
 
+  it("names as many old leases as a provider lists, for the longest ref", () => {
+    const whole = { ...entry, ref: "\u0001".repeat(1_024), oldLeases: "abcd".repeat(10_000) };
+
+    expect(bytes(whole).length).toBeLessThan(LONGEST_ENTRY);
+    expect(readEntry(bytes(whole))).toEqual(whole);
+  });
+
   it("is not even parsed when it is too long", () => {
     const padded = (message: object, most: number) => bytes({ ...message, pad: "x".repeat(most) });
 
