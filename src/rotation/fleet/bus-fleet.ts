@@ -199,6 +199,7 @@ class Spreading {
     const begun = clock.monotonic();
     const deadline = begun + forMs;
     let toldAt = Number.NEGATIVE_INFINITY;
+    let isHeardToTheEnd = wave.upTo < 1;
     for (;;) {
       const news = new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -210,7 +211,13 @@ class Spreading {
       const isSettled = states.every((state) => state !== "pending");
       const end = isSettled ? Math.min(begun + this.#silenceMs, deadline) : deadline;
       const left = end - clock.monotonic();
-      if (left <= 0) return isSettled && !states.includes("failed");
+      if (left <= 0) {
+        const isProven = isHeardToTheEnd || !all.some(({ state }) => state === "unknown");
+        if (isProven) return isSettled && !states.includes("failed");
+        if (!(await this.#canHear())) return false;
+        isHeardToTheEnd = true;
+        continue;
+      }
       await untilEither(clock, news, left, this.#signal);
       // What comes together is counted together.
       const soon = Math.min(toldAt + PROGRESS_MS, deadline) - clock.monotonic();
@@ -226,6 +233,20 @@ class Spreading {
     const [absent, present] = [this.#census.absent.length, this.#census.present.length];
     if (absent === 0) return 0;
     return absent > present ? COMEBACK_MS : SILENCE_MS;
+  }
+
+  /** Silence says something only where we could have heard: the bus may have been lost since the last call. */
+  async #canHear(): Promise<boolean> {
+    const { bus, clock } = this.#options;
+    const call = (key: string) =>
+      insist(clock, INSIST_MS, this.#signal, () => bus.call(CALL, this.#signal, key));
+    try {
+      await Promise.all([...this.#goals.keys()].map(call));
+      return true;
+    } catch (error) {
+      this.#lost = lostBus(error, this.#signal);
+      return false;
+    }
   }
 
   #hasTurn({ instance }: Acknowledgement, wave: Wave): boolean {

@@ -332,6 +332,49 @@ describe("a fleet over the bus", () => {
     expect(before.ms).toBeLessThan(30_000);
   });
 
+  it("is not done where somebody is silent, and nobody could be heard any more", async () => {
+    bus.add();
+    bus.add().isAsleep = true;
+    const put = bus.put.bind(bus);
+    bus.put = async (...entry) => {
+      const result = await put(...entry);
+      bus.trouble = new McpRunError(
+        "backend-unavailable",
+        "Cannot call for reports on the fleet's bus: away",
+      );
+      return result;
+    };
+
+    const { all, ms } = await spread();
+
+    expect(brief(all)).toEqual([
+      "the fleet's bus failed: Cannot call for reports on the fleet's bus: away",
+      "web-1 acknowledged",
+      expect.stringContaining("web-2 unknown"),
+    ]);
+    expect(ms).toBeLessThan(60_000);
+  });
+
+  it("waits for one that is heard only when everybody is called for the last time", async () => {
+    bus.add();
+    const late = bus.add();
+    late.isAsleep = true;
+    const call = bus.call.bind(bus);
+    let calls = 0;
+    bus.call = async () => {
+      // The census, and the last one.
+      if (++calls === 2) {
+        late.isAsleep = false;
+        for (const entry of bus.entries) bus.react(late, entry);
+      }
+      return call();
+    };
+
+    const { all } = await spread();
+
+    expect(brief(all)).toEqual(["web-1 acknowledged", "web-2 acknowledged"]);
+  });
+
   it("forgets a life whose process number somebody else has by now", async () => {
     const facts = { host: "web-1", pid: 7, pidSpace: "web-1's" };
     bus.add({ ...facts, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
