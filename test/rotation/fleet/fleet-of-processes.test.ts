@@ -18,7 +18,7 @@ const signal = new AbortController().signal;
 const fingerprint = (value: string) => createHmac("sha256", KEY).update(value).digest("hex");
 const wanted = (value: string) => [{ from: REF, fingerprint: fingerprint(value) }];
 
-/** Starts in milliseconds; `check` passes if KEY does not begin with what the profile says. */
+/** Starts in milliseconds; `slow` is answered once there is the file DONE, `check` passes if KEY does not begin with what the profile says. */
 const SERVER = `
 answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\\n' "$1" "$2"; }
 while IFS= read -r line; do
@@ -27,7 +27,7 @@ while IFS= read -r line; do
     *'"method":"initialize"'*)
       answer "$id" '{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}' ;;
     *'"method":"tools/list"'*) answer "$id" '{"tools":[]}' ;;
-    *'"name":"slow"'*) echo begun >&2; sleep 2; answer "$id" '{"content":[]}' ;;
+    *'"name":"slow"'*) echo begun >&2; while [ ! -e "$DONE" ]; do sleep 0.1; done; answer "$id" '{"content":[]}' ;;
     *'"name":"check"'*)
       case $KEY in
         "$REFUSED"*) answer "$id" '{"content":[],"isError":true}' ;;
@@ -59,7 +59,7 @@ afterEach(async () => {
 function profile(name: string, keys: string, refused = "nothing"): void {
   mcpRun.profile(
     name,
-    `command: /bin/sh\nargs: [${mcpRun.write("server.sh", SERVER)}]\nenv: { REFUSED: ${refused} }\n` +
+    `command: /bin/sh\nargs: [${mcpRun.write("server.sh", SERVER)}]\nenv: { REFUSED: ${refused}, DONE: ${join(mcpRun.home, "done")} }\n` +
       `probe: { tool: check }\n${keys}\nsecrets: { KEY: "${REF}" }\n`,
   );
 }
@@ -147,6 +147,7 @@ describe("twenty servers with one secret", () => {
 
     const told = await localFleet().spread(wanted("canary-new-value"), KEY, PATIENCE_MS, signal, (all) => {
       reasons.add(all[0]?.reason);
+      if (all[0]?.reason === "its old server finishes its work") mcpRun.write("done", "");
       if (all[0]?.state === "acknowledged") expect(isAnswered).toBe(true);
     });
 

@@ -108,7 +108,7 @@ function quick(facts: Partial<SupervisorStatus> = {}): Someone {
   return someone;
 }
 
-function spread(timeoutMs = 10_000, onProgress: (all: readonly Acknowledgement[]) => void = () => undefined) {
+function spread(timeoutMs = 60_000, onProgress: (all: readonly Acknowledgement[]) => void = () => undefined) {
   return fleet.spread(WANTED, KEY, timeoutMs, signal, onProgress);
 }
 
@@ -344,7 +344,7 @@ describe("spreading a new value", () => {
     ];
 
     const members = await fleet.list([{ from: REF, fingerprint: fingerprint("canary-old") }], signal, KEY);
-    const told = await fleet.spread(wanted, KEY, 10_000, signal, () => undefined);
+    const told = await fleet.spread(wanted, KEY, 60_000, signal, () => undefined);
 
     expect(members.map(({ pid }) => pid)).toEqual([11]);
     expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
@@ -360,7 +360,7 @@ describe("spreading a new value", () => {
     await enter(11, someone);
     const wanted = [{ ...WANTED[0], from: REF, replaces: fingerprint("canary-old") }];
 
-    const told = await fleet.spread(wanted, KEY, 1_000, signal, () => undefined);
+    const told = await fleet.spread(wanted, KEY, 5_000, signal, () => undefined);
 
     expect(told).toMatchObject([
       {
@@ -385,7 +385,7 @@ describe("spreading a new value", () => {
       rotation: "20270115-080000-abc123",
     });
 
-    const told = await local.spread(WANTED, KEY, 10_000, signal, (all) => reasons.add(all[0]?.reason));
+    const told = await local.spread(WANTED, KEY, 60_000, signal, (all) => reasons.add(all[0]?.reason));
 
     expect(told).toMatchObject([{ pid: 11, state: "acknowledged" }]);
     expect([...reasons]).toContain("its old server finishes its work");
@@ -400,7 +400,7 @@ describe("spreading a new value", () => {
     };
     await enter(11, someone);
 
-    const told = await fleet.spread([{ from: REF }], KEY, 10_000, signal, () => undefined);
+    const told = await fleet.spread([{ from: REF }], KEY, 60_000, signal, () => undefined);
 
     expect(told).toMatchObject([{ state: "acknowledged" }]);
     expect(someone.refreshes).toBe(1);
@@ -429,7 +429,7 @@ describe("spreading a new value", () => {
     });
     await room.serve(14, {});
 
-    const told = await spread(1_000);
+    const told = await spread(1_800);
 
     expect(told.map(({ pid, state, reason }) => [pid, state, reason])).toEqual([
       [11, "pending", "it is still looking"],
@@ -445,7 +445,7 @@ describe("spreading a new value", () => {
       refresh: () => new Promise(() => undefined),
     });
 
-    expect(await spread(3_000)).toMatchObject([
+    expect(await spread(1_800)).toMatchObject([
       { pid: 11, profile: "?", state: "pending", reason: "no answer within 2 s" },
     ]);
   });
