@@ -71,8 +71,8 @@ describe("server-everything", () => {
     // Tells at once, and only a server that has the subscription.
     await call("toggle-subscriber-updates");
 
-    const updates = traffic.notifications("notifications/resources/updated");
-    expect(updates.map(({ params }) => params?.uri)).toContain(uri);
+    const updates = () => traffic.notifications("notifications/resources/updated");
+    await until("it is told", () => updates().some(({ params }) => params?.uri === uri));
   });
 
   it("is reported by secret, method and id when it tells the client its value, before and after", async () => {
