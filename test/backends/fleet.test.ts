@@ -240,7 +240,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
       "drill",
       "--yes",
       "--ack-timeout",
-      "3s",
+      "15s",
       "--missing-ok",
       "db-9",
     );
@@ -263,10 +263,13 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
   it("is not ended where what the bus keeps is lost in the middle, and is gone on with once it is set up anew", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
     const { connection } = await rawAs("watcher", "canary-watcher");
-    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "3s");
+    // Else it may have the new key before all is lost.
+    process.kill(one.pid, "SIGSTOP");
+    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "15s");
     await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
     for (const stream of ["KV_mcp-run", "mcp-run-hosts"])
       await connection.request(`$JS.API.STREAM.DELETE.${stream}`);
+    process.kill(one.pid, "SIGCONT");
 
     const status = await running.ended;
     expect(running.out).toMatch(/the fleet's bus: failed, Cannot .* its bucket and stream are not there/);
@@ -287,7 +290,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     connection.subscribe("mcp-run.call.all", { callback: answer });
     await connection.flush();
 
-    const kept = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "3s");
+    const kept = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "15s");
     expect(await kept.ended, kept.out).toBe(75);
     const id = /\d{8}-\d{6}-\w{6}/.exec(kept.out)?.[0] ?? "";
     expect(kept.out).toContain("what it says can't be read: is it another version of mcp-run?");

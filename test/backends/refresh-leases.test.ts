@@ -49,7 +49,7 @@ path "sys/leases/revoke" { capabilities = ["update"] }
   }
 
   it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
-    const times = { lease: "12s", lease_max: "18s" };
+    const times = { lease: "15s", lease_max: "30s" };
     const { gateway, put, leases, logins, provider, env } = await vaultWithUsers(skip, times);
     await put("canary-one");
     const session = await room.serve(

@@ -81,6 +81,8 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
 `;
 
 export interface Store {
+  /** A duration: how long mcp-run asks for a secret. Short where a backend goes away for good. */
+  readonly fetchTimeout?: string;
   /** YAML of `providers:`, and the provider's name. */
   readonly providers: string;
   readonly ref: string;
@@ -139,6 +141,7 @@ export class Drill {
     writeFileSync(hook, HOOK);
     writeFileSync(server, SERVER);
     const { providers, ref } = store;
+    const { fetchTimeout = "20s" } = this.#store;
     const rotate = `{ hook: [${process.execPath}, ${hook}, ${this.issuer}]${grant} }`;
     this.home.profile(
       name,
@@ -148,7 +151,7 @@ command: ${process.execPath}
 args: [${server}]
 env: { ISSUER: ${issuer} }
 probe: { tool: probe }
-fetchTimeout: 3s
+fetchTimeout: ${fetchTimeout}
 secrets:
   KEY: { from: "${ref}#key", rotate: ${rotate} }
   SIBLING: "${ref}#sibling"
@@ -240,18 +243,25 @@ secrets:
     return { shown: () => shown, answer, ended: endOf(child) };
   }
 
-  /** A rotation that something is done to as soon as it has said this. */
-  endAfter(text: string, act: (child: ChildProcess) => void, args: readonly string[] = []): Promise<Ended> {
-    const { child, ended } = this.start(["p", "--reason", "drill", ...args]);
-    let told = "";
-    let isDone = false;
-    child.stdout?.on("data", (chunk) => {
-      told += chunk;
-      if (isDone || !told.includes(text)) return;
-      isDone = true;
-      act(child);
-    });
-    return ended;
+  /** A rotation that is sent a signal the moment that it has said this: it does so itself, since nobody else is quick enough. */
+  endAfter(text: string, signal: NodeJS.Signals, args: readonly string[] = []): Promise<Ended> {
+    const end = this.home.write(
+      "end-after.cjs",
+      `const write = process.stdout.write.bind(process.stdout);
+let told = "";
+let isDone = false;
+process.stdout.write = (text, ...more) => {
+  const written = write(text, ...more);
+  told += text;
+  if (!isDone && told.includes(${JSON.stringify(text)})) {
+    isDone = true;
+    process.kill(process.pid, ${JSON.stringify(signal)});
+  }
+  return written;
+};
+`,
+    );
+    return this.start(["p", "--reason", "drill", ...args], { NODE_OPTIONS: `--require ${end}` }).ended;
   }
 
   resume(id: string): Promise<Ended> {
@@ -343,7 +353,7 @@ export function idIn({ out }: Ended): string {
 
 export const PATH = "secret/data/mcp/app";
 
-export async function vaultStore() {
+export async function vaultStore(more: Pick<Store, "fetchTimeout"> = {}) {
   const vault = await VaultServer.start();
   closings.push(() => vault.stop());
   const gateway = await Gateway.to(vault.url);
@@ -352,6 +362,7 @@ export async function vaultStore() {
   const drill = new Drill({
     providers: `vault: { type: vault, address: "${gateway.url}" }`,
     ref: "vault:secret/mcp/app",
+    ...more,
     env: {
       VAULT_TOKEN: await vault.tokenWith(
         'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }',
