@@ -445,7 +445,7 @@ describe("spreading a new value", () => {
       refresh: () => new Promise(() => undefined),
     });
 
-    expect(await spread(1_800)).toMatchObject([
+    expect(await spread(3_800)).toMatchObject([
       { pid: 11, profile: "?", state: "pending", reason: "no answer within 2 s" },
     ]);
   });
