@@ -86,6 +86,24 @@ async function atNextCall(raw: NatsConnection, work: () => void): Promise<void> 
   await raw.flush();
 }
 
+describeBackend("a supervisor", ["nats-server"], () => {
+  it("is missed as long as it comes back with other credentials, and is the same one afterwards", async () => {
+    const { server, operator } = await room();
+    const member = await memberAt(server.url, { host: "web-2" });
+    const states = async () =>
+      (await operator.history(signal)).filter(({ host }) => host === "web-2").map(({ state }) => state);
+    await until("it has been heard", async () => (await states()).length > 0, PATIENCE_MS);
+
+    await member.leave();
+    expect(await states()).toEqual(["serving"]);
+
+    const { instance } = member;
+    const again = await memberAt(server.url, { host: "web-2", instance });
+    await again.close();
+    expect(await states()).toEqual(["ended"]);
+  });
+});
+
 describeBackend("a bus that is lost for a while", ["nats-server"], () => {
   it("is called again where the answers could not come", async () => {
     const { way, operator, raw } = await room();

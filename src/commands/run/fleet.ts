@@ -93,10 +93,11 @@ export class FleetSeat {
       }
       hideFleetCredentials(fetched, needles);
       const ca = this.#fleet.ca === undefined ? undefined : await certificates(this.#fleet.ca);
-      await this.#member?.close();
+      const before = this.#member;
+      await before?.leave();
       if (signal.aborted) return;
       this.#credentials = fetched;
-      this.#member = this.#join(fetched, ca);
+      this.#member = this.#join(fetched, ca, before?.instance);
       this.#news();
     } catch (error) {
       if (signal.aborted) return;
@@ -113,7 +114,7 @@ export class FleetSeat {
   }
 
   /** Throws McpRunError. */
-  #join(credentials: Secret, ca: string | undefined): BusMember {
+  #join(credentials: Secret, ca: string | undefined, instance: string | undefined): BusMember {
     const { context, profile, refreshing, control, mode } = this.#supervised;
     const pids = pidSpace();
     const member = BusMember.join({
@@ -123,6 +124,7 @@ export class FleetSeat {
       host: this.#host,
       clock: context.clock,
       pid: process.pid,
+      ...(instance !== undefined && { instance }),
       profile: profile.name,
       ...(pids !== undefined && { pidSpace: pids }),
       secrets: () =>
@@ -197,8 +199,10 @@ export class FleetSeat {
   #become(state: State): void {
     this.#state = state;
     this.#tell();
-    if (state.id === "connected") this.#retries = 0;
-    else if (state.id === "refused") this.#tryAgain();
+    if (state.id === "connected") {
+      this.#retries = 0;
+      this.#retry?.cancel();
+    } else if (state.id === "refused") this.#tryAgain();
   }
 
   /** Once for each trouble, and when it is over. */

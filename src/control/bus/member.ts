@@ -22,6 +22,8 @@ export interface BusSecret {
 
 export interface BusMemberOptions extends BusOptions {
   readonly pid: number;
+  /** The name of this life, of one who comes back with other credentials; without it a new one. */
+  readonly instance?: string;
   readonly profile: string;
   /** See Report. */
   readonly pidSpace?: string;
@@ -97,7 +99,7 @@ export class BusMember {
 
   private constructor(options: BusMemberOptions) {
     this.#options = options;
-    this.#instance = newInstance(options.pid);
+    this.#instance = options.instance ?? newInstance(options.pid);
     this.#state = { id: "connecting", since: options.clock.now() };
     this.#watchAll();
     this.#link = new Link({
@@ -134,13 +136,22 @@ export class BusMember {
 
   /** Takes leave, within a second; never rejects. */
   async close(): Promise<void> {
+    await this.#close(true);
+  }
+
+  /** Likewise, and comes back: whoever is not heard meanwhile is missed, and not taken for one who has ended. */
+  async leave(): Promise<void> {
+    await this.#close(false);
+  }
+
+  async #close(isForGood: boolean): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#nextLook?.cancel();
     this.#nextReport?.timer.cancel();
     for (const timer of this.#answers) timer.cancel();
     const { connection } = this.#link;
-    if (connection && this.#say(connection, undefined, "ended")) {
+    if (isForGood && connection && this.#say(connection, undefined, "ended")) {
       const said = connection.flush().catch(() => undefined);
       await settledWithin(this.#options.clock, FAREWELL_MS, said);
     }
