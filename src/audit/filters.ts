@@ -54,6 +54,9 @@ function matches(record: AuditRecord, { profile, secret, event, since }: AuditFi
 /** Why something failed is told in words only. */
 function isAbout(record: AuditRecord, secret: string): boolean {
   if (secretsOf(record).some(({ name, from }) => name === secret || from === secret)) return true;
+  // The steps of a rotation name the document.
+  const { target } = record;
+  if (typeof target === "string" && (secret === target || secret.startsWith(`${target}#`))) return true;
   const words = typeof record.reason === "string" ? record.reason.split(/[\s;,]+/) : [];
   return words.some((word) => word === secret || word === `${secret}:`);
 }

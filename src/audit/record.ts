@@ -87,6 +87,8 @@ export type AuditEntry = { readonly profile?: string } & (
       readonly state: string;
       /** The document's ref. */
       readonly target?: string;
+      /** What is to be replaced; in `plan`. */
+      readonly secrets?: readonly AuditedSecret[];
       readonly reason?: string;
     }
   | { readonly event: "end"; readonly exitCode: number }

@@ -71,6 +71,22 @@ describe("records", () => {
     expect(await found({ secret: "KE" })).toEqual([]);
   });
 
+  it("are found by the ref of a secret that was rotated, whole or in its document", async () => {
+    const rotation = { event: "rotation", rotation: "20261121-1", state: "done" } as const;
+    await room.written([
+      { ...rotation, step: "plan", secrets: [{ name: "HOOK", from: "vault:mcp/hooks#key" }] },
+      { ...rotation, step: "promote", target: "vault:mcp/hooks" },
+      { ...rotation, step: "promote", target: "vault:mcp/hooks-2" },
+    ]);
+    const steps = async (secret: string) =>
+      (await findRecords(room.folder, { secret })).records.map(({ step }) => step);
+
+    expect(await steps("HOOK")).toEqual(["plan"]);
+    expect(await steps("vault:mcp/hooks#key")).toEqual(["plan", "promote"]);
+    expect(await steps("vault:mcp/hooks")).toEqual(["promote"]);
+    expect(await steps("vault:mcp/hook")).toEqual([]);
+  });
+
   it("are told apart from what somebody else has put there", async () => {
     const [name = ""] = room.files;
     const rubbish = ["{}", "null", "[1]", '{"seq":1,"at":"x"', "", `{"seq":"1","at":1,"event":{}}`];

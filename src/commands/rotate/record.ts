@@ -3,11 +3,12 @@
  * be written in the end is said, so that somebody can keep it.
  */
 import type { AuditLog } from "../../audit/log.ts";
-import type { AuditEntry } from "../../audit/record.ts";
+import type { AuditEntry, AuditedSecret } from "../../audit/record.ts";
 import { settledWithin } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
+import type { PlanLine } from "../../rotation/journal/journal-line.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { AuditExport } from "../audit/exporting.ts";
@@ -37,11 +38,12 @@ export class RotationRecord {
   }
 
   /** @param plan with the operator's reason. Throws McpRunError `access-denied`, and then nothing of it is sent. */
-  async mustBeWritable(plan: { readonly rotation: string; readonly reason: string }): Promise<void> {
-    this.#rotation = plan.rotation;
+  async mustBeWritable({ rotation, reason, targets }: Plan): Promise<void> {
+    this.#rotation = rotation;
     const log = this.#open();
     const at = this.#context.clock.now();
-    const entry = this.#entry({ step: "plan", state: "done", reason: plan.reason });
+    const secrets = targets.flatMap(({ parts }) => parts.map(({ name, from }) => ({ name, from })));
+    const entry = this.#entry({ step: "plan", state: "done", reason, secrets });
     log.record(entry, at);
     if (await log.flushed()) {
       this.#send(entry, at);
@@ -123,10 +125,13 @@ export class RotationRecord {
   }
 }
 
+type Plan = Pick<PlanLine, "rotation" | "reason" | "targets">;
+
 type Step = {
   readonly step: string;
   readonly state: string;
   readonly target?: string;
+  readonly secrets?: readonly AuditedSecret[];
   readonly reason?: string;
 };
 
