@@ -101,7 +101,7 @@ export class Census {
   acknowledgements(goals: KeyedGoals, rotation: string): readonly Acknowledgement[] {
     const counted = [...this.#members.filter(({ isHere }) => isHere), ...this.absent];
     return [
-      ...counted.map((member) => member.acknowledgement(goals, rotation)),
+      ...counted.map((member) => member.acknowledgement(goals, rotation, this.#sought?.paths)),
       ...this.silentHosts.map(silentHost),
       ...[...this.#counts].flatMap(([host, count]) => (count > MOST_OF_ONE_HOST ? [crowdedHost(host)] : [])),
     ];

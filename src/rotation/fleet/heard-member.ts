@@ -89,8 +89,13 @@ export class HeardMember {
     return { ...known, ...(pidSpace !== undefined && { pidSpace }) };
   }
 
-  acknowledgement(goals: KeyedGoals, rotation: string): Acknowledgement {
-    const { state, reason } = this.#conclusion(goals, rotation);
+  /** @param paths see Sought */
+  acknowledgement(
+    goals: KeyedGoals,
+    rotation: string,
+    paths: ReadonlySet<string> = new Set(),
+  ): Acknowledgement {
+    const { state, reason } = this.#conclusion(goals, rotation, paths);
     return { ...this.member, state, ...(reason !== undefined && { reason }) };
   }
 
@@ -103,11 +108,17 @@ export class HeardMember {
     return [...new Set(ids.filter((id) => id !== undefined))];
   }
 
-  #conclusion(goals: KeyedGoals, rotation: string): Pick<Acknowledgement, "state" | "reason"> {
+  #conclusion(
+    goals: KeyedGoals,
+    rotation: string,
+    paths: ReadonlySet<string>,
+  ): Pick<Acknowledgement, "state" | "reason"> {
     const wanted = this.#last.secrets.filter(({ key }) => goals.has(key));
     const isWanted = (secret: ReportedSecret) => isProven(secret, goals.get(secret.key));
     const isUnclear = this.#mayHideOne(goals);
-    if (wanted.length > 0 && wanted.every(isWanted) && !isUnclear) return { state: "acknowledged" };
+    const isElsewhere = this.#last.secrets.some(({ key, ref }) => !goals.has(key) && paths.has(pathOf(ref)));
+    if (wanted.length > 0 && wanted.every(isWanted) && !isUnclear && !isElsewhere)
+      return { state: "acknowledged" };
     if (this.hasEnded) return { state: "gone", reason: "it has ended" };
     if (!this.#isHere)
       return { state: "unknown", reason: `last heard ${new Date(this.#last.heardAt).toISOString()}` };
@@ -116,7 +127,7 @@ export class HeardMember {
         state: "cannot-swap",
         reason: "what it says can't be read: is it another version of mcp-run?",
       };
-    if (wanted.length === 0 && !isUnclear)
+    if (isElsewhere || (wanted.length === 0 && !isUnclear))
       return {
         state: "cannot-swap",
         reason: `it has ${isLent(goals) ? "another field of this document, or has it" : "a secret of this path"} by another address, and can't be told`,

@@ -196,11 +196,13 @@ describe("a fleet over the bus", () => {
     bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#token" }] }, nothing);
     bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github" }] }, nothing);
     bus.add({ secrets: [{ ...elsewhere, ref: "v:mcp/github#other" }] }, nothing);
+    const proven = { ...{ key: KEY, ref: REF, fingerprint: NEW, rotation: ROTATION }, state: "has" as const };
+    bus.add({ secrets: [proven, { ...elsewhere, ref: "v:mcp/github#token" }] }, nothing);
 
     const { all } = await spread();
 
     const why = "cannot-swap: it has a secret of this path by another address, and can't be told";
-    expect(brief(all)).toEqual([`web-1 ${why}`, `web-2 ${why}`]);
+    expect(brief(all)).toEqual([`web-1 ${why}`, `web-2 ${why}`, `web-4 ${why}`]);
   });
 
   it("hears nothing of secrets that only this machine has", async () => {
