@@ -4,14 +4,17 @@
  */
 import type { Clock } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
+import { nameWithin } from "../secrets/identity.ts";
+import { inTime } from "../secrets/in-time.ts";
 import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
-import { fingerprintUnder, newFingerprintKey } from "./fingerprints.ts";
+import { fingerprintUnder, newFingerprintKey, printsOf } from "./fingerprints.ts";
 import { newRotationId } from "./journal/journal.ts";
 import type { PlanLine, PlannedPart, PlannedTarget } from "./journal/journal-line.ts";
 import { isLive } from "./modes.ts";
+import { STORE_LIMIT } from "./run.ts";
 import { partValue } from "./target.ts";
 
 export interface RotationRequest {
@@ -57,7 +60,15 @@ export async function planRotation(
   refuseUnfit(request);
   const { fleet, clock } = deps;
   const key = newFingerprintKey();
-  const planned = await Promise.all(targets.map((target) => planTarget(target, key, deps, takeOver, signal)));
+  const planned = await Promise.all(
+    targets.map((target) =>
+      inTime({ clock, ...STORE_LIMIT, signal }, (limited) =>
+        planTarget(target, key, deps, takeOver, limited),
+      ).catch((error: unknown) => {
+        throw aboutTarget(target.ref, error);
+      }),
+    ),
+  );
   return {
     record: {
       rotation: newRotationId(clock.now()),
@@ -80,43 +91,36 @@ async function planTarget(
   takeOver: string | undefined,
   signal: AbortSignal,
 ): Promise<PlannedTarget> {
-  try {
-    if (target.own) return await planOwn(target, target.own, key, signal);
-    const { ref, store } = target;
-    const candidate = await store.findCandidate(signal);
-    if (candidate && candidate.rotationId !== takeOver) throw heldByAnother(candidate);
-    const present = await store.read(signal);
-    if (present && present.version === undefined) {
-      throw new ProviderError(
-        "invalid",
-        "its store names no versions, so nobody could tell what is replaced",
-      );
-    }
-    const parts = target.parts.map(async (part): Promise<PlannedPart> => {
-      const { name, from, field, issuer, comesWith } = part;
-      const value = partValue(part, present?.value);
-      if (value && isLogin?.(value)) throw ownLogin(name, "its value");
-      const keyId = value && (await keyIdOf?.(from, (other) => fingerprintUnder(other, value)));
-      return {
-        name,
-        from,
-        issuer: issuer.kind,
-        ...(field && { field: [...field] }),
-        ...(comesWith !== undefined && { comesWith }),
-        ...(value && { fingerprint: fingerprintUnder(key, value) }),
-        ...(keyId !== undefined && { keyId }),
-      };
-    });
-    const { version, place } = present ?? {};
-    return {
-      ref,
-      ...(version !== undefined && { version }),
-      ...(place !== undefined && { place }),
-      parts: await Promise.all(parts),
-    };
-  } catch (error) {
-    throw aboutTarget(target.ref, error);
+  if (target.own) return await planOwn(target, target.own, key, signal);
+  const { ref, store } = target;
+  const candidate = await store.findCandidate(signal);
+  if (candidate && candidate.rotationId !== takeOver) throw heldByAnother(candidate);
+  const present = await store.read(signal);
+  if (present && present.version === undefined) {
+    throw new ProviderError("invalid", "its store names no versions, so nobody could tell what is replaced");
   }
+  const parts = target.parts.map(async (part): Promise<PlannedPart> => {
+    const { name, from, field, issuer, comesWith } = part;
+    const value = partValue(part, present?.value);
+    if (value && isLogin?.(value)) throw ownLogin(name, "its value");
+    const keyId = value && (await keyIdOf?.(from, (other) => fingerprintUnder(other, value)));
+    return {
+      name,
+      from,
+      issuer: issuer.kind,
+      ...(field && { field: [...field] }),
+      ...(comesWith !== undefined && { comesWith }),
+      ...(value && printsOf(part, value, key)),
+      ...(keyId !== undefined && { keyId }),
+    };
+  });
+  const { version, place } = present ?? {};
+  return {
+    ref,
+    ...(version !== undefined && { version }),
+    ...(place !== undefined && { place }),
+    parts: await Promise.all(parts),
+  };
 }
 
 /** What its backend replaces by itself. Leases are only listed: to read one would be to make another. */
@@ -144,7 +148,7 @@ async function planOwn(
         from,
         issuer: issuer.kind,
         ...(field && { field: [...field] }),
-        ...(value && { fingerprint: fingerprintUnder(key, value) }),
+        ...(value && printsOf(part, value, key)),
       };
     }),
   };
@@ -152,7 +156,10 @@ async function planOwn(
 
 /** What servers have of it. */
 function inUse({ place, parts }: PlannedTarget): readonly SecretInUse[] {
-  return parts.map(({ from, fingerprint }) => ({ from, place, fingerprint }));
+  const within = parts.flatMap(({ from, fields = [] }) =>
+    fields.flatMap(({ way }) => nameWithin({ from, place }, way) ?? []),
+  );
+  return [...parts.map(({ from, fingerprint }) => ({ from, place, fingerprint })), ...within];
 }
 
 /** «Cannot rotate REF: …» for what a provider says; everything else as it is. */

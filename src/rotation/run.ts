@@ -4,15 +4,15 @@ import { McpRunError, ProviderError } from "../errors.ts";
 import { inTime } from "../secrets/in-time.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Canary, Fleet, IssuerRequest, Target, TargetPart } from "./contract.ts";
-import { fingerprintUnder } from "./fingerprints.ts";
+import { fingerprintUnder, type Prints, printsOf } from "./fingerprints.ts";
 import type { Answer, Question, RotationEvent } from "./happening.ts";
 import type { Journal, NewLine } from "./journal/journal.ts";
 import type { Facts, PlanLine, PlannedPart } from "./journal/journal-line.ts";
 import { Progress } from "./journal/progress.ts";
 import type { StepName } from "./steps/step-names.ts";
 
-/** Ms for a step that asks nobody but a store; a keychain may wait for its user. */
-const STORE_MS = 60_000;
+/** For whatever asks nobody but a store; a keychain may wait for its user. */
+export const STORE_LIMIT = { limitMs: 60_000, hint: "again when it answers" } as const;
 /** Ms that anything else has to end once it is told to. */
 const GRACE_MS = 10_000;
 
@@ -92,6 +92,10 @@ export class Run {
     return fingerprintUnder(this.plan.key, value);
   }
 
+  prints(part: TargetPart, value: Secret): Prints {
+    return printsOf(part, value, this.plan.key);
+  }
+
   /** What the journal says of a part. */
   planned(name: string): PlannedPart {
     const part = this.plan.targets.flatMap(({ parts }) => parts).find((other) => other.name === name);
@@ -161,7 +165,7 @@ export class Run {
     if ("forAll" in step) return endedAfter(clock, signal, step.forAll(this, signal));
     if (!target) throw new Error(`${step.name} is taken for a target`);
     if (!step.isBounded) return endedAfter(clock, signal, step.forTarget(this, target, signal));
-    return inTime({ clock, limitMs: STORE_MS, signal }, (either) => step.forTarget(this, target, either));
+    return inTime({ clock, ...STORE_LIMIT, signal }, (either) => step.forTarget(this, target, either));
   }
 }
 

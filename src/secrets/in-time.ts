@@ -10,17 +10,19 @@ export interface InTime {
   readonly signal: AbortSignal;
   /** True while the work waits for something that has a limit of its own: the time then begins anew. */
   readonly isWaiting?: () => boolean;
+  /** What to try when the time is over; reads well after «Try ». Without it, the profile's `fetchTimeout`. */
+  readonly hint?: string;
 }
 
 /** Rejects with ProviderError `unavailable` when the time is over; the signal that `work` got is aborted then. */
 export async function inTime<T>(
-  { clock, limitMs, signal, isWaiting }: InTime,
+  { clock, limitMs, signal, isWaiting, hint }: InTime,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const tooLate = new AbortController();
   let timer: Timer | undefined;
   const wait = () => {
-    timer = clock.after(limitMs, () => (isWaiting?.() ? wait() : tooLate.abort(tooSlow(limitMs))));
+    timer = clock.after(limitMs, () => (isWaiting?.() ? wait() : tooLate.abort(tooSlow(limitMs, hint))));
   };
   if (Number.isFinite(limitMs)) wait();
   const either = AbortSignal.any([signal, tooLate.signal]);
@@ -31,8 +33,6 @@ export async function inTime<T>(
   }
 }
 
-function tooSlow(ms: number): ProviderError {
-  return new ProviderError("unavailable", `no answer within ${ms / 1000} s`, {
-    hint: "again, or a longer fetchTimeout in the profile",
-  });
+function tooSlow(ms: number, hint = "again, or a longer fetchTimeout in the profile"): ProviderError {
+  return new ProviderError("unavailable", `no answer within ${ms / 1000} s`, { hint });
 }

@@ -1,6 +1,6 @@
 /** What a rotation does not even begin with, and two that want the same. */
 import { existsSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
 import type { Target } from "../../src/rotation/contract.ts";
 import { rotate } from "../../src/rotation/engine.ts";
@@ -8,6 +8,7 @@ import { fingerprintUnder } from "../../src/rotation/fingerprints.ts";
 import { earlierKeyId } from "../../src/rotation/journal/earlier-keys.ts";
 import type { RotationRequest } from "../../src/rotation/plan.ts";
 import { Secret } from "../../src/secrets/secret.ts";
+import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { DATABASE, GITHUB, never, World } from "./world.ts";
 
 describe("a plan", () => {
@@ -100,6 +101,28 @@ describe("a plan", () => {
       code: "access-denied",
       message: `Cannot rotate ${DATABASE}: permission denied (403)`,
     });
+  });
+
+  it("is given up where a store does not answer, after as long as a keychain may wait for its user", async () => {
+    const world = new World();
+    const [github, database] = (await world.targets()) as [Target, Target];
+    const mute = {
+      ...database,
+      store: { ...database.store, read: () => new Promise<never>(() => undefined) },
+    };
+    const clock = new VirtualClock();
+    const planned = world.plan({ targets: [github, mute] }, { clock });
+    const refused = expect(planned).rejects.toMatchObject({
+      code: "backend-unavailable",
+      message: `Cannot rotate ${DATABASE}: no answer within 60 s`,
+      hint: "again when it answers",
+    });
+
+    // The other store answers first, and takes its turns for it.
+    await vi.waitFor(() => expect(clock.pending).toBe(1));
+    await clock.advance(60_000);
+
+    await refused;
   });
 
   it("is of a secret that is not there yet as well: then there is no old key to end", async () => {
