@@ -1,5 +1,6 @@
 /** Every supervisor of this user at once. One that does not answer is named, and one that has gone is cleared away. */
 import { setMaxListeners } from "node:events";
+import { pause } from "../clock.ts";
 import { type AskOptions, type Outcome, type Question, tryToAsk } from "./client.ts";
 import type { ControlPlace } from "./endpoint.ts";
 import { type Endpoint, listEndpoints, removeIfStale } from "./endpoint.ts";
@@ -7,6 +8,8 @@ import type { RequestType } from "./protocol.ts";
 
 /** So many are asked at the same time. */
 const MOST_AT_ONCE = 64;
+/** Ms until one is asked again who has a socket, and does not listen to it yet. */
+const AGAIN_MS = 50;
 
 export interface Heard<Type extends RequestType> {
   readonly endpoint: Endpoint;
@@ -43,8 +46,12 @@ async function askOne<Type extends RequestType>(
   question: Question<Type>,
   options: AskOptions,
 ): Promise<Heard<Type> | undefined> {
-  const outcome = await tryToAsk(endpoint, question, options);
-  if (outcome.type !== "absent") return { endpoint, outcome };
-  if (removeIfStale(endpoint, options.clock.now())) return undefined;
-  return { endpoint, outcome: { type: "silent", reason: "it has only just started" } };
+  const { clock, timeoutMs, signal } = options;
+  for (const end = clock.monotonic() + timeoutMs; ; await pause(clock, AGAIN_MS, signal)) {
+    const outcome = await tryToAsk(endpoint, question, options);
+    if (outcome.type !== "absent") return { endpoint, outcome };
+    if (removeIfStale(endpoint, clock.now())) return undefined;
+    if (clock.monotonic() >= end)
+      return { endpoint, outcome: { type: "silent", reason: "it has only just started" } };
+  }
 }
