@@ -35,7 +35,7 @@ beforeAll(() => {
   // Without the scripts: the build would replace dist/ under the feet of the other tests; it has just been made.
   [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", prefix]));
   npm(["install", "--global", "--prefix", prefix, "--no-audit", "--no-fund", join(prefix, packed.filename)]);
-}, 120_000);
+}, 300_000);
 
 afterAll(() => rmSync(prefix, { recursive: true, force: true }));
 

@@ -16,7 +16,7 @@ describeBackend("Azure Key Vault, by lowkey-vault", ["lowkey-vault", "java"], ()
 
   beforeAll(async () => {
     server = await LowkeyVaultServer.start();
-  }, 120_000);
+  });
 
   afterAll(() => server?.stop());
 

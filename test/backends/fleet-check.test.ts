@@ -84,7 +84,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     user = stdout.replace(/password: "…".*/, `password: "${PASSWORD}"`);
     for (const close of closings.splice(0)) await close();
     await configure([user]);
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await nats?.stop();
@@ -133,7 +133,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     const { data } = await connection.request("$JS.API.STREAM.INFO.mcp-run-hosts");
     expect(JSON.parse(Buffer.from(data).toString()).state.messages).toBe(0);
     expect(ops.run("status").stdout).toContain("The fleet: 0 servers on 0 hosts, nobody is silent");
-  }, 120_000);
+  });
 
   it("is all that a host may ask for: its status says whose credentials it takes to see the others", () => {
     const { stdout, status } = host().run("status");
@@ -142,7 +142,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
       /does not let the operator subscribe to .* Try `fleet\.operator` .* status --local\.$/m,
     );
     expect(status).toBe(0);
-  }, 60_000);
+  });
 
   it("names the secret of which the host may not hear, and each thing that it may not do", async () => {
     const key = /mcp-run\.entry\.(k[\w-]{26})/.exec(user)?.[1] ?? "";
@@ -172,7 +172,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
       "this host can't report",
     ]);
     await configure([user]);
-  }, 120_000);
+  });
 
   it("says of credentials that are another host's whose they should be", () => {
     const taken = checked(host(PASSWORD, { name: "web-2" }));
@@ -187,7 +187,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
       { message: expect.stringMatching(/^this host can't be answered .* subscribe to _INBOX\.web-2\./) },
     ]);
     expect(taken.findings[0]?.hint).toContain("`fleet.host`");
-  }, 120_000);
+  });
 
   it("tells a wrong password, a certificate of nobody known and a bus that is down apart", async () => {
     const wrong = checked(host("canary-wrong"));
@@ -211,7 +211,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     expect(down.findings).toMatchObject([
       { code: "backend-unavailable", message: expect.stringMatching(/ECONNREFUSED$/) },
     ]);
-  }, 120_000);
+  });
 
   it("is enough with one server that lets it in, and warns of the others", () => {
     const two = host();
@@ -227,5 +227,5 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     expect(half.findings).toMatchObject([
       { severity: "warning", message: expect.stringContaining("127.0.0.1:1: ECONNREFUSED") },
     ]);
-  }, 120_000);
+  });
 });

@@ -127,7 +127,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(again.stdout).toBe("bucket mcp-run: unchanged\nstream mcp-run-hosts: unchanged\n");
     await ops.close();
     closings.splice(0);
-  }, 120_000);
+  });
 
   beforeEach(async () => {
     await vault.must("POST", PATH, { data: { key: OLD } });
@@ -199,7 +199,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(fleet.supervisors.map((each: { host: string; pid: number }) => [each.host, each.pid])).toEqual([
       ["web-1", one.pid],
     ]);
-  }, 120_000);
+  });
 
   it("is replaced on one machine only if somebody says so, as long as the bus is down; servers go on", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -352,7 +352,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
 
     await one.untilOnTheBus("connected");
     expect((await one.told()).key).toBe(hash(OLD));
-  }, 120_000);
+  });
 });
 
 function everythingOn(connection: NatsConnection) {

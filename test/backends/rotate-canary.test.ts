@@ -33,7 +33,7 @@ describeBackend("a new key in Vault", ["vault"], () => {
     expect(out).toMatch(new RegExp(`✔ canary: tried by the supervisor with pid (${pids}) `));
     expect(out).not.toContain("could not try");
     expect(out).not.toContain("canary-");
-  }, 60_000);
+  });
 
   it("is tried by the rotation itself where no supervisor may read it, which is said", async () => {
     const { drill, rotate } = await drillWith(ONLY_THE_SECRET);
@@ -54,5 +54,5 @@ describeBackend("a new key in Vault", ["vault"], () => {
     expect(out).toContain("2 acknowledged");
     for (const { key } of await drill.told()) expect(key).not.toBe(hash(OLD));
     expect(out).not.toContain("canary-");
-  }, 60_000);
+  });
 });

@@ -86,7 +86,7 @@ describeBackend("a secret in Vault that profiles call by several names", ["vault
     );
 
     expect(places).toEqual({ there: `${gateway.url}/v1/${PATH}`, elsewhere: `${other.url}/v1/${PATH}` });
-  }, 120_000);
+  });
 });
 
 describeBackend("a secret in AWS that profiles call by several names", ["moto"], () => {
@@ -107,5 +107,5 @@ describeBackend("a secret in AWS that profiles call by several names", ["moto"],
     );
 
     expect(places).toEqual({ there: ARN, elsewhere: otherArn });
-  }, 120_000);
+  });
 });

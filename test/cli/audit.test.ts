@@ -156,7 +156,7 @@ describe("exec", () => {
     const verified = mcpRun.run(["audit", "verify"]);
     expect(verified).toMatchObject({ status: 0 });
     expect(verified.stdout).toMatch(/^✔ 20 files, 40 records: all is as it was written\n/);
-  }, 60_000);
+  }, 180_000);
 });
 
 describe("a start that fails", () => {

@@ -79,7 +79,7 @@ beforeAll(async () => {
   for (const login of REMOTE_LOGINS) await lookIntoEveryCorner(login);
   const profiles = { walk: { command: "node", fetchTimeout: "2s", secrets: walk } };
   room.write("config/mcp-run.yaml", JSON.stringify({ version: 1, providers, profiles }));
-}, 60_000);
+}, 180_000);
 
 // What an earlier run remembers of these backends would keep the next from asking them.
 afterEach(() => rmSync(join(room.home, "state"), { recursive: true, force: true }));

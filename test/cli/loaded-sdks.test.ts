@@ -114,7 +114,7 @@ beforeAll(async () => {
   profiles.cron = { ...profiles.local, refresh: { cron: "0 3 * * *", timezone: "Europe/Berlin" } };
   room.write("config/mcp-run.yaml", JSON.stringify({ version: 1, providers, profiles }));
   room.set("local:stored", "canary-stored");
-}, 60_000);
+}, 180_000);
 
 afterAll(async () => {
   for (const server of servers) await server.stop();

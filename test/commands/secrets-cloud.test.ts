@@ -46,7 +46,7 @@ interface Ran {
 /** Not synchronous, since the server is in this process. */
 function run(args: readonly string[], input = ""): Promise<Ran> {
   return new Promise((resolve) => {
-    const options = { env: { ...mcpRun.env, ...CREDENTIALS }, timeout: 30_000 };
+    const options = { env: { ...mcpRun.env, ...CREDENTIALS }, timeout: 80_000 };
     const child = execFile(process.execPath, [MAIN, ...args], options, (error, stdout, stderr) => {
       resolve({ status: error ? Number(error.code) : 0, stdout, stderr });
     });
