@@ -15,6 +15,7 @@ import type { Lack } from "../../src/control/bus/lack.ts";
 import { BusMember, type BusMemberOptions, type BusState } from "../../src/control/bus/member.ts";
 import { readEntry } from "../../src/control/bus/messages.ts";
 import { busKey, hostInbox, OPERATOR_INBOX, subjects } from "../../src/control/bus/names.ts";
+import { writeOldLeases } from "../../src/control/bus/old-leases.ts";
 import { BusOperator, type HeardReport, type NewEntry } from "../../src/control/bus/operator.ts";
 import {
   hostPermissions,
@@ -367,6 +368,57 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       profile: "github",
       state: "serving",
       secrets: [{ key: KEY, rotation: "r1", fingerprint: fingerprintOf("canary-new") }],
+    });
+  });
+
+  describe("leases", () => {
+    const lease = (number: number) => `database/creds/app/${number}`;
+    const most = Array.from({ length: 10_000 }, (_, number) => lease(number));
+    const { fingerprint: _none, ...about } = entryFor("");
+    const oldOf = (ids: readonly string[]) => ({
+      ...about,
+      oldLeases: writeOldLeases(ids.map((id) => fingerprintOf(id))),
+    });
+
+    it("of a supervisor are replaced if they are among as many as a provider lists, and only then", async () => {
+      const { operator, heard, server } = await fleet();
+      const had = [lease(9_999)];
+      const taken: string[] = [];
+      const supervisor = new FakeSupervisor(server, {
+        leases: () => had,
+        look: async (key, isOld) => {
+          taken.push(key);
+          if (isOld?.(had[0] ?? "")) had[0] = "new";
+        },
+      });
+      const later = new FakeSupervisor(server, { leases: () => ["another"], pid: 4712 });
+      await until("both have come", async () => heard.size === 2);
+
+      await operator.put(KEY, oldOf(most), signal);
+      const report = ({ member }: FakeSupervisor) => heard.get(member.instance)?.secrets[0];
+      await until("both have said so", async () =>
+        [supervisor, later].every((one) => report(one)?.state === "has"),
+      );
+      await operator.put(KEY, oldOf(most), signal);
+      await operator.call({ forMs: 2_000, quietMs: 500 }, signal, KEY);
+
+      expect(taken).toEqual([KEY]);
+      expect(later.looks).toBe(0);
+      const under = fingerprintOf("");
+      expect(report(supervisor)).toMatchObject({ state: "has", leases: [fingerprintOf("new")], under });
+      expect(report(later)).toMatchObject({ state: "has", leases: [fingerprintOf("another")], under });
+    });
+
+    it("that are too many for a bucket of before are told with the mend", async () => {
+      const { operator, server } = await fleet();
+      const { streams } = await jetstreamManager(await rawAt(server));
+      await streams.update("KV_mcp-run", { max_msg_size: 4_096 });
+
+      const refused = operator.put(KEY, oldOf(most), signal);
+      await expect(refused).rejects.toMatchObject({ hint: "mcp-run fleet setup" });
+      await operator.setUp({}, signal);
+
+      expect(await operator.put(KEY, oldOf(most), signal)).toEqual({ generation: 1 });
     });
   });
 
