@@ -29,6 +29,30 @@ export function allFields(document: Secret): ReadonlyMap<string, Secret | Provid
 }
 
 /**
+ * The ways to all that has no members of its own, in their order: the narrowest fields that a ref can name.
+ *
+ * @param most so many at most, and none that is deeper; none of what is no JSON object
+ */
+export function fieldsWithin(
+  document: Secret,
+  most: { readonly count: number; readonly depth: number },
+): readonly (readonly string[])[] {
+  const parsed = parseDocument(document);
+  if (parsed instanceof ProviderError) return [];
+  const ways: (readonly string[])[] = [];
+  const walk = (record: Record<string, unknown>, way: readonly string[]) => {
+    for (const [key, value] of Object.entries(record)) {
+      if (ways.length === most.count) return;
+      const inner = [...way, key];
+      if (isRecord(value) && inner.length < most.depth) walk(value, inner);
+      else ways.push(inner);
+    }
+  };
+  walk(parsed, []);
+  return ways;
+}
+
+/**
  * The document with this field as a string, and every other character as it was. The field is made if the object
  * that it belongs to is there. Returns a ProviderError `missing` where that is not, `invalid` for a document that is no
  * JSON object and for a field that is an object or a list itself.

@@ -36,11 +36,25 @@ export function holdersOf(inner: SecretName): readonly { name: SecretName; way: 
   const parsed = parseRef(inner.from);
   const field = parsed.ok ? (parsed.ref.field ?? []) : [];
   return field.map((_step, depth) => {
-    const steps = field.slice(0, depth).map((step) => step.replaceAll(".", "\\."));
-    const document = parsed.ok ? documentOf(parsed.ref) : inner.from;
-    const from = depth === 0 ? document : `${document}#${steps.join(".")}`;
-    return { name: { ...inner, from }, way: field.slice(depth) };
+    const around =
+      parsed.ok && (depth === 0 ? documentOf(parsed.ref) : fieldRef(parsed.ref, field.slice(0, depth)));
+    return { name: { ...inner, from: around || inner.from }, way: field.slice(depth) };
   });
+}
+
+/** What lies this way within it, as a profile would name it; undefined where no ref can. */
+export function nameWithin(outer: SecretName, way: readonly string[]): SecretName | undefined {
+  const parsed = parseRef(outer.from);
+  if (!parsed.ok) return undefined;
+  const field = [...(parsed.ref.field ?? []), ...way];
+  const from = fieldRef(parsed.ref, field);
+  const again = parseRef(from);
+  const isWhatIsMeant = again.ok && JSON.stringify(again.ref.field) === JSON.stringify(field);
+  return isWhatIsMeant ? { ...outer, from } : undefined;
+}
+
+function fieldRef(ref: Ref, field: readonly string[]): string {
+  return `${documentOf(ref)}#${field.map((step) => step.replaceAll(".", "\\.")).join(".")}`;
 }
 
 function documentOf({ provider, request }: Ref): string {

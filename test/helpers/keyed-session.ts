@@ -9,7 +9,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { type Installation, MAIN } from "./installation.ts";
 import { isAlive, killAll, until } from "./processes.ts";
 
-const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
+export const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
 /** Ms. */
 const LONGEST_WAIT = 60_000;
 
@@ -28,19 +28,21 @@ export class KeyedSession {
   readonly pid: number;
 
   /**
-   * Begins a session with the profile `p`, which is written for it.
+   * Begins a session with a profile, which is written for it.
    *
    * @param profile YAML beside the command: `secrets:` and what else it needs
+   * @param name of the profile
    */
   static async start(
     installation: Installation,
     profile: string,
     env: Readonly<Record<string, string>> = {},
+    name = "p",
   ): Promise<KeyedSession> {
-    installation.profile("p", `version: 1\ncommand: node\nargs: [${JSON.stringify(SERVER)}]\n${profile}`);
+    installation.profile(name, `version: 1\ncommand: node\nargs: [${JSON.stringify(SERVER)}]\n${profile}`);
     const transport = new StdioClientTransport({
       command: process.execPath,
-      args: [MAIN, "p"],
+      args: [MAIN, name],
       env: { ...installation.env, ...env },
       stderr: "pipe",
     });

@@ -119,7 +119,7 @@ describe("a plan", () => {
     });
 
     // The other store answers first, and takes its turns for it.
-    await vi.waitFor(() => expect(clock.pending).toBe(1));
+    await vi.waitFor(() => expect(clock.pending).toBe(1), { timeout: 10_000 });
     await clock.advance(60_000);
 
     await refused;
@@ -155,6 +155,9 @@ describe("two operators at once", () => {
     expect(second).toMatchObject({
       code: "rotation-incomplete",
       message: expect.stringContaining("it is being rotated by alice@laptop since"),
+      hint: expect.stringMatching(
+        /again when that rotation has ended, or, .* `--take-over \d{8}-\d{6}-\w{6}`$/,
+      ),
     });
   });
 

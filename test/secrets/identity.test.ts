@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { holdersOf, identityOf, isSameSecret, wayWithin } from "../../src/secrets/identity.ts";
+import { holdersOf, identityOf, isSameSecret, nameWithin, wayWithin } from "../../src/secrets/identity.ts";
 
 const AT = "https://vault.example.com/v1/secret/data/mcp/github";
 const ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mcp/github-AbCdEf";
@@ -16,6 +16,25 @@ describe("what holds a field within it", () => {
     for (const { name, way } of found)
       expect(wayWithin(name, { from: "other:x#b.c\\.d.e", place: "https://v/mcp/a" })).toEqual(way);
     expect(holdersOf({ from: "vault:mcp/a" })).toEqual([]);
+  });
+});
+
+describe("what lies within a value", () => {
+  it("has the name that a profile gives it", () => {
+    const at = { place: "https://v/mcp/a" };
+
+    const names = [["b"], ["b", "c.d"]].map((way) => nameWithin({ from: "vault:mcp/a\\#1", ...at }, way));
+
+    expect(names).toEqual([
+      { from: "vault:mcp/a\\#1#b", ...at },
+      { from: "vault:mcp/a\\#1#b.c\\.d", ...at },
+    ]);
+    expect(nameWithin({ from: "vault:a#b" }, ["c"])).toEqual({ from: "vault:a#b.c" });
+  });
+
+  it("has none where no ref can name it", () => {
+    for (const way of [[""], ["a", ""], ["a\\", "b"], ["a\nb"]])
+      expect(nameWithin({ from: "vault:mcp/a" }, way), JSON.stringify(way)).toBeUndefined();
   });
 });
 

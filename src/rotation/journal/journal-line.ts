@@ -11,6 +11,9 @@ const v = z.literal(1);
 /** ISO 8601, UTC. */
 const at = z.string();
 
+/** Of what lies within a value that is a whole document, by the way there. */
+const fields = z.array(z.strictObject({ way: texts, fingerprint: text }));
+
 const plannedPart = z.strictObject({
   /** The secret's name in the profile. */
   name: text,
@@ -20,6 +23,7 @@ const plannedPart = z.strictObject({
   comesWith: z.optional(text),
   /** Of the old value; absent if there is none. */
   fingerprint: z.optional(text),
+  fields: z.optional(fields),
   /** The issuer's own name for the old key, where an earlier rotation has noted it. */
   keyId: z.optional(text),
 });
@@ -69,6 +73,7 @@ const partFacts = z.strictObject({
   name: text,
   /** Of the new value. */
   fingerprint: z.optional(text),
+  fields: z.optional(fields),
   /** The issuer's own name for the new key. */
   keyId: z.optional(text),
   /** What has become of a key. */

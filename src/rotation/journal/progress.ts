@@ -11,6 +11,7 @@ export type Direction = "forward" | "discard" | "rollback";
 export interface MintedKey {
   readonly keyId?: string;
   readonly fingerprint?: string;
+  readonly fields?: PartFacts["fields"];
 }
 
 export class Progress {
@@ -130,13 +131,17 @@ export class Progress {
     }
   }
 
-  #applyMinted({ name, keyId, fingerprint }: PartFacts): void {
+  #applyMinted({ name, keyId, fingerprint, fields }: PartFacts): void {
     const minted = this.#minted.get(name) ?? [];
     const before = minted.at(-1);
     if (before && before.fingerprint === fingerprint && before.keyId === keyId) return;
     this.#minted.set(name, [
       ...minted,
-      { ...(keyId !== undefined && { keyId }), ...(fingerprint !== undefined && { fingerprint }) },
+      {
+        ...(keyId !== undefined && { keyId }),
+        ...(fingerprint !== undefined && { fingerprint }),
+        ...(fields && { fields }),
+      },
     ]);
     // A candidate with another value is none any more.
     if (before)

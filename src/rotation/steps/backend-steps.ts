@@ -26,7 +26,7 @@ export const rotateLive: TargetStep = {
     if (!isOver) await own.rotate(run.plan.rotation, planned, signal);
     const { found, version } = await whatIsThere(own, parts, signal);
     const isNew = found.some(
-      ({ name, value }) => value && run.fingerprint(value) !== run.planned(name).fingerprint,
+      ({ part, value }) => value && run.fingerprint(value) !== run.planned(part.name).fingerprint,
     );
     if (!isNew) {
       throw new McpRunError(
@@ -36,10 +36,7 @@ export const rotateLive: TargetStep = {
     }
     return {
       ...(version !== undefined && { version }),
-      parts: found.map(({ name, value }) => ({
-        name,
-        ...(value && { fingerprint: run.fingerprint(value) }),
-      })),
+      parts: found.map(({ part, value }) => ({ name: part.name, ...(value && run.prints(part, value)) })),
     };
   },
 };
@@ -48,7 +45,7 @@ export const rotateLive: TargetStep = {
 async function whatIsThere(own: LiveRotation, parts: readonly TargetPart[], signal: AbortSignal) {
   try {
     const { value: document, version } = await own.read(signal);
-    return { version, found: parts.map((part) => ({ name: part.name, value: partValue(part, document) })) };
+    return { version, found: parts.map((part) => ({ part, value: partValue(part, document) })) };
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     throw new ProviderError("unavailable", `it is replaced, and can't be read: ${error.reason}`, {

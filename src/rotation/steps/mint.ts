@@ -130,11 +130,17 @@ function take(run: Run, { leader, members }: Family, minted: Minted): void {
 }
 
 function factsOf(run: Run, { members }: Family): readonly PartFacts[] {
-  return members.map(({ part: { name } }) => {
+  return members.map(({ part }) => {
+    const { name } = part;
     const value = run.values.get(name);
     const known = run.progress.mintedFor(name).at(-1);
-    const fingerprint = value ? run.fingerprint(value) : known?.fingerprint;
+    const { fingerprint, fields } = value ? run.prints(part, value) : (known ?? {});
     const keyId = run.keyIds.get(name) ?? (fingerprint === known?.fingerprint ? known?.keyId : undefined);
-    return { name, ...(fingerprint !== undefined && { fingerprint }), ...(keyId !== undefined && { keyId }) };
+    return {
+      name,
+      ...(fingerprint !== undefined && { fingerprint }),
+      ...(fields && { fields }),
+      ...(keyId !== undefined && { keyId }),
+    };
   });
 }

@@ -1,6 +1,6 @@
 /** Telling everybody, and waiting until nobody needs what was there before; where somebody does, a person decides. */
 import type { Acknowledgement, Wanted } from "../contract.ts";
-import type { Facts, PlannedPart } from "../journal/journal-line.ts";
+import type { Facts } from "../journal/journal-line.ts";
 import type { Run } from "../run.ts";
 
 /** There, and without the new value. */
@@ -43,25 +43,4 @@ function noteUnknown(run: Run, found: readonly Acknowledgement[]): void {
 
 function written({ host, pid, profile, generation, canSwap, state, reason }: Acknowledgement) {
   return { host, pid, profile, generation, canSwap, state, ...(reason !== undefined && { reason }) };
-}
-
-type FingerprintOf = (part: PlannedPart) => string | undefined;
-
-/** What servers have to have of each part, where there is a value that they can have, and what they may have now. */
-export function wantedOf({ plan }: Run, newValue: FingerprintOf, oldValue: FingerprintOf): readonly Wanted[] {
-  return plan.targets.flatMap(({ place, parts }) =>
-    parts.flatMap((part): readonly Wanted[] => {
-      const [fingerprint, replaces] = [newValue(part), oldValue(part)];
-      if (fingerprint === undefined) return [];
-      const isAnother = replaces !== undefined && replaces !== fingerprint;
-      return [
-        {
-          from: part.from,
-          ...(place !== undefined && { place }),
-          fingerprint,
-          ...(isAnother && { replaces }),
-        },
-      ];
-    }),
-  );
 }

@@ -13,8 +13,9 @@ import { rotateLive, wantedLeases } from "./backend-steps.ts";
 import { endingSteps } from "./ending.ts";
 import { candidateOf, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
-import { spread, wantedOf } from "./spread.ts";
+import { spread } from "./spread.ts";
 import { canaryStep } from "./trying.ts";
+import { wantedOf } from "./wanted.ts";
 
 /** Refuses what another rotation holds; the candidate itself is the lock. */
 const lock: TargetStep = {
@@ -91,8 +92,8 @@ const tell: OverallStep = {
   async forAll(run, signal) {
     const values = wantedOf(
       run,
-      ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
-      ({ fingerprint }) => fingerprint,
+      ({ name }) => run.progress.mintedFor(name).at(-1),
+      (part) => part,
     );
     return spread(run, [...values, ...wantedLeases(run)], signal);
   },

@@ -11,7 +11,8 @@ import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
 import { asFacts, settledPart } from "./ending.ts";
 import { candidateOf } from "./mint.ts";
-import { spread, wantedOf } from "./spread.ts";
+import { spread } from "./spread.ts";
+import { wantedOf } from "./wanted.ts";
 
 const revokeNew: TargetStep = {
   name: "revoke-new",
@@ -185,8 +186,8 @@ const spreadBack: OverallStep = {
       run,
       wantedOf(
         run,
-        ({ fingerprint }) => fingerprint,
-        ({ name }) => run.progress.mintedFor(name).at(-1)?.fingerprint,
+        (part) => part,
+        ({ name }) => run.progress.mintedFor(name).at(-1),
       ),
       signal,
     );
