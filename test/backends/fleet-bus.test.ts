@@ -270,7 +270,7 @@ class Intruder {
     await until(
       "all is refused",
       async () => publish.length + subscribe.length >= listen.length + say.length,
-      3_000,
+      30_000,
     ).catch(() => undefined);
     return this.#refused;
   }
@@ -571,7 +571,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
         secrets: () => [{ key: OTHER_KEY, ref: "vault:other" }],
       });
       await until("both are there", async () => one.isConnected && other.isConnected);
-      const window = { forMs: 10_000, quietMs: 1_000 };
+      const window = { forMs: 10_000, quietMs: 4_000 };
 
       const all = await operator.call(window, signal);
       const some = await operator.call(window, signal, OTHER_KEY);
@@ -866,7 +866,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const said = () => heard.get(supervisor.member.instance)?.secrets;
       await until("it has it", async () => said()?.[0]?.state === "has");
       await operator.put(KEY, entryFor("canary-newer", { rotation: "r2" }), signal);
-      const answers = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal, KEY);
+      const answers = await operator.call({ forMs: 10_000, quietMs: 4_000 }, signal, KEY);
 
       expect(said()?.map(({ key }) => key)).toEqual([OTHER_KEY]);
       expect(answers).toEqual([]);
@@ -940,8 +940,8 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
         "it has it",
         async () => heard.get(supervisor.member.instance)?.secrets[0]?.state === "has",
       );
-      const called = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal);
-      const calledByKey = await operator.call({ forMs: 10_000, quietMs: 1_000 }, signal, KEY);
+      const called = await operator.call({ forMs: 10_000, quietMs: 4_000 }, signal);
+      const calledByKey = await operator.call({ forMs: 10_000, quietMs: 4_000 }, signal, KEY);
       const history = await operator.history(signal);
 
       expect([called, calledByKey, history].map((reports) => reports.map(({ host }) => host))).toEqual([

@@ -20,7 +20,7 @@ import { getDefaultEnvironment, StdioClientTransport } from "@modelcontextprotoc
 
 const MCP_RUN = join(import.meta.dirname, "../../dist/main.cjs");
 const SERVER = join(import.meta.dirname, "chatty-server.mjs");
-const CHATTER_MS = 10_000;
+const CHATTER_MS = 30_000;
 const ROTATION_MS = 30_000;
 
 const home = mkdtempSync(join(tmpdir(), "mcp-run-demo-"));
