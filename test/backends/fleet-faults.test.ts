@@ -1,5 +1,6 @@
 /** What is lost between a nats-server and whoever hears it: nobody is ever taken for away because we could not hear. */
 import { createHmac } from "node:crypto";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, expect, it } from "vitest";
 import { type Clock, systemClock } from "../../src/clock.ts";
@@ -7,6 +8,7 @@ import { BusMember, type BusMemberOptions } from "../../src/control/bus/member.t
 import { busKey } from "../../src/control/bus/names.ts";
 import { BusOperator } from "../../src/control/bus/operator.ts";
 import { operatorPermissions, permissionsBlock } from "../../src/control/bus/permissions.ts";
+import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
@@ -104,7 +106,29 @@ describeBackend("a supervisor", ["nats-server"], () => {
   });
 });
 
-describeBackend("a bus that is lost for a while", ["nats-server"], () => {
+describeBackend("a bus that is full", ["nats-server"], () => {
+  it("is named, as who has begun since is known to nobody unless he is connected", async () => {
+    const { operator, raw } = await room();
+    const fleet = new BusFleet({
+      ...{ bus: operator, clock: systemClock, rotation: "r1", inventory: [], met: new Set<string>() },
+      ...{ pace: "few-first", backendOf: () => "vault", rateOf: () => 1_000 },
+    });
+    await until(
+      "web-1 has been kept",
+      async () => (await operator.history(signal)).length === 1,
+      PATIENCE_MS,
+    );
+    const hosts = async () => (await fleet.list([{ from: REF }], signal)).map(({ host }) => host);
+    expect(await hosts()).toEqual(["web-1"]);
+
+    const { streams } = await jetstreamManager(raw);
+    await streams.update("mcp-run-hosts", { max_msgs: 1 });
+
+    expect(await hosts()).toEqual(["web-1", "the fleet's bus"]);
+  });
+});
+
+describeBackend("a bus that is lost is lost for a while", ["nats-server"], () => {
   it("is called again where the answers could not come", async () => {
     const { way, operator, raw } = await room();
     await atNextCall(raw, () => {

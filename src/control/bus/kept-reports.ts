@@ -1,6 +1,7 @@
 /** What the server keeps of all hosts: the last report of each supervisor. */
 import { type Consumer, DeliverPolicy, type JsMsg, jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
+import { LONGEST_REPORT } from "./messages.ts";
 import { REPORTS_STREAM } from "./names.ts";
 
 /** Ms for one answer of the server. */
@@ -19,10 +20,23 @@ const READING = {
   abort_on_missing_resource: true,
 } as const;
 
-/** Every report that is kept, in the order of their coming; throws where not all of them could be read. */
-export async function* keptReports(connection: NatsConnection): AsyncGenerator<JsMsg, void, undefined> {
+/**
+ * Every report that is kept, in the order of their coming; throws where not all of them could be read.
+ *
+ * @param onLimit told whether there is room for anybody new
+ */
+export async function* keptReports(
+  connection: NatsConnection,
+  onLimit: (isFull: boolean) => void,
+): AsyncGenerator<JsMsg, void, undefined> {
   const { streams } = await jetstream(connection, { timeout: ANSWER_MS }).jetstreamManager(false);
-  const { state } = await streams.info(REPORTS_STREAM);
+  const { state, config } = await streams.info(REPORTS_STREAM);
+  // Limits that there are not are -1.
+  const { max_msgs = -1, max_bytes = -1 } = config;
+  onLimit(
+    (max_msgs > 0 && state.messages >= max_msgs) ||
+      (max_bytes > 0 && state.bytes + LONGEST_REPORT > max_bytes),
+  );
   if (state.messages === 0) return;
   const consumer = await consumerOf(connection);
   for await (const message of await consumer.consume(READING)) {

@@ -52,6 +52,7 @@ export class BusOperator {
   readonly #waiting = new Set<(result: Failure | NatsConnection) => void>();
   #dropped = 0;
   #wasUp = false;
+  #isFull = false;
   /** Why this connection hears no reports. */
   #deafness: Error | undefined;
 
@@ -90,6 +91,11 @@ export class BusOperator {
   /** Reports that could not be read, or were not of whom their subject names. */
   get dropped(): number {
     return this.#dropped;
+  }
+
+  /** When the history was read last, the server kept reports of nobody new any more. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   /** Every report from now on, whoever asked for it; gives what ends that. */
@@ -221,7 +227,10 @@ export class BusOperator {
 
   async #readAll(connection: NatsConnection): Promise<readonly HeardReport[]> {
     const reports = new Map<string, HeardReport>();
-    for await (const message of keptReports(connection)) {
+    const onLimit = (isFull: boolean) => {
+      this.#isFull = isFull;
+    };
+    for await (const message of keptReports(connection, onLimit)) {
       const report = this.#reportOf(message.subject, message.data, message.time.getTime());
       if (report) reports.set(message.subject, report);
     }

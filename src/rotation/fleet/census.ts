@@ -10,10 +10,11 @@ import type { Sought } from "./bus-goals.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
 
 /** What of the operator is needed here. */
-export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport">;
+export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport"> &
+  Partial<Pick<BusOperator, "isFull">>;
 
 export interface CensusOptions {
-  readonly bus: Pick<Bus, "call" | "history" | "onReport">;
+  readonly bus: Omit<Bus, "put">;
   readonly clock: Clock;
   /** Which hosts there should be. */
   readonly inventory: readonly string[];
@@ -40,6 +41,7 @@ export class Census {
   readonly #all = new Map<string, HeardMember>();
   /** How many there are of each host. */
   readonly #counts = new Map<string, number>();
+  #isOfAll = true;
   #stop: () => void = () => undefined;
   #news: () => void = () => undefined;
 
@@ -58,6 +60,7 @@ export class Census {
     try {
       const history = await insist(clock, insistMs, signal, () => bus.history(signal));
       for (const report of history) census.#hear(report, false);
+      census.#isOfAll = bus.isFull !== true;
       await insist(clock, insistMs, signal, () => bus.call(window, signal));
       return census;
     } catch (error) {
@@ -104,6 +107,7 @@ export class Census {
       ...counted.map((member) => member.acknowledgement(goals, rotation, this.#sought?.paths)),
       ...this.silentHosts.map(silentHost),
       ...[...this.#counts].flatMap(([host, count]) => (count > MOST_OF_ONE_HOST ? [crowdedHost(host)] : [])),
+      ...(this.#isOfAll ? [] : [FULL_BUS]),
     ];
   }
 
@@ -156,6 +160,12 @@ function crowdedHost(host: string): Acknowledgement {
   const reason = `it names more than ${MOST_OF_ONE_HOST} supervisors, and not all of them were looked at`;
   return { host, pid: 0, profile: "?", generation: 0, canSwap: false, state: "cannot-swap", reason };
 }
+
+/** Of those who are not connected. */
+const FULL_BUS: Acknowledgement = {
+  ...{ host: "the fleet's bus", pid: 0, profile: "?", generation: 0, canSwap: true, state: "unknown" },
+  reason: "its stream mcp-run-hosts is full, so that whoever began since then is forgotten when he goes",
+};
 
 function silentHost({ host, heardAt }: SilentHost): Acknowledgement {
   const reason = heardAt === undefined ? "never heard" : `last heard ${new Date(heardAt).toISOString()}`;
