@@ -324,7 +324,9 @@ export function heldByAnother({ rotationId, operator, createdAt }: CandidateMark
   return new ProviderError(
     "conflict",
     `it is being rotated by ${operator} since ${createdAt.toISOString()} (rotation ${rotationId})`,
-    { hint: "again when that rotation has ended" },
+    {
+      hint: `again when that rotation has ended, or, if nobody works on it any more, \`--resume ${rotationId}\` or \`--take-over ${rotationId}\``,
+    },
   );
 }
 

@@ -180,7 +180,7 @@ describe("mcp-run rotate", () => {
       expect(told).toContain(known);
     expect(told).not.toContain("canary-");
     const audit = mcpRun.run(["audit", "--event", "rotation"]);
-    expect(audit.stdout).toMatch(/plan done, leaked in build log$/m);
+    expect(audit.stdout).toMatch(/plan done, KEY \(local:key\), leaked in build log$/m);
     expect(audit.stdout).toContain("end done");
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
     expect(journals()).toHaveLength(1);
@@ -200,6 +200,16 @@ describe("mcp-run rotate", () => {
       /local:key at file:\/\/\S+\/local\.age#key, version v\w+\n {4}KEY: live fingerprint [0-9a-f]{12}, the new one from hook\n/,
     );
     expect(mcpRun.run(["secrets", "get", "--reveal", "local:key"]).stdout).toBe(OLD);
+    expect(journals()).toEqual([]);
+  });
+
+  it("wants no reason of a dry run", () => {
+    profile();
+
+    const ran = rotate("--dry-run");
+
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    expect(ran.stdout).toMatch(/^Rotation \S+ by .*: dry run\n/);
     expect(journals()).toEqual([]);
   });
 
@@ -363,7 +373,9 @@ describe("mcp-run rotate", () => {
 
     expect(ran.status).toBe(75);
     expect(ran.stdout).toContain("OLD KEY STILL VALID: KEY of local:key");
-    expect(ran.stdout).toContain(`--resume ${id} would revoke the old key`);
+    expect(ran.stdout).toMatch(
+      new RegExp(`  # to revoke the old key.*:\n  mcp-run rotate p --resume ${id}\n`),
+    );
     expect(await key()).not.toBe(OLD);
     expect(rotate("--resume", id, "--yes").status).toBe(75);
     expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}`);
@@ -399,6 +411,8 @@ describe("mcp-run rotate", () => {
     [["--reason", "x", "--yes", "--ack-timeout", "soon"], "soon is no time to wait"],
     [["--resume", "a", "--rollback", "b", "--yes"], "it can go on, or go back"],
     [["--reason", "x", "--yes", "--report", "no/where/x.md"], "no/where: ENOENT. Try another path"],
+    [["--reason", "x", "--yes", "--report", "."], "it is a folder. Try another path"],
+    [["--reason", "x", "--yes", "--all", "--secret", "KEY"], "Try one of --secret and --all"],
     [["--resume", "20260101-000000-aaaaaa", "--yes"], "20260101-000000-aaaaaa"],
   ])("refuses %j", (args, reason) => {
     profile();

@@ -27,14 +27,16 @@ export interface RotateOptions {
 
 /** Throws McpRunError `usage`. */
 export function refuseContradictions(options: RotateOptions): void {
-  const { mint, generate, fromStdin, resume: resumed, rollback: undone, reason } = options;
+  const { mint, generate, fromStdin, resume: resumed, rollback: undone, reason, dryRun } = options;
   const refuse = (state: string, hint: string) =>
     new McpRunError("usage", `Cannot rotate: ${state}`, { hint });
   if ([mint, generate, fromStdin].filter(Boolean).length > 1)
     throw refuse("a new value comes from one place", "one of --mint, --generate and --from-stdin");
+  if (options.all && options.secret !== undefined)
+    throw refuse("--all is every secret, and --secret is one", "one of --secret and --all");
   if (resumed !== undefined && undone !== undefined)
     throw refuse("it can go on, or go back", "one of --resume and --rollback");
-  if (resumed === undefined && undone === undefined && !reason?.trim())
+  if (resumed === undefined && undone === undefined && !dryRun && !reason?.trim())
     throw refuse("a reason is wanted, for the record", '`--reason "leaked in build log"`');
 }
 

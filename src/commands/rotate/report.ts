@@ -1,6 +1,6 @@
 /** The incident report of a rotation, as a file. */
 import { constants } from "node:fs";
-import { access, writeFile } from "node:fs/promises";
+import { access, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { version } from "../../../package.json";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
@@ -15,14 +15,18 @@ import type { CommandContext } from "../context.ts";
 
 /** Throws McpRunError `usage` where no file could be made, since a rotation that has ended is told of only once. */
 export async function mustHaveRoom({ cwd }: CommandContext, file: string): Promise<void> {
-  const folder = dirname(resolve(cwd, file));
-  await access(folder, constants.W_OK).catch((error: unknown) => {
-    const code = systemErrorCode(error);
-    if (code === undefined) throw error;
-    throw new McpRunError("usage", `Cannot write the report to ${folder}: ${code}`, {
+  const path = resolve(cwd, file);
+  const refuse = (place: string, state: string) =>
+    new McpRunError("usage", `Cannot write the report to ${place}: ${state}`, {
       hint: "another path behind `--report`",
     });
+  const folder = dirname(path);
+  await access(folder, constants.W_OK).catch((error: unknown) => {
+    const code = systemErrorCode(error);
+    throw code === undefined ? error : refuse(folder, code);
   });
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isDirectory()) throw refuse(path, "it is a folder");
 }
 
 /** What can't be written is a warning: the rotation has ended as it has. */
