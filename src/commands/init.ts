@@ -23,7 +23,7 @@ export async function init(
   if (text === undefined) {
     const near = nearest(template, templates.keys());
     throw new McpRunError("usage", `Cannot start from template "${template}": there is no such template`, {
-      hint: near ? `mcp-run init ${near}` : "mcp-run init to list them",
+      hint: `mcp-run init ${near ?? "to list them"}; or, for a server of your own, mcp-run init github --name ${template}, and change that file`,
     });
   }
   const name = options.name ?? template;
