@@ -108,13 +108,20 @@ function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
-  const resume = `--resume ${plan.rotation} would ${left.length === 0 ? "write down that it is done" : inWords(left)}`;
-  if (progress.direction !== "forward") return [resume];
+  const command = `mcp-run rotate ${plan.profile}`;
+  const resume = [
+    `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
+    `${command} --resume ${plan.rotation}`,
+  ];
+  if (progress.direction !== "forward") return resume;
   const noWay = noWayBack(run);
   const rollback = noWay
-    ? `--rollback ${plan.rotation} is no way any more: ${noWay}`
-    : `--rollback ${plan.rotation} would ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}`;
-  return [resume, rollback];
+    ? [`# --rollback is no way any more: ${noWay}`]
+    : [
+        `# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`,
+        `${command} --rollback ${plan.rotation}`,
+      ];
+  return [...resume, ...rollback];
 }
 
 /** Why nothing can be put back; a state. */

@@ -59,7 +59,7 @@ describe("whoever may not write", () => {
     const outcome = await world.rotatePlanned(plan);
 
     expect(outcome).toMatchObject({ is: "incomplete", stillValid: [] });
-    expect(outcome.next[0]).toContain(`--resume ${outcome.rotation} would `);
+    expect(outcome.next[1]).toContain(`--resume ${outcome.rotation}`);
     expect((await world.state()).valid).toEqual(OLD_VALUES);
     world.behaviour.failure = () => undefined;
     expect(await world.resume(outcome.rotation)).toMatchObject({ is: "discarded" });
@@ -111,9 +111,8 @@ describe("three of fifty servers that can't take the new value", () => {
     expect(failed).toMatchObject(
       [7, 23, 42].map((pid) => ({ pid, state: "failed", reason: "its probe failed" })),
     );
-    expect(stuck.next[0]).toContain(
-      `--resume ${stuck.rotation} would tell every supervisor and wait for them`,
-    );
+    expect(stuck.next[0]).toContain("# to tell every supervisor and wait for them");
+    expect(stuck.next[1]).toContain(`--resume ${stuck.rotation}`);
     expect([...world.issuers.valid]).toContain("canary-old-db");
     expect(
       (await unfinishedRotations(world.place.folder, () => undefined)).map(

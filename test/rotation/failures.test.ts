@@ -141,7 +141,10 @@ describe("what fails before anybody has the new key is taken back", () => {
     const outcome = await world.rotatePlanned(plan);
 
     expect(outcome).toMatchObject({ is: "incomplete", reason: expect.stringContaining("503") });
-    expect(outcome.next).toEqual([`--resume ${outcome.rotation} would take the candidate away`]);
+    expect(outcome.next).toEqual([
+      "# to take the candidate away:",
+      `mcp-run rotate github --resume ${outcome.rotation}`,
+    ]);
     expect((await world.state()).documents[1]).toMatchObject({ candidate: outcome.rotation });
     world.behaviour.failure = () => undefined;
     expect(await world.resume(outcome.rotation)).toMatchObject({ is: "discarded" });
@@ -255,7 +258,8 @@ describe("what fails after that is taken back by nobody", () => {
     const outcome = await world.rotatePlanned(plan);
 
     expect(outcome).toMatchObject({ is: "incomplete", reason: expect.stringContaining(reason) });
-    expect(outcome.next[0]).toContain(`--resume ${outcome.rotation} would ${resume}`);
+    expect(outcome.next[0]).toContain(`# to ${resume}`);
+    expect(outcome.next[1]).toBe(`mcp-run rotate github --resume ${outcome.rotation}`);
     const state = await world.state();
     expect(state.documents.map(({ current }) => current)).toEqual(left.current);
     expect(state.valid).toHaveLength(left.valid);
@@ -321,9 +325,10 @@ describe("whoever still needs the old key", () => {
       { which: "old", secret: "DB", target: DATABASE },
     ]);
     expect(world.issuers.calls.filter((call) => call.startsWith("revoke"))).toEqual([]);
-    expect(outcome.next[1]).toBe(
-      `--rollback ${outcome.rotation} would make the old value the current one again, tell every supervisor and wait for them and revoke the new key`,
-    );
+    expect(outcome.next.slice(2)).toEqual([
+      "# to make the old value the current one again, tell every supervisor and wait for them and revoke the new key:",
+      `mcp-run rotate github --rollback ${outcome.rotation}`,
+    ]);
   });
 
   it.each(["gone", "unknown"] as const)("is nobody who is %s", async (state) => {
@@ -440,7 +445,7 @@ describe("an old key that its issuer can't be asked to end", () => {
       ["old", "DB"],
     ]);
     expect((await world.state()).documents[0]?.versions).toEqual(["v1", "v2"]);
-    expect(outcome.next[1]).toContain("is no way any more");
+    expect(outcome.next[2]).toContain("is no way any more");
     await expect(world.rollback(outcome.rotation)).rejects.toThrow("the old key may be revoked");
   });
 });
