@@ -94,7 +94,8 @@ class Rotating {
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
       profile: profile.name,
-      reason: options.reason ?? "",
+      // Only a dry run has none.
+      reason: options.reason ?? "dry run",
       operator: `${loginName()}@${hostname()}`,
       targets,
       credentials: new Set([

@@ -37,7 +37,9 @@ export function chosenSecrets(profile: Profile, choice: Choice, isAnySource: boo
       ? "the profile does not say of any secret where a new value comes from"
       : `it is not said which of ${possible.map(({ name }) => name).join(", ")}`;
   throw new McpRunError("usage", `Cannot rotate the secrets of ${profile.name}: ${state}`, {
-    hint: only ? "`--secret NAME`, or `--all`" : "`rotate: { console: URL }` at the secret in the profile",
+    hint: only
+      ? "`--secret NAME`, or `--all`"
+      : "`--from-stdin --yes` with a value that you have made, or `rotate: { console: URL }` at the secret in the profile",
   });
 }
 
