@@ -199,8 +199,8 @@ function textOf(
   { supervisors, silent, unfinished, fleet }: Seen,
 ): string {
   return [
-    statusText(supervisors, silent, clock.now(), profile),
-    ...(unfinished.length > 0 ? [unfinishedText(unfinished)] : []),
+    statusText(supervisors, silent, clock.now(), profile, fleet !== undefined),
+    ...(unfinished.length > 0 ? [unfinishedText(unfinished, clock.now())] : []),
     ...(fleet ? [fleetText(fleet, clock.now())] : []),
   ].join("\n");
 }

@@ -42,16 +42,17 @@ const LONGEST_VERSION = 16;
 /**
  * @param now wall-clock ms
  * @param profile the only one that was asked for
+ * @param isFleet there are other machines besides
  */
 export function statusText(
   supervisors: readonly SupervisorStatus[],
   silent: readonly SilentSupervisor[],
   now: number,
   profile?: string,
+  isFleet = false,
 ): string {
-  if (supervisors.length + silent.length === 0) {
-    return profile === undefined ? "Nothing is running.\n" : `Nothing of ${profile} is running.\n`;
-  }
+  if (supervisors.length + silent.length === 0)
+    return `Nothing${profile === undefined ? "" : ` of ${profile}`} is running${isFleet ? " on this machine" : ""}.\n`;
   const rows = [
     ...supervisors.flatMap((status) => rowsOf(status, now)),
     ...silent.map(({ pid }) => ["?", String(pid), UNKNOWN, "silent"]),
@@ -71,14 +72,19 @@ export function statusText(
   return lines.length > 0 ? `${table}\n${lines.join("")}` : table;
 }
 
-/** A line each, with what can be typed. */
-export function unfinishedText(rotations: readonly UnfinishedRotation[]): string {
+/**
+ * A line each, with what can be typed.
+ *
+ * @param now wall-clock ms
+ */
+export function unfinishedText(rotations: readonly UnfinishedRotation[], now: number): string {
   return rotations
     .map(({ rotation, profile, startedAt, operator, reason, isRunning }) => {
       const state = isRunning
         ? `is under way (${reason}): ${rotation}`
         : `has not ended (${reason}): mcp-run rotate ${profile} --resume ${rotation}`;
-      const line = `${profile}: a rotation by ${operator} since ${startedAt} ${state}`;
+      const ago = shortDuration(now - Date.parse(startedAt));
+      const line = `${profile}: a rotation by ${operator}, begun ${ago} ago, ${state}`;
       return `${escapeControl(line, "\\t")}\n`;
     })
     .join("");

@@ -118,7 +118,9 @@ describe("where the bus is down", () => {
     const json = JSON.parse(mcpRun.run(["status", "--json"]).stdout);
 
     expect(ran.status).toBe(0);
-    expect(ran.stdout).toMatch(/^Nothing is running\.\n\nThe fleet can't be seen: .*ECONNREFUSED\n$/);
+    expect(ran.stdout).toMatch(
+      /^Nothing is running on this machine\.\n\nThe fleet can't be seen: .*ECONNREFUSED\n$/,
+    );
     expect(local.stdout).toBe("Nothing is running.\n");
     expect(json.fleet).toEqual({ state: "unseen", reason: expect.stringContaining("ECONNREFUSED") });
   });

@@ -35,10 +35,13 @@ describe("what stands below the table of a rotation", () => {
       operator: "ann@ops",
       reason: "leaked",
     };
-    const [cutOff, live] = [false, true].map((isRunning) => unfinishedText([{ ...rotation, isRunning }]));
+    const now = Date.parse("2026-11-21T09:35:15.000Z");
+    const [cutOff, live] = [false, true].map((isRunning) =>
+      unfinishedText([{ ...rotation, isRunning }], now),
+    );
 
     expect(cutOff).toMatch(
-      /has not ended \(leaked\): mcp-run rotate github --resume 20261121-093015-k3x9ab\n$/,
+      /begun 5m ago, has not ended \(leaked\): mcp-run rotate github --resume 20261121-093015-k3x9ab\n$/,
     );
     expect(live).toMatch(/is under way \(leaked\): 20261121-093015-k3x9ab\n$/);
   });
@@ -47,6 +50,7 @@ describe("what stands below the table of a rotation", () => {
 describe("the table of running servers", () => {
   it("names the profile that was asked for, if nothing of it runs", () => {
     expect(statusText([], [], NOW, "github")).toBe("Nothing of github is running.\n");
+    expect(statusText([], [], NOW, "github", true)).toBe("Nothing of github is running on this machine.\n");
   });
 
   it("has a line for each secret, and the server in the first of them", () => {
