@@ -58,6 +58,23 @@ describe("mcp-run secrets set REF#field", () => {
   });
 });
 
+describe("mcp-run secrets set", () => {
+  it.each(["'canary-quoted'", '"canary-quoted"'])("says that quotes are part of the value: %s", (quoted) => {
+    const ran = mcpRun.run(["secrets", "set", "local:key"], { input: `${quoted}\n` });
+
+    expect(ran.status).toBe(0);
+    expect(ran.stderr).toContain("Warning: The value of local:key is in quotes");
+    expect(ran.stderr).not.toContain("canary-");
+    expect(revealed("local:key")).toBe(quoted);
+  });
+
+  it("says nothing of a quote in the middle of a value", () => {
+    const ran = mcpRun.run(["secrets", "set", "local:key"], { input: `canary-it's\n` });
+
+    expect(ran.stderr).not.toContain("quotes");
+  });
+});
+
 describe("mcp-run secrets generate REF#field", () => {
   it("fills a field that is not there, and replaces one only when it is told to", () => {
     mcpRun.set("local:db", '{"user":"app"}');
