@@ -19,6 +19,9 @@ export const MOST_OLD_LEASES = 10_000;
 export const OLD_LEASE_CHARACTERS = 4;
 /** A profile can call one backend by several names, and has a lease by each. */
 export const MOST_LEASES_OF_ONE = 16;
+/** Of an entry, and characters of each as JSON. */
+export const MOST_WAYS = 32;
+const LONGEST_WAY = 1024;
 /** Characters of what a supervisor says of a failure. */
 export const LONGEST_REASON = 300;
 
@@ -30,7 +33,11 @@ const id = z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/));
 const key = z.string().check(z.regex(/^k[A-Za-z0-9_-]{26}$/));
 /** HMAC-SHA256 in hex. */
 const fingerprint = z.string().check(z.regex(/^[0-9a-f]{64}$/));
-const way = z.array(text(256)).check(z.minLength(1), z.maxLength(16));
+const way = z.array(text(256)).check(
+  z.minLength(1),
+  z.maxLength(16),
+  z.refine((steps) => JSON.stringify(steps).length <= LONGEST_WAY),
+);
 const v = z.literal(1);
 
 const entry = z.object({
@@ -48,7 +55,7 @@ const entry = z.object({
   /** Of the wanted value; without it and `oldLeases` every supervisor only looks. */
   fingerprint: z.optional(fingerprint),
   /** To fields within that value: only those are wanted, and the fingerprint is of them together. */
-  ways: z.optional(z.array(way).check(z.minLength(1), z.maxLength(32))),
+  ways: z.optional(z.array(way).check(z.minLength(1), z.maxLength(MOST_WAYS))),
   /** Leases that are about to be revoked, by beginnings of fingerprints: whoever has one of them takes another. */
   oldLeases: z.optional(
     z
@@ -112,6 +119,11 @@ export type Call = z.infer<typeof call>;
 export type ReportedSecret = z.infer<typeof reportedSecret>;
 export type SecretState = ReportedSecret["state"];
 export type Report = z.infer<typeof report>;
+
+/** Whether an entry can name it. */
+export function isWay(steps: readonly string[]): boolean {
+  return way.safeParse(steps).success;
+}
 
 export function readEntry(bytes: Uint8Array): Entry | undefined {
   return read(entry, bytes, LONGEST_ENTRY);

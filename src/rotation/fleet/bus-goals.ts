@@ -1,6 +1,6 @@
 /** Under which keys of the bus a rotation is spoken of, and what is wanted under each. */
 
-import { MOST_OLD_LEASES } from "../../control/bus/messages.ts";
+import { isWay, MOST_OLD_LEASES, MOST_WAYS } from "../../control/bus/messages.ts";
 import { busKey } from "../../control/bus/names.ts";
 import { fingerprintOfKey } from "../../control/bus/old-leases.ts";
 import { fingerprintOf, jointFingerprint } from "../../control/fingerprint.ts";
@@ -90,17 +90,18 @@ export function goalsOf(wanted: readonly Wanted[], under: Buffer): readonly BusG
   return [
     ...goals,
     ...lent.values(),
-    ...holders.map(
-      ([key, { ref, parts }]): BusGoal => ({
+    ...holders.map(([key, { ref, parts }]): BusGoal => {
+      // They have come into the document in one step: who has some of them has all.
+      const told = parts.filter(([way]) => isWay(way)).slice(0, MOST_WAYS);
+      if (told.length === 0) return { key, ref };
+      const fingerprints = told.map(([, fingerprint]) => fingerprint);
+      return {
         key,
         ref,
-        fingerprint: jointFingerprint(
-          parts.map(([, fingerprint]) => fingerprint),
-          under,
-        ),
-        ways: parts.map(([way]) => way),
-      }),
-    ),
+        fingerprint: jointFingerprint(fingerprints, under),
+        ways: told.map(([way]) => way),
+      };
+    }),
   ];
 }
 
