@@ -133,7 +133,7 @@ export class HeardMember {
         reason: `it has ${isLent(goals) ? "another field of this document, or has it" : "a secret of this path"} by another address, and can't be told`,
       };
     if (wanted.some(({ key }) => !canBeTold(goals.get(key))))
-      return { state: "failed", reason: "there are more leases than can be named to it over the bus" };
+      return { state: "failed", reason: "the bus has no room to say what it is to have" };
     const news = wanted.filter((secret) => secret.rotation === rotation && !isWanted(secret));
     if (news.some((secret) => isOfOlder(secret, goals.get(secret.key))))
       return { state: "cannot-swap", reason: "it does not say which lease it has: is it an older mcp-run?" };

@@ -572,7 +572,7 @@ describe("leases over the bus", () => {
     const { all } = await spread(fleetWith(), [{ from: REF, oldLeases: many }]);
 
     expect(bus.entries).toEqual([]);
-    expect(brief(all)).toEqual(["web-1 failed: there are more leases than can be named to it over the bus"]);
+    expect(brief(all)).toEqual(["web-1 failed: the bus has no room to say what it is to have"]);
   });
 
   it("are known to be in use by whoever has said so, also where he has fallen silent since", async () => {
