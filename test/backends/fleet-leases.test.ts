@@ -204,6 +204,7 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     const [one, two] = [host("web-1"), host("web-2")];
     await serving(one, two);
     const leaked = await leak();
+    const had = await one.told();
     ops.home.write("hold", "");
 
     const stuck = rotating("--reason", "drill", "--ack-timeout", "5s");
@@ -215,6 +216,8 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     expect(stuck.out).toMatch(/p on web-2 \(pid \d+\): pending, it was heard before, and says nothing now/);
     expect(stuck.out).toContain("OLD KEY STILL VALID");
     expect(await leaked.isGood()).toBe(true);
+    const hasAnother = async () => (await one.told()).key !== had.key;
+    await until("the other one has a new lease", hasAnother, PATIENCE_MS);
     const { key } = await one.told();
     const taken = reads();
 
