@@ -161,6 +161,7 @@ async function takeFor(run: Run, step: TargetStep, target: Target, signal: Abort
     if (!TOLERANT.has(step.name)) expectDone(step.name, facts);
   } catch (error) {
     if (!TOLERANT.has(step.name) || !isFailure(error) || signal.aborted) throw error;
+    run.hint ??= hintOf(error);
     const facts = { isDone: false, reason: run.whyFailed(error) } as const;
     await run.write({ kind: "fact", step: step.name, target: target.ref, facts });
   }
@@ -301,7 +302,12 @@ async function finish(
   await run.write({ kind: "end", outcome: is, ...state() });
   if (!run.journal.isWhole) reasons.add("the journal could not be written");
   const isCut = !run.journal.isWhole && is !== "discarded";
-  const outcome = outcomeOf(run, { is: isCut ? "incomplete" : is, ...state(), ...(hint && { hint }) });
+  const toTry = hint ?? (is === "incomplete" ? run.hint : undefined);
+  const outcome = outcomeOf(run, {
+    is: isCut ? "incomplete" : is,
+    ...state(),
+    ...(toTry !== undefined && { hint: toTry }),
+  });
   run.deps.emit({ type: "ended", outcome });
   return outcome;
 }

@@ -63,6 +63,8 @@ export class Run {
   /** Their issuers' names for them. */
   readonly keyIds = new Map<string, string>();
   readonly notes: string[] = [];
+  /** What to try against the first failure that was let pass; reads well after «Try ». */
+  hint: string | undefined;
   /** Names of those whose issuers may have made a key for this rotation, here or in an earlier process. */
   readonly mayBeMinted: Set<string>;
   /** The target of the step that has failed last. */

@@ -272,6 +272,16 @@ describe("what fails after that is taken back by nobody", () => {
     expect(await world.state()).toEqual(DONE);
   });
 
+  it("says what to do against what it let pass", async () => {
+    const world = new World();
+    const plan = await world.plan();
+    const hint = "a policy that lets it destroy versions";
+    world.behaviour.failure = (operation) =>
+      operation === "retire" ? new ProviderError("denied", "permission denied (403)", { hint }) : undefined;
+
+    expect(await world.rotatePlanned(plan)).toMatchObject({ is: "incomplete", hint });
+  });
+
   it("an interruption leaves it as it is, and says what is next", async () => {
     for (const step of ["spread", "revoke", "verify", "retire"]) {
       const world = new World();
