@@ -232,6 +232,25 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     expect(reads()).toBe(taken + 1);
   }, 240_000);
 
+  it("go although a host is asleep, which is named, and takes another as soon as it is back", async () => {
+    const [one, sleeper] = [host("web-1"), host("web-2")];
+    await serving(one, sleeper);
+    const { key } = await sleeper.told();
+    const before = await alive();
+    process.kill(sleeper.pid, "SIGSTOP");
+
+    const rotation = rotating("--reason", "drill");
+    expect(await rotation.ended, rotation.out).toBe(0);
+
+    expect(rotation.out).toMatch(/nothing is known of p on web-2 \(last heard 20/);
+    expect((await alive()).filter((id) => before.includes(id))).toEqual([]);
+    process.kill(sleeper.pid, "SIGCONT");
+    // As long as it has the old one, the database does not let it in.
+    const told = async () => (await sleeper.told().catch(() => ({ key }))).key;
+    await until("it has another lease", async () => (await told()) !== key, PATIENCE_MS);
+    expect(await alive()).toHaveLength(2);
+  }, 240_000);
+
   it("are dead before anybody has another under active abuse, and then everybody gets one", async () => {
     const [one, two] = [host("web-1"), host("web-2")];
     await serving(one, two);
