@@ -37,8 +37,11 @@ export async function setSecret(context: CommandContext, refText: string): Promi
       message: `Stored ${refText}${version ? `, version ${version}` : ""} (${value.reveal().length} characters)`,
     });
     if (/^(["']).*\1$/s.test(value.reveal())) {
-      const message = `The value of ${refText} is in quotes, which are part of it. Try it again without them, if they are those of a .env file.`;
-      context.printer.emit({ type: "warning", message });
+      context.printer.emit({
+        type: "warning",
+        message: `the value of ${refText} is in quotes, which are part of it`,
+        hint: "it again without them, if they are those of a .env file",
+      });
     }
     return 0;
   });

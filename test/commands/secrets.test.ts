@@ -63,7 +63,9 @@ describe("mcp-run secrets set", () => {
     const ran = mcpRun.run(["secrets", "set", "local:key"], { input: `${quoted}\n` });
 
     expect(ran.status).toBe(0);
-    expect(ran.stderr).toContain("Warning: The value of local:key is in quotes");
+    expect(ran.stderr).toMatch(
+      /Warning: the value of local:key is in quotes, which are part of it\. Try it again .* \.env file\.\n$/,
+    );
     expect(ran.stderr).not.toContain("canary-");
     expect(revealed("local:key")).toBe(quoted);
   });
