@@ -35,6 +35,7 @@ const HEAD = [
   "SECRET",
   "VERSION",
   "AGE",
+  "REF",
 ];
 const UNKNOWN = "-";
 const LONGEST_VERSION = 16;
@@ -107,6 +108,8 @@ function rowsOf(status: SupervisorStatus, now: number): readonly (readonly strin
     secret.name,
     shortVersion(secret.version),
     ageOf(secret, now),
+    // The longest, and so the last: a narrow terminal cuts it off.
+    secret.ref,
   ]);
   return [[...own, ...first], ...others.map((cells) => [...own.map(() => ""), ...cells])];
 }
@@ -116,12 +119,14 @@ function shortVersion(version = UNKNOWN): string {
 }
 
 /**
- * With a plus where the backend does not say when it was made: it is at least as old as our knowledge of it. With an
- * exclamation mark where it is older than it may be.
+ * `12d of 90d` where it may become so old. With a plus where the backend does not say when it was made: it is at least as
+ * old as our knowledge of it. With an exclamation mark where it is older than it may be.
  */
 function ageOf(secret: SecretStatus, now: number): string {
-  const age = `${shortDuration(msOf(secret, now))}${secret.createdAt === undefined ? "+" : ""}`;
-  return isOverdue(secret, now) ? `${age} !` : age;
+  const { createdAt, maxAgeMs } = secret;
+  const age = `${shortDuration(msOf(secret, now))}${createdAt === undefined ? "+" : ""}`;
+  const most = maxAgeMs === undefined ? "" : ` of ${shortDuration(maxAgeMs)}`;
+  return `${age}${most}${isOverdue(secret, now) ? " !" : ""}`;
 }
 
 function msOf({ createdAt, fetchedAt }: SecretStatus, now: number): number {

@@ -113,11 +113,17 @@ describe("mcp-run status", () => {
 
     expect([status, stderr]).toEqual([0, ""]);
     const [head, first, second] = stdout.split("\n");
-    expect(head).toMatch(/^PROFILE +PID +CLIENT +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE$/);
-    expect(first).toMatch(
-      new RegExp(`^p +${one.pid} +test +serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s$`),
+    expect(head).toMatch(
+      /^PROFILE +PID +CLIENT +STATE +GEN +UP +RESTARTS +NEXT LOOK +SECRET +VERSION +AGE +REF$/,
     );
-    expect(second).toMatch(new RegExp(`^p +${other.pid} +test +serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s$`));
+    expect(first).toMatch(
+      new RegExp(
+        `^p +${one.pid} +test +serving +1 +\\d+s +0 +in (1h|\\d\\dm).* +KEY +\\S+ +\\d+s +file:\\S+$`,
+      ),
+    );
+    expect(second).toMatch(
+      new RegExp(`^p +${other.pid} +test +serving +1 +\\d+s +0 +- +KEY +\\S+ +\\d+s +file:\\S+$`),
+    );
     expect(stdout).toContain(`p (${one.pid}): the server told the client a secret in 1 message\n`);
     expect(stdout).not.toContain("canary");
   });

@@ -66,7 +66,13 @@ describe("the table of running servers", () => {
           refresh: { mode: "overlap", isLooking: false, nextAt: "2027-01-15T12:04:00.000Z" },
           secrets: [
             { ...secret, name: "TOKEN", ref: "vault:a", version: "7", createdAt: "2027-01-03T12:00:00.000Z" },
-            { ...secret, name: "DSN", ref: "vault:b", version: "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE" },
+            {
+              ...secret,
+              name: "DSN",
+              ref: "vault:b#dsn",
+              maxAgeMs: 7_776_000_000,
+              version: "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE",
+            },
           ],
         }),
         statusOf(5, { refresh: { mode: "never", isLooking: true } }),
@@ -78,9 +84,9 @@ describe("the table of running servers", () => {
 
     expect(text).toBe(
       [
-        "PROFILE  PID   CLIENT     STATE     GEN  UP     RESTARTS  NEXT LOOK  SECRET  VERSION           AGE",
-        "github   4711  claude-ai  serving   3    2h 5m  2         in 4m      TOKEN   7                 12d",
-        "                                                                     DSN     EXAMPLE1-90ab-c…  1h+",
+        "PROFILE  PID   CLIENT     STATE     GEN  UP     RESTARTS  NEXT LOOK  SECRET  VERSION           AGE         REF",
+        "github   4711  claude-ai  serving   3    2h 5m  2         in 4m      TOKEN   7                 12d         vault:a",
+        "                                                                     DSN     EXAMPLE1-90ab-c…  1h+ of 90d  vault:b#dsn",
         "p        5     -          looking   1    1s     0         -",
         "p        6     -          swapping  1    1s     0         -",
         "",
@@ -164,8 +170,12 @@ describe("the table of running servers", () => {
           ?.replace(/^.* - {8}/, ""),
       ]),
     );
-    expect(ages).toMatchObject({ OLD: "92d !", JUST: "90d", SEEN: "2h+ !" });
-    expect(ages.FREE).toMatch(/^\d+d\+$/);
+    expect(ages).toMatchObject({
+      OLD: "92d of 90d !  a:b",
+      JUST: "90d of 90d    a:b",
+      SEEN: "2h+ of 1h !   a:b",
+    });
+    expect(ages.FREE).toMatch(/^\d+d\+ +a:b$/);
     expect(text).toContain(
       "p (1): OLD is older than its maxAge of 90d\np (1): SEEN is older than its maxAge of 1h\n",
     );
@@ -184,7 +194,7 @@ describe("the table of running servers", () => {
 
   it("bears with times that are none", () => {
     const secret = { name: "T", ref: "a:b", provider: "a", fetchedAt: "soon", createdAt: "then" };
-    expect(statusText([statusOf(1, { secrets: [secret] })], [], NOW)).toMatch(/T {7}- {8}0s\n$/);
+    expect(statusText([statusOf(1, { secrets: [secret] })], [], NOW)).toMatch(/T {7}- {8}0s {3}a:b\n$/);
   });
 });
 
