@@ -115,9 +115,10 @@ class Storm {
     this.#way = way;
   }
 
-  /** Some faults, one after the other; then all is well again. */
+  /** Some faults, one after the other; then all is well again, but perhaps for the operator. */
   async blow(): Promise<void> {
     const random = this.#random;
+    const isForGood = random() < 0.5;
     let isRestarted = false;
     for (let left = 1 + below(random, 5); left > 0; left--) {
       await new Promise((resolve) => setTimeout(resolve, below(random, 400)));
@@ -138,6 +139,7 @@ class Storm {
     }
     await new Promise((resolve) => setTimeout(resolve, below(random, 1_500)));
     this.#mend();
+    if (isForGood) this.#way.hold();
   }
 
   #mend(): void {
@@ -180,6 +182,7 @@ describeBackend("rotations in a storm", ["nats-server"], () => {
       await storm.blow();
 
       const told = await spreading;
+      way.mend();
       await operator.close();
       for (const someone of everybody) expectNoLoss(someone, told, `canary-${round}`, where);
     }

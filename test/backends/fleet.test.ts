@@ -1,6 +1,9 @@
 /** Several hosts with one secret, and an operator who replaces it, over a real bus and a real Vault. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { createServer, request as requestTo, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
@@ -8,7 +11,7 @@ import { describeBackend } from "../helpers/backends.ts";
 import { Host, type HostOptions, hash, OLD, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
 import { MAIN } from "../helpers/installation.ts";
 import { NatsCluster } from "../helpers/nats-cluster.ts";
-import { NatsServer } from "../helpers/nats-server.ts";
+import { accountOf, NatsServer } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
@@ -33,10 +36,15 @@ let users: readonly string[];
 
 const passwordOf = (name: string) => `canary-password-of-${name}`;
 
-function host(name: string, password = passwordOf(name), servers: readonly string[] = [nats.url]): Host {
+function host(
+  name: string,
+  password = passwordOf(name),
+  servers: readonly string[] = [nats.url],
+  url = vault.url,
+): Host {
   const user = name === "ops" ? "mcp-run-operator" : `mcp-run-${name.replace(".", "=2E")}`;
   const fleet = `servers: ${JSON.stringify(servers)}, ca: ${caFile}, inventory: [web-1, web.2, web-3, db-9]`;
-  const made = new Host(name, { vault, fleet, credentials: `${user}:${password}`, ...CALLED[name] });
+  const made = new Host(name, { vault: { url }, fleet, credentials: `${user}:${password}`, ...CALLED[name] });
   closings.push(() => made.close());
   return made;
 }
@@ -260,6 +268,33 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect((await one.told()).key).toBe(await currentKey());
   }, 180_000);
 
+  it("is waited for where a backend gives one of them no answer for a while", async () => {
+    const { auth } = await vault.must("POST", "auth/token/create", { policies: ["root"] });
+    const gate = await VaultGate.before(vault, auth.client_token);
+    closings.push(() => gate.close());
+    // By its address the secret is another one, for which the users of the bus have no permission.
+    const everything = ["operator", "web-1", "web-3"].map(
+      (name) => `{ user: mcp-run-${name}, password: canary-password }`,
+    );
+    const bus = await NatsServer.start({ tls, accounts: accountOf(everything) });
+    closings.push(() => bus.stop());
+    const at = (name: string) => host(name, "canary-password", [bus.url], gate.url);
+    const [ops, one, three] = [at("ops"), at("web-1"), at("web-3")];
+    expect(ops.run("fleet", "setup").status).toBe(0);
+    three.home.write("token", auth.client_token);
+    for (const each of [one, three]) await each.serve();
+    for (const each of [one, three]) await each.untilOnTheBus("connected");
+    gate.isShut = true;
+
+    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "120s");
+    // Which was the end of it once.
+    await three.untilItSays(/503/);
+    gate.isShut = false;
+
+    expect(await running.ended, running.out).toBe(0);
+    for (const each of [one, three]) expect((await each.told()).key).toBe(await currentKey());
+  }, 180_000);
+
   it("is not ended where what the bus keeps is lost in the middle, and is gone on with once it is set up anew", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
     const { connection } = await rawAs("watcher", "canary-watcher");
@@ -354,6 +389,44 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect((await one.told()).key).toBe(hash(OLD));
   });
 });
+
+/** Before Vault, and answers whoever has this token with 503 while it is shut. */
+class VaultGate {
+  isShut = false;
+  readonly #server: Server;
+
+  static async before({ url }: VaultServer, token: string): Promise<VaultGate> {
+    const gate = new VaultGate(url, token);
+    gate.#server.listen(0, "127.0.0.1");
+    await once(gate.#server, "listening");
+    return gate;
+  }
+
+  private constructor(url: string, token: string) {
+    this.#server = createServer((request, response) => {
+      const { method = "GET", headers } = request;
+      if (this.isShut && headers["x-vault-token"] === token) {
+        response.writeHead(503).end('{"errors":["Vault is sealed"]}');
+        return;
+      }
+      const onward = requestTo(`${url}${request.url}`, { method, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(response);
+      });
+      onward.on("error", () => response.destroy());
+      request.pipe(onward);
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}
 
 function everythingOn(connection: NatsConnection) {
   const heard = { text: "", subjects: new Set<string>() };
