@@ -175,7 +175,11 @@ function reportUnknown(
     {
       // What is no slip of a known word may be a value that happens to hold a colon.
       ...(near === undefined && {
-        hint: `one of ${known}, or an entry under \`providers:\``,
+        // 1Password's own references: `op run` takes them as they are.
+        hint:
+          provider === "op"
+            ? '`{ command: ["op", "read", "op://…"] }`'
+            : `one of ${known}, or an entry under \`providers:\``,
         hidesValue: true,
       }),
     },

@@ -95,6 +95,13 @@ describe("an entry of secrets", () => {
     }
   });
 
+  it("that is a reference of 1Password gets the program that reads it", async () => {
+    const text = await diagnosticsOf(fileOf("command: npx\nsecrets: { A: 'op://dev/x/password' }"));
+
+    expect(text).toContain('Try `{ command: ["op", "read", "op://…"] }`');
+    expect(text).not.toContain("dev/x/password");
+  });
+
   it("that is the value itself gets the command that stores it", async () => {
     const text = await diagnosticsOf(fileOf("command: npx\nsecrets: { TOKEN: ghp_abcdefABCDEF0123456789 }"));
 
