@@ -1,7 +1,9 @@
 /** `mcp-run rotate PROFILE`: replaces a key now, in its store and in every server that runs with it. */
 import { hostname } from "node:os";
+import { resolve as resolvePath } from "node:path";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
 import { escapeControl } from "../escape.ts";
+import type { Profile } from "../profile/profile.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome } from "../rotation/happening.ts";
 import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
@@ -12,6 +14,7 @@ import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import { ProviderPool } from "../secrets/provider-pool.ts";
 import type { Secret } from "../secrets/secret.ts";
+import { shellWord } from "../shell-word.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { oldEnough } from "./rotate/age.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
@@ -51,7 +54,8 @@ export async function rotateSecrets(
     const record = new RotationRecord(context, profile, needles);
     const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
-      const given = { context, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
+      const command = commandFor(context, name, profile);
+      const given = { context, command, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
       const exitCode = await new Rotating(given, leastAgeMs).run(signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
@@ -60,6 +64,12 @@ export async function rotateSecrets(
       await record.close();
     }
   });
+}
+
+/** From whatever folder it is typed the next time. */
+function commandFor({ cwd, options: { config } }: CommandContext, name: string, profile: Profile): string {
+  const file = config === undefined ? "" : ` --config ${shellWord(resolvePath(cwd, config))}`;
+  return `mcp-run rotate ${shellWord(name === profile.name ? name : profile.file)}${file}`;
 }
 
 /** The course of one command: one that begins, or one that goes on. */

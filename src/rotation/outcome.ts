@@ -108,7 +108,7 @@ function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
-  const command = `mcp-run rotate ${plan.profile}`;
+  const command = run.deps.command ?? `mcp-run rotate ${plan.profile}`;
   const resume = [
     `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
     `${command} --resume ${plan.rotation}`,

@@ -26,6 +26,8 @@ export interface RotationDeps {
   readonly missingOk: readonly string[];
   decide(question: Question, signal: AbortSignal): Promise<Answer>;
   emit(event: RotationEvent): void;
+  /** What `--resume ID` and `--rollback ID` are typed behind; without it, `mcp-run rotate` with the profile's name. */
+  readonly command?: string;
   /** Whether a server with the old value of this secret has to fail the probe, once it is revoked. */
   triesOld?(secret: string): boolean;
   /** Deletes copies of old values in caches of this machine. */

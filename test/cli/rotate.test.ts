@@ -386,6 +386,16 @@ describe("mcp-run rotate", () => {
     expect(await key()).toBe(OLD);
   });
 
+  it("says how to go on as it has to be typed, wherever the profile's file is", () => {
+    const keys = `command: node, args: [${JSON.stringify(SERVER)}], secrets: { KEY: { from: "local:key", rotate: { generate: { bytes: 32, encoding: hex } } } }`;
+    const file = mcpRun.write("elsewhere.yaml", `version: 1\nprofiles: { q: { ${keys} } }\n`);
+
+    const ran = mcpRun.run(["rotate", "q", "--config", file, "--reason", "drill", "--yes"]);
+
+    expect(ran.status, ran.stdout + ran.stderr).toBe(75);
+    expect(ran.stdout).toContain(`mcp-run rotate q --config ${file} --resume ${idIn(ran.stdout)}\n`);
+  });
+
   it("takes a new key from stdin, into one field of a document", () => {
     mcpRun.set("local:doc", '{"user":"app","pw":"canary-old"}');
     mcpRun.profile("p", 'command: node\nargs: [x]\nsecrets: { PW: "local:doc#pw" }\n');

@@ -35,6 +35,8 @@ const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
 export interface Given {
   readonly context: CommandContext;
+  /** What goes on with it, but for `--resume ID`. */
+  readonly command: string;
   readonly profile: Profile;
   readonly options: RotateOptions;
   readonly ask: Ask | undefined;
@@ -111,9 +113,10 @@ export class RotationParts {
     { rotation, options: { revokeFirst } }: Pick<PlanLine, "rotation" | "options">,
     targets: readonly Target[],
   ): RotationDeps {
-    const { context, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
+    const { context, command, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
     const progress = this.#progress;
     return {
+      command,
       ...triesOf(context, profile, needles),
       fleet: told.fleet(
         targets.map(({ ref }) => ref),
