@@ -38,10 +38,13 @@ const SILENCE_MS = 5_000;
 const COMEBACK_MS = 50_000;
 /** Ms between two calls while it is waited, for reports that were lost. */
 const CALL_EVERY_MS = 10_000;
+/** Secrets that are called for at the same time: a supervisor may have them all, and answers a few calls a second. */
+const CALLS_AT_ONCE = 4;
 /** Ms for which the bus is asked again: a cluster may be electing a leader. */
 const INSIST_MS = 20_000;
 /** Ms between two words of progress: with 10,000 supervisors each costs a walk over all of them. */
 const PROGRESS_MS = 250;
+
 export class BusFleet implements Fleet {
   readonly #options: BusFleetOptions;
 
@@ -238,10 +241,11 @@ class Spreading {
   /** Silence says something only where we could have heard: the bus may have been lost since the last call. */
   async #canHear(): Promise<boolean> {
     const { bus, clock } = this.#options;
-    const call = (key: string) =>
+    const keys = [...this.#goals.keys()];
+    const call = (key?: string) =>
       insist(clock, INSIST_MS, this.#signal, () => bus.call(CALL, this.#signal, key));
     try {
-      await Promise.all([...this.#goals.keys()].map(call));
+      await (keys.length > CALLS_AT_ONCE ? call() : Promise.all(keys.map(call)));
       return true;
     } catch (error) {
       this.#lost = lostBus(error, this.#signal);
@@ -268,20 +272,27 @@ class Spreading {
   async #callAgain(): Promise<void> {
     const { bus, clock } = this.#options;
     const stop = AbortSignal.any([this.#signal, this.#over.signal]);
+    const keys = [...this.#goals.keys()];
+    // One that does not come about is made up for by the next.
+    const call = (key: string) =>
+      bus.call(CALL, stop, key).catch((error: unknown) => {
+        if (!(error instanceof McpRunError)) throw error;
+      });
     try {
-      for (;;) {
+      for (let turn = 0; ; turn++) {
         await pause(clock, CALL_EVERY_MS, stop);
-        for (const key of this.#goals.keys()) {
-          // One that does not come about is made up for by the next.
-          await bus.call(CALL, stop, key).catch((error: unknown) => {
-            if (!(error instanceof McpRunError)) throw error;
-          });
-        }
+        await Promise.all(turnOf(keys, turn).map(call));
       }
     } catch (error) {
       if (!stop.aborted) this.#trouble = error instanceof Error ? error.message : "a bug in mcp-run";
     }
   }
+}
+
+/** Of more keys than can be called for at once, the next ones each time. */
+function turnOf(keys: readonly string[], turn: number): readonly string[] {
+  const from = (turn * CALLS_AT_ONCE) % keys.length;
+  return keys.slice(from, from + CALLS_AT_ONCE);
 }
 
 function idOf({ host, instance = "" }: Acknowledgement): string {

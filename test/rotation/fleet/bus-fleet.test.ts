@@ -377,6 +377,30 @@ describe("a fleet over the bus", () => {
     expect(brief(all)).toEqual(["web-1 acknowledged", "web-2 acknowledged"]);
   });
 
+  it("calls for many secrets a few at a time, and for each of them in turn", async () => {
+    const wanted = Array.from({ length: 10 }, (_, index) => ({
+      from: `vault:mcp/app${index}#key`,
+      fingerprint: NEW,
+    }));
+    // It has one of them, and never says that it is the new one.
+    bus.add({
+      secrets: [{ key: busKey({ from: "vault:mcp/app7#key" }), ref: "vault:mcp/app7#key", state: "idle" }],
+    });
+    const call = bus.call.bind(bus);
+    const called = new Map<number, string[]>();
+    bus.call = async (...[_window, _signal, key]: Parameters<Bus["call"]>) => {
+      const at = clock.monotonic();
+      if (key !== undefined) called.set(at, [...(called.get(at) ?? []), key]);
+      return call();
+    };
+
+    await spread(fleetWith(), wanted);
+
+    for (const keys of called.values()) expect(keys.length).toBeLessThanOrEqual(4);
+    const all = new Set([...called.values()].flat());
+    for (const { from } of wanted) expect(all, from).toContain(busKey({ from }));
+  });
+
   it("forgets a life whose process number somebody else has by now", async () => {
     const facts = { host: "web-1", pid: 7, pidSpace: "web-1's" };
     bus.add({ ...facts, instance: "7-old", heardAt: clock.now() - 1_000 }).isAsleep = true;
