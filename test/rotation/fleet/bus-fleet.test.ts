@@ -83,7 +83,7 @@ class MemoryBus implements Bus {
     for (const listener of this.#listeners) listener(someone.report);
   }
 
-  async call(): Promise<readonly HeardReport[]> {
+  async call(..._asked: Parameters<Bus["call"]>): Promise<readonly HeardReport[]> {
     if (this.trouble) throw this.trouble;
     for (const someone of this.everybody) if (!someone.isAsleep) this.say(someone);
     return [];
@@ -363,13 +363,13 @@ describe("a fleet over the bus", () => {
     late.isAsleep = true;
     const call = bus.call.bind(bus);
     let calls = 0;
-    bus.call = async () => {
+    bus.call = async (...asked) => {
       // The census, and the last one.
       if (++calls === 2) {
         late.isAsleep = false;
         for (const entry of bus.entries) bus.react(late, entry);
       }
-      return call();
+      return call(...asked);
     };
 
     const { all } = await spread();
@@ -388,10 +388,11 @@ describe("a fleet over the bus", () => {
     });
     const call = bus.call.bind(bus);
     const called = new Map<number, string[]>();
-    bus.call = async (...[_window, _signal, key]: Parameters<Bus["call"]>) => {
+    bus.call = async (...asked: Parameters<Bus["call"]>) => {
       const at = clock.monotonic();
+      const key = asked[2];
       if (key !== undefined) called.set(at, [...(called.get(at) ?? []), key]);
-      return call();
+      return call(...asked);
     };
 
     await spread(fleetWith(), wanted);
