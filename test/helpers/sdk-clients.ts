@@ -186,7 +186,7 @@ export interface Load {
 }
 
 /** So many may wait for an answer: on a machine that is too slow for the pace they would get more and more, and time out. */
-const MOST_OPEN = 500;
+const MOST_OPEN = 250;
 
 /**
  * Calls `ask` at a steady pace until `done`; whatever was late is made up for. `ask` says what was wrong with its
