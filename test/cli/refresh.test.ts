@@ -1,7 +1,7 @@
 /** A secret that changes, and a server that dies, under a client of the official SDK and the built program. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -101,6 +101,25 @@ describe("a secret that changes", () => {
       /p: generation 2 has taken over after \d+ ms with new KEY \(file:[^)]*, version [^)]*\)\n/,
     );
     expect(session.log()).not.toContain("canary-");
+  });
+
+  it("reaches it where a rotation was at work while the first server was prepared", async () => {
+    const [begun, go] = [join(mcpRun.home, "begun"), join(mcpRun.home, "go")];
+    const slow = mcpRun.write(
+      "slow.mjs",
+      `import { existsSync, writeFileSync } from "node:fs";
+writeFileSync(${JSON.stringify(begun)}, "");
+setInterval(() => existsSync(${JSON.stringify(go)}) && process.exit(console.log("canary-slow")), 20);`,
+    );
+    const slowly = `SLOW: { command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(slow)}] }`;
+    const beginning = serving("", `KEY: "file:SECRET_FILE", ${slowly}`);
+    await until("it fetches", () => existsSync(begun));
+    mcpRun.write("state/rotations/20270115-080000-abcdef.jsonl", "");
+    // By now it has read the other one; if it has not, it has the new one from the start.
+    change("canary-two");
+    writeFileSync(go, "");
+
+    await hasKey(await beginning, "canary-two");
   });
 
   it("reaches it by itself with `every`", async () => {

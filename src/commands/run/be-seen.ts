@@ -28,12 +28,23 @@ export async function beSeen(supervised: Supervised): Promise<OpenControl> {
 async function openControl(supervised: Supervised, looks: AskedLooks): Promise<OpenControl | undefined> {
   try {
     const { openControl } = await import("./control.ts");
-    return await openControl(supervised, looks);
+    const control = await openControl(supervised, looks);
+    void lookIfRotated(supervised, looks);
+    return control;
   } catch (error) {
     const what = supervised.mode === "exec" ? "program" : "server";
     warn(supervised, `mcp-run status will not show this ${what}`, error);
     return undefined;
   }
+}
+
+/** From now on it is told of rotations; of one that was at work before it may have heard nothing. Never rejects. */
+async function lookIfRotated({ context, startedAt }: Supervised, looks: AskedLooks): Promise<void> {
+  const asked = import("./rotated-meanwhile.ts").then((one) =>
+    one.rotatedSince(context.paths.state, startedAt),
+  );
+  // What can't be known is left to its schedule.
+  if (await asked.catch(() => false)) void looks.ask();
 }
 
 /** Takes its seat and waits for nothing. */
