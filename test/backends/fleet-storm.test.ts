@@ -121,7 +121,6 @@ class Storm {
     const isForGood = random() < 0.5;
     let isRestarted = false;
     for (let left = 1 + below(random, 5); left > 0; left--) {
-      await new Promise((resolve) => setTimeout(resolve, below(random, 400)));
       const someone = this.#everybody[below(random, 2 * MEMBERS)];
       const way = someone?.way ?? this.#way;
       if (someone) someone.wasDisturbed = true;
@@ -135,9 +134,9 @@ class Storm {
         await this.#server.pause();
         await this.#server.resume();
       }
-      if (random() < 0.6) this.#mend();
+      await new Promise((resolve) => setTimeout(resolve, below(random, 800)));
+      if (random() < 0.4) this.#mend();
     }
-    await new Promise((resolve) => setTimeout(resolve, below(random, 1_500)));
     this.#mend();
     if (isForGood) this.#way.hold();
   }
@@ -178,10 +177,9 @@ describeBackend("rotations in a storm", ["nats-server"], () => {
       }
       const operator = await BusOperator.connect(optionsAt(way.url), signal);
       const key = randomBytes(32);
-      const spreading = spread(operator, `r${round}`, `canary-${round}`, key);
-      await storm.blow();
-
-      const told = await spreading;
+      const blowing = storm.blow();
+      const told = await spread(operator, `r${round}`, `canary-${round}`, key);
+      await blowing;
       way.mend();
       await operator.close();
       for (const someone of everybody) expectNoLoss(someone, told, `canary-${round}`, where);
