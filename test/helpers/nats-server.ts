@@ -71,13 +71,17 @@ export class NatsServer {
       'server_name: "test"',
       `log_file: "${this.#home}/log"`,
       "max_connections: 64K",
+      // Its two seconds for who comes in are too few for a client on a busy machine.
+      "authorization { timeout: 30 }",
       ...(hasJetStream ? [`jetstream { store_dir: "${this.#home}/store" }`] : []),
       accounts ?? accountOf([`{ user: op, password: canary-operator }`], hasJetStream),
     ];
     if (tls) {
       await writeFile(join(this.#home, "key.pem"), tls.key, { mode: 0o600 });
       await writeFile(join(this.#home, "cert.pem"), tls.cert);
-      lines.push(`tls { cert_file: "${this.#home}/cert.pem", key_file: "${this.#home}/key.pem" }`);
+      lines.push(
+        `tls { cert_file: "${this.#home}/cert.pem", key_file: "${this.#home}/key.pem", timeout: 30 }`,
+      );
     }
     await writeFile(join(this.#home, "nats.conf"), `${lines.join("\n")}\n`);
   }
