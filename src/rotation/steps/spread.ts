@@ -8,7 +8,13 @@ const BLOCKING: ReadonlySet<Acknowledgement["state"]> = new Set(["pending", "fai
 
 const NAMED_IN_NOTES = 10;
 
-export async function spread(run: Run, wanted: readonly Wanted[], signal: AbortSignal): Promise<Facts> {
+/** @param value what they are to have: `the new value` */
+export async function spread(
+  run: Run,
+  wanted: readonly Wanted[],
+  value: string,
+  signal: AbortSignal,
+): Promise<Facts> {
   const { fleet, ackTimeoutMs, missingOk, emit } = run.deps;
   const key = Buffer.from(run.plan.key, "base64url");
   for (;;) {
@@ -21,13 +27,33 @@ export async function spread(run: Run, wanted: readonly Wanted[], signal: AbortS
     const members = found.filter(({ state, host }) => BLOCKING.has(state) && isWaitedFor(host));
     noteUnknown(run, found);
     if (members.length === 0) return { acknowledgements };
-    const reason = `${members.length} of ${found.length} supervisors ${members.length === 1 ? "does" : "do"} not have the new value`;
+    const reason = whoLacks(found, members, value);
     const answer = await run.ask({ type: "not-acknowledged", members }, signal);
     if (answer === "stop") return { isDone: false, acknowledgements, reason };
     if (answer === "again") continue;
     run.note(`${reason}, and it went on without them`);
     return { acknowledgements, reason };
   }
+}
+
+/** Where the bus itself is in the way, that is said of it, and not of a supervisor. */
+function whoLacks(
+  found: readonly Acknowledgement[],
+  members: readonly Acknowledgement[],
+  value: string,
+): string {
+  const all = found.filter(isSupervisor).length;
+  const count = members.filter(isSupervisor).length;
+  const others = members.filter((one) => !isSupervisor(one));
+  return [
+    ...(count > 0 ? [`${count} of ${all} supervisors ${count === 1 ? "does" : "do"} not have ${value}`] : []),
+    ...others.map(({ host, reason = "it is in the way" }) => `${host}: ${reason}`),
+  ].join("; ");
+}
+
+/** What stands for many has no process. */
+function isSupervisor({ pid }: Acknowledgement): boolean {
+  return pid > 0;
 }
 
 /** A few by name; all of them are in the journal. */

@@ -95,7 +95,7 @@ const tell: OverallStep = {
       ({ name }) => run.progress.mintedFor(name).at(-1),
       (part) => part,
     );
-    return spread(run, [...values, ...wantedLeases(run)], signal);
+    return spread(run, [...values, ...wantedLeases(run)], "the new value", signal);
   },
 };
 

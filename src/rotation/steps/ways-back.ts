@@ -189,6 +189,7 @@ const spreadBack: OverallStep = {
         (part) => part,
         ({ name }) => run.progress.mintedFor(name).at(-1),
       ),
+      "the old value again",
       signal,
     );
   },
