@@ -75,6 +75,7 @@ export class NatsCluster {
         )
         .replace('"0.0.0.0:4222"', `"127.0.0.1:${this.#ports.get(name)}"`)
         .replace('"0.0.0.0:6222"', `"127.0.0.1:${this.#ports.get(`${name} routes`)}"`)
+        .replace(/^(tls \{)$/m, "$1\n  timeout: 30")
         .replace("/var/lib/nats", join(this.#home, `${name}-store`))
         .replaceAll("/etc/nats/", `${this.#home}/`);
       await put(`${name}.conf`, text);
