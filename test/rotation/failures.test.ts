@@ -458,6 +458,42 @@ describe("an old key that its issuer can't be asked to end", () => {
     expect(outcome.next[2]).toContain("is no way any more");
     await expect(world.rollback(outcome.rotation)).rejects.toThrow("the old key may be revoked");
   });
+
+  it("is revoked again where it is accepted after it was revoked, and no other key is", async () => {
+    const world = new World();
+    world.issuers.failure = (action, secret) => {
+      if (action === "verify" && secret === "TOKEN") world.issuers.valid.add("canary-old-token");
+      return undefined;
+    };
+    const { rotation, next } = await world.rotate();
+    expect(next[0]).toBe("# to revoke the old key, see that it is refused and retire it in the store:");
+    world.issuers.failure = () => undefined;
+    world.issuers.calls.length = 0;
+
+    expect(await world.resume(rotation)).toMatchObject({ is: "done", stillValid: [] });
+
+    expect(world.issuers.calls).toEqual(["revoke TOKEN", "verify TOKEN"]);
+    expect(await world.state()).toEqual(DONE);
+  });
+
+  it("is asked for again where it is accepted after somebody said that it is revoked", async () => {
+    const world = new World();
+    world.issuers.canRevoke = false;
+    world.answer = () => "go-on";
+    const { rotation } = await world.rotate();
+    expect(world.questions).toHaveLength(2);
+
+    world.answer = () => "stop";
+    expect(await world.resume(rotation)).toMatchObject({ is: "incomplete" });
+
+    expect(world.questions.slice(2)).toMatchObject([{ secret: "TOKEN" }, { secret: "DB" }]);
+    // Whoever said so first may have been right.
+    await expect(world.rollback(rotation)).rejects.toThrow("the old key may be revoked");
+    world.answer = () => "go-on";
+    world.issuers.valid.delete("canary-old-token");
+    world.issuers.valid.delete("canary-old-db");
+    expect(await world.resume(rotation)).toMatchObject({ is: "done", stillValid: [] });
+  });
 });
 
 describe("under active abuse", () => {

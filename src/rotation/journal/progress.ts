@@ -19,6 +19,8 @@ export class Progress {
   readonly #begun = new Set<string>();
   readonly #facts = new Map<string, Facts>();
   readonly #results = new Map<string, NonNullable<PartFacts["result"]>>();
+  /** Names of those whose old key somebody has once said to be revoked. */
+  readonly #revoked = new Set<string>();
   /** Of each part, the latest last. */
   readonly #minted = new Map<string, MintedKey[]>();
   readonly #bases = new Map<string, Set<string>>();
@@ -111,8 +113,7 @@ export class Progress {
     return targets.some(({ ref, parts }) => {
       if (!this.#facts.has(keyOf("revoke", ref))) return true;
       return parts.some(({ name }) => {
-        const result = this.resultOf("revoke", name);
-        return result === "revoked" || result === "by-hand" || result === "failed";
+        return this.#revoked.has(name) || this.resultOf("revoke", name) === "failed";
       });
     });
   }
@@ -124,6 +125,10 @@ export class Progress {
     if (facts.isDone === false && (step === "promote" || step === "rotate")) this.#begun.delete(key);
     for (const part of facts.parts ?? []) {
       if (part.result) this.#results.set(keyOf(step, part.name), part.result);
+      if (step === "revoke" && (part.result === "revoked" || part.result === "by-hand"))
+        this.#revoked.add(part.name);
+      // What was said to be revoked is not.
+      if (step === "verify" && part.result === "accepted") this.#facts.delete(keyOf("revoke", target));
       if (step === "mint" || step === "rotate") this.#applyMinted(part);
     }
     if (step === "candidate" && target !== undefined && facts.base != null) {

@@ -23,7 +23,9 @@ const revoke: TargetStep = {
     const parts: PartFacts[] = [];
     for (const part of endingParts(run, target)) {
       const known = run.progress.resultOf("revoke", part.name);
-      if (known === "revoked" || known === "by-hand") parts.push({ name: part.name, result: known });
+      const isAccepted = run.progress.resultOf("verify", part.name) === "accepted";
+      if (!isAccepted && (known === "revoked" || known === "by-hand"))
+        parts.push({ name: part.name, result: known });
       else
         parts.push({ name: part.name, ...(await settledPart(() => revokeOld(run, target, part, signal))) });
       await revokeStrays(run, part, signal);
