@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { ProviderError } from "../../src/errors.ts";
+import { McpRunError, ProviderError } from "../../src/errors.ts";
 import { rotationsIn } from "../../src/rotation/journal/journal.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { Crash, DATABASE, failure, GITHUB, never, World } from "./world.ts";
@@ -280,6 +280,15 @@ describe("what fails after that is taken back by nobody", () => {
       operation === "retire" ? new ProviderError("denied", "permission denied (403)", { hint }) : undefined;
 
     expect(await world.rotatePlanned(plan)).toMatchObject({ is: "incomplete", hint });
+  });
+
+  it.each(["revoke", "verify"])("says what to do against an issuer that fails at %s", async (failing) => {
+    const world = new World();
+    const hint = "the hook by hand";
+    world.issuers.failure = (action) =>
+      action === failing ? new McpRunError("backend-unavailable", "it says 500", { hint }) : undefined;
+
+    expect(await world.rotate()).toMatchObject({ is: "incomplete", hint });
   });
 
   it("an interruption leaves it as it is, and says what is next", async () => {

@@ -27,7 +27,10 @@ const revoke: TargetStep = {
       if (!isAccepted && (known === "revoked" || known === "by-hand"))
         parts.push({ name: part.name, result: known });
       else
-        parts.push({ name: part.name, ...(await settledPart(() => revokeOld(run, target, part, signal))) });
+        parts.push({
+          name: part.name,
+          ...(await settledPart(() => revokeOld(run, target, part, signal), run)),
+        });
       await revokeStrays(run, part, signal);
     }
     return asFacts(parts, ["revoked", "by-hand"], "may be valid still");
@@ -41,7 +44,10 @@ const verify: TargetStep = {
     if (modeOf(target).revokes === "each-lease") return verifyLeases(run, target, signal);
     const parts: PartFacts[] = [];
     for (const part of endingParts(run, target)) {
-      parts.push({ name: part.name, ...(await settledPart(() => verifyOld(run, target, part, signal))) });
+      parts.push({
+        name: part.name,
+        ...(await settledPart(() => verifyOld(run, target, part, signal), run)),
+      });
     }
     return asFacts(parts, ["refused", "unknown"], "is accepted still");
   },
@@ -159,12 +165,17 @@ export async function oldKey(
   return { ...(keyId !== undefined && { keyId }), ...(value && { value }) };
 }
 
-/** A failure of the family is what came of this key; others are not kept waiting for it. */
-export async function settledPart(work: () => Promise<Settled>): Promise<Settled> {
+/**
+ * A failure of the family is what came of this key; others are not kept waiting for it.
+ *
+ * @param run one that can't end with it: what to try is said then
+ */
+export async function settledPart(work: () => Promise<Settled>, run?: Run): Promise<Settled> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof McpRunError) || error.code === "interrupted") throw error;
+    if (run) run.hint ??= error.hint;
     return { result: "failed", reason: reasonOf(error) };
   }
 }
