@@ -386,6 +386,22 @@ describe("mcp-run rotate", () => {
     expect(await key()).toBe(OLD);
   });
 
+  it("does not begin where a person has to make the key and nobody is there, and shows the plan all the same", () => {
+    profile("", 'console: "https://issuer.example/keys"');
+
+    const refused = rotate("--reason", "drill", "--yes");
+    const planned = rotate("--dry-run");
+
+    expect(refused.status, refused.stdout + refused.stderr).toBe(64);
+    expect(refused.stderr).toContain("Cannot rotate KEY: a person makes a new one in a console");
+    expect(refused.stderr).toContain("`--from-stdin`");
+    expect(journals()).toEqual([]);
+    expect(planned.status, planned.stderr).toBe(0);
+    expect(planned.stdout).toContain("KEY");
+    const piped = mcpRun.run(["rotate", "p", "--reason", "drill", "--yes", "--from-stdin"], { input: NEW });
+    expect(piped.status, piped.stdout + piped.stderr).toBe(75);
+  });
+
   it("says how to go on as it has to be typed, wherever the profile's file is", () => {
     const keys = `command: node, args: [${JSON.stringify(SERVER)}], secrets: { KEY: { from: "local:key", rotate: { generate: { bytes: 32, encoding: hex } } } }`;
     const file = mcpRun.write("elsewhere.yaml", `version: 1\nprofiles: { q: { ${keys} } }\n`);

@@ -36,13 +36,24 @@ export async function isFleetThere(
   return true;
 }
 
-/** Throws McpRunError where `--yes` is not enough: what a backend changes by itself fails for a while. */
+/**
+ * Throws McpRunError where `--yes` is not enough: a new key has to be entered, or what a backend changes by itself fails
+ * for a while.
+ */
 export async function isWanted(
   { ask, options }: Asked,
   targets: readonly Target[],
   signal: AbortSignal,
 ): Promise<boolean> {
   const { yes, revokeFirst } = options;
+  const byHand = targets.flatMap(({ parts }) => parts).find(({ issuer }) => issuer.kind === "console");
+  if (!ask && byHand) {
+    throw new McpRunError(
+      "usage",
+      `Cannot rotate ${byHand.name}: a person makes a new one in a console, and nobody is there to be asked for it`,
+      { hint: "a terminal, or `--from-stdin` with a value that you have made" },
+    );
+  }
   const live = targets.find((target) => !modeOf(target).overlap);
   if (yes && live && !revokeFirst) {
     throw new McpRunError(
