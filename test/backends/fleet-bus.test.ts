@@ -1,9 +1,6 @@
 /** The bus against a real nats-server: what an operator puts reaches supervisors, and what they report reaches him. */
 import { createHmac, randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { type AddressInfo, connect as connectTo, createServer, type Server, type Socket } from "node:net";
-import { Transform } from "node:stream";
 import { inspect } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import * as jwt from "@nats-io/jwt";
@@ -25,6 +22,7 @@ import {
 } from "../../src/control/bus/permissions.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { FaultyWay } from "../helpers/faulty-way.ts";
 import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
@@ -107,75 +105,10 @@ async function manyReports(raw: NatsConnection): Promise<void> {
   await until("they are kept", async () => (await streams.info("mcp-run-hosts")).state.messages === MANY);
 }
 
-/** The way to a server, which can be cut and mended, and which can be held up in the middle of an answer. */
-class Cut {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  #isCut = false;
-  #bytesLeft = Number.POSITIVE_INFINITY;
-  #onHeld: () => void = () => undefined;
-  #onRelease: () => void = () => undefined;
-
-  static async before({ port }: NatsServer): Promise<Cut> {
-    const cut = new Cut(port);
-    cut.#server.listen(0, "127.0.0.1");
-    await once(cut.#server, "listening");
-    ends.push(async () => {
-      cut.cut();
-      cut.#server.close();
-    });
-    return cut;
-  }
-
-  private constructor(port: number) {
-    this.#server = createServer((socket) => {
-      if (this.#isCut) return void socket.destroy();
-      const way = connectTo(port, "127.0.0.1");
-      for (const end of [socket, way]) {
-        this.#sockets.add(end);
-        end.on("error", () => undefined);
-      }
-      socket.pipe(way).pipe(this.#holdable()).pipe(socket);
-    });
-  }
-
-  /** Resolves when the server has sent so many bytes more, from when on nothing comes through. */
-  heldAfter(bytes: number): Promise<void> {
-    this.#bytesLeft = bytes;
-    return new Promise((resolve) => {
-      this.#onHeld = resolve;
-    });
-  }
-
-  release(): void {
-    this.#bytesLeft = Number.POSITIVE_INFINITY;
-    this.#onRelease();
-  }
-
-  #holdable(): Transform {
-    return new Transform({
-      transform: (chunk: Buffer, _encoding, pass) => {
-        this.#bytesLeft -= chunk.length;
-        if (this.#bytesLeft > 0) return pass(null, chunk);
-        this.#onRelease = () => pass(null, chunk);
-        this.#onHeld();
-      },
-    });
-  }
-
-  get url(): string {
-    return `nats://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  cut(): void {
-    this.#isCut = true;
-    for (const socket of this.#sockets) socket.destroy();
-    this.#sockets.clear();
-  }
-
-  mend(): void {
-    this.#isCut = false;
-  }
+async function wayTo(server: NatsServer): Promise<FaultyWay> {
+  const way = await FaultyWay.to(server);
+  ends.push(() => way.close());
+  return way;
 }
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
@@ -473,7 +406,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const { server } = await fleet();
       const raw = await rawAt(server);
       await manyReports(raw);
-      const way = await Cut.before(server);
+      const way = await wayTo(server);
       const operator = await operatorAt(way);
 
       const held = way.heldAfter(50_000);
@@ -481,7 +414,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       await held;
       const { streams } = await jetstreamManager(raw);
       await streams.delete("mcp-run-hosts");
-      way.release();
+      way.mend();
 
       const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
       await expect(reading).rejects.toMatchObject(missing);
@@ -490,7 +423,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
     it("reads every report also when the connection is lost meanwhile", async () => {
       const { server } = await fleet();
       await manyReports(await rawAt(server));
-      const way = await Cut.before(server);
+      const way = await wayTo(server);
       const operator = await operatorAt(way);
 
       const held = way.heldAfter(50_000);
@@ -498,7 +431,6 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       await held;
       way.cut();
       way.mend();
-      way.release();
 
       expect(await reading).toHaveLength(MANY);
     });
@@ -680,7 +612,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
 
     it("catches up with what was put while it had lost the bus", async () => {
       const { operator, server, heard } = await fleet();
-      const cut = await Cut.before(server);
+      const cut = await wayTo(server);
       const supervisor = new FakeSupervisor(cut);
       await until("it is there", async () => heard.size === 1);
 

@@ -8,6 +8,7 @@ export class FaultyWay {
   #isCut = false;
   #isHeld = false;
   #bytesLeft = Number.POSITIVE_INFINITY;
+  #whenSpent: () => void = () => this.cut();
 
   static async to({ port }: { readonly port: number }): Promise<FaultyWay> {
     const way = new FaultyWay(port);
@@ -39,6 +40,18 @@ export class FaultyWay {
   /** Cuts it when so many bytes more have passed, in whichever direction. */
   cutAfter(bytes: number): void {
     this.#bytesLeft = bytes;
+    this.#whenSpent = () => this.cut();
+  }
+
+  /** Holds it when so many bytes more have passed, in whichever direction, and resolves then. */
+  heldAfter(bytes: number): Promise<void> {
+    this.#bytesLeft = bytes;
+    return new Promise((resolve) => {
+      this.#whenSpent = () => {
+        this.hold();
+        resolve();
+      };
+    });
   }
 
   /** Nothing passes any more, and nobody is hung up on. */
@@ -66,9 +79,13 @@ export class FaultyWay {
     this.#sockets.add(from);
     from.on("error", () => undefined);
     from.on("data", (chunk: Buffer) => {
-      to.write(chunk.subarray(0, this.#bytesLeft));
+      const passing = chunk.subarray(0, this.#bytesLeft);
+      to.write(passing);
       this.#bytesLeft -= chunk.length;
-      if (this.#bytesLeft < 0) this.cut();
+      if (this.#bytesLeft >= 0) return;
+      this.#bytesLeft = Number.POSITIVE_INFINITY;
+      this.#whenSpent();
+      if (this.#isHeld) from.unshift(chunk.subarray(passing.length));
     });
     from.once("close", () => {
       this.#sockets.delete(from);
