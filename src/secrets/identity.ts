@@ -34,12 +34,13 @@ export function wayWithin(outer: SecretName, inner: SecretName): readonly string
 /** What holds this value within it, the whole document first, and the way from there: see `wayWithin`. */
 export function holdersOf(inner: SecretName): readonly { name: SecretName; way: readonly string[] }[] {
   const parsed = parseRef(inner.from);
-  const field = parsed.ok ? (parsed.ref.field ?? []) : [];
-  return field.map((_step, depth) => {
-    const around =
-      parsed.ok && (depth === 0 ? documentOf(parsed.ref) : fieldRef(parsed.ref, field.slice(0, depth)));
-    return { name: { ...inner, from: around || inner.from }, way: field.slice(depth) };
-  });
+  if (!parsed.ok) return [];
+  const { ref } = parsed;
+  const { field = [] } = ref;
+  return field.map((_step, depth) => ({
+    name: { ...inner, from: depth === 0 ? documentOf(ref) : fieldRef(ref, field.slice(0, depth)) },
+    way: field.slice(depth),
+  }));
 }
 
 /** What lies this way within it, as a profile would name it; undefined where no ref can. */
