@@ -1,21 +1,22 @@
 /** `mcp-run rotate PROFILE`: replaces a key now, in its store and in every server that runs with it. */
 import { hostname } from "node:os";
-import { resolve as resolvePath } from "node:path";
 import { EXIT_CODES, McpRunError } from "../errors.ts";
 import { escapeControl } from "../escape.ts";
+import { explicitFile } from "../profile/places.ts";
 import type { Profile } from "../profile/profile.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome } from "../rotation/happening.ts";
 import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
 import { readJournal } from "../rotation/journal/journal.ts";
+import { commandOf } from "../rotation/journal/journal-line.ts";
 import { type PlanDeps, planRotation } from "../rotation/plan.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
 import { ProviderPool } from "../secrets/provider-pool.ts";
 import type { Secret } from "../secrets/secret.ts";
-import { shellWord } from "../shell-word.ts";
 import { type CommandContext, interruptible } from "./context.ts";
+import { profileRequest } from "./profile-request.ts";
 import { oldEnough } from "./rotate/age.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
 import { earlierRotations } from "./rotate/earlier.ts";
@@ -54,8 +55,8 @@ export async function rotateSecrets(
     const record = new RotationRecord(context, profile, needles);
     const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
-      const command = commandFor(context, name, profile);
-      const given = { context, command, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
+      const typed = typedFor(context, name, profile);
+      const given = { context, typed, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
       const exitCode = await new Rotating(given, leastAgeMs).run(signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
@@ -66,10 +67,10 @@ export async function rotateSecrets(
   });
 }
 
-/** From whatever folder it is typed the next time. */
-function commandFor({ cwd, options: { config } }: CommandContext, name: string, profile: Profile): string {
-  const file = config === undefined ? "" : ` --config ${shellWord(resolvePath(cwd, config))}`;
-  return `mcp-run rotate ${shellWord(name === profile.name ? name : profile.file)}${file}`;
+/** What names the profile, from whatever folder it is typed the next time. */
+function typedFor(context: CommandContext, name: string, profile: Profile): readonly string[] {
+  const file = explicitFile(profileRequest(context));
+  return [name === profile.name ? name : profile.file, ...(file === undefined ? [] : ["--config", file])];
 }
 
 /** The course of one command: one that begins, or one that goes on. */
@@ -93,7 +94,7 @@ class Rotating {
   }
 
   async #begin(signal: AbortSignal): Promise<number> {
-    const { context, profile, options, told, record, pool } = this.#given;
+    const { context, profile, typed, options, told, record, pool } = this.#given;
     const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
     const all = await this.#parts.targets(chosen, signal);
@@ -104,6 +105,7 @@ class Rotating {
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
       profile: profile.name,
+      typed,
       // Only a dry run has none.
       reason: options.reason ?? "dry run",
       operator: `${loginName()}@${hostname()}`,
@@ -125,8 +127,8 @@ class Rotating {
     const members = plan.members.filter(({ isSilent }) => !isSilent);
     this.#parts.say(planText({ ...plan, members }, whyAlone(profile)));
     const earlier = (await earlierRotations(folder, plan.record)).map(
-      ({ rotation, profile: of }) =>
-        `Rotation ${rotation} of it has not ended, and its old key may be valid: mcp-run rotate ${of} --resume ${rotation}`,
+      (of) =>
+        `Rotation ${of.rotation} of it has not ended, and its old key may be valid: ${commandOf(of)} --resume ${of.rotation}`,
     );
     for (const line of [...told.remarks(refs, plan.members), ...earlier])
       this.#parts.say(`  ${escapeControl(line, " ")}\n`);
@@ -150,7 +152,7 @@ class Rotating {
     if (plan?.kind !== "plan") throw new Error("a journal begins with its plan");
     if (plan.profile !== profile.name) {
       throw new McpRunError("usage", `Cannot go on with ${id}: it is a rotation of ${plan.profile}`, {
-        hint: `mcp-run rotate ${plan.profile}`,
+        hint: `${commandOf(plan)} --resume ${id}`,
       });
     }
     const names = plan.targets.flatMap(({ parts }) =>
@@ -163,9 +165,8 @@ class Rotating {
 
   async #ended(outcome: Outcome): Promise<number> {
     this.#parts.say(outcomeText(outcome));
-    const { context, profile, options } = this.#given;
-    const { report } = options;
-    if (report !== undefined) await writeReport(context, profile, report, this.#parts.place.folder, outcome);
+    const { report } = this.#given.options;
+    if (report !== undefined) await writeReport(this.#given, report, this.#parts.place.folder, outcome);
     if (outcome.is === "incomplete") return EXIT_CODES["rotation-incomplete"];
     return outcome.is === "discarded" ? EXIT_CODES["backend-unavailable"] : 0;
   }

@@ -176,15 +176,17 @@ async function look(
 /** What somebody has begun and nobody has ended. */
 async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
   const { journalFolder, unfinishedRotations } = await import("../rotation/journal/journal.ts");
+  const { commandOf } = await import("../rotation/journal/journal-line.ts");
   const { isAtWork } = await import("../rotation/journal/journal-lock.ts");
   const folder = journalFolder(paths.state);
   const found = await unfinishedRotations(folder, ({ message }) =>
     printer.emit({ type: "warning", message }),
   );
   return await Promise.all(
-    found.map(async ({ plan: { rotation, profile, at, operator, reason } }) => ({
+    found.map(async ({ plan, plan: { rotation, profile, at, operator, reason } }) => ({
       rotation,
       profile,
+      resume: `${commandOf(plan)} --resume ${rotation}`,
       startedAt: at,
       operator,
       reason,

@@ -1,7 +1,7 @@
 /** How a rotation ended, what is still valid, and what is left to do, in words. */
 
 import type { Outcome, StillValid } from "./happening.ts";
-import type { OutcomeWord } from "./journal/journal-line.ts";
+import { commandOf, type OutcomeWord } from "./journal/journal-line.ts";
 import { hasStep } from "./modes.ts";
 import type { Run } from "./run.ts";
 import { endingParts } from "./steps/ending.ts";
@@ -74,6 +74,7 @@ const WHAT: Readonly<Record<StepName, string>> = {
   lock: "take the lock",
   mint: "mint what is missing",
   candidate: "put the new value beside the old one",
+  hold: "have servers hold requests",
   canary: "try it in a server of its own",
   rotate: "have the backend replace it",
   promote: "make it the current one",
@@ -108,7 +109,7 @@ function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
-  const command = run.deps.command ?? `mcp-run rotate ${plan.profile}`;
+  const command = run.deps.command ?? commandOf(plan);
   const resume = [
     `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
     `${command} --resume ${plan.rotation}`,

@@ -19,6 +19,8 @@ import { partValue } from "./target.ts";
 
 export interface RotationRequest {
   readonly profile: string;
+  /** What names it behind `mcp-run rotate`, if its name alone does not. */
+  readonly typed?: readonly string[];
   readonly reason: string;
   /** `user@host` */
   readonly operator: string;
@@ -56,7 +58,7 @@ export async function planRotation(
   deps: PlanDeps,
   signal: AbortSignal,
 ): Promise<RotationPlan> {
-  const { profile, reason, operator, targets, revokeFirst, takeOver } = request;
+  const { profile, typed, reason, operator, targets, revokeFirst, takeOver } = request;
   refuseUnfit(request);
   const { fleet, clock } = deps;
   const key = newFingerprintKey();
@@ -73,6 +75,7 @@ export async function planRotation(
     record: {
       rotation: newRotationId(clock.now()),
       profile,
+      ...(typed && { typed: [...typed] }),
       reason,
       operator,
       key,

@@ -3,7 +3,7 @@ import { type Clock, type Timer, untilAborted } from "../clock.ts";
 import { McpRunError, ProviderError } from "../errors.ts";
 import { inTime } from "../secrets/in-time.ts";
 import type { Secret } from "../secrets/secret.ts";
-import type { Canary, Fleet, IssuerRequest, Target, TargetPart } from "./contract.ts";
+import type { Canary, Fleet, Holder, IssuerRequest, SecretInUse, Target, TargetPart } from "./contract.ts";
 import { fingerprintUnder, type Prints, printsOf } from "./fingerprints.ts";
 import type { Answer, Question, RotationEvent } from "./happening.ts";
 import type { Journal, NewLine } from "./journal/journal.ts";
@@ -26,10 +26,21 @@ export interface RotationDeps {
   readonly missingOk: readonly string[];
   decide(question: Question, signal: AbortSignal): Promise<Answer>;
   emit(event: RotationEvent): void;
-  /** What `--resume ID` and `--rollback ID` are typed behind; without it, `mcp-run rotate` with the profile's name. */
+  /** What `--resume ID` and `--rollback ID` are typed behind; without it, as the journal has it. */
   readonly command?: string;
   /** Whether a server with the old value of this secret has to fail the probe, once it is revoked. */
   triesOld?(secret: string): boolean;
+  /**
+   * Has the servers that use these hold their clients' new requests until they have the new values; only those that can
+   * be told so. Rejects with McpRunError.
+   *
+   * @param key that of the fingerprints
+   */
+  holdRequests?(
+    secrets: readonly SecretInUse[],
+    key: Buffer,
+    signal: AbortSignal,
+  ): Promise<readonly Holder[]>;
   /** Deletes copies of old values in caches of this machine. */
   forgetCopies?(refs: readonly string[]): Promise<void>;
 }
@@ -47,6 +58,8 @@ export interface TargetStep {
 /** One that is taken once for all targets. */
 export interface OverallStep {
   readonly name: StepName;
+  /** What an earlier process has come to with it says nothing now. */
+  readonly isRepeated?: true;
   /** False where there is nothing to do, whatever the journal says. */
   isNeeded?(run: Run): boolean;
   forAll(run: Run, signal: AbortSignal): Promise<Facts>;
@@ -69,6 +82,8 @@ export class Run {
   hint: string | undefined;
   /** Names of those whose issuers may have made a key for this rotation, here or in an earlier process. */
   readonly mayBeMinted: Set<string>;
+  /** Servers have been asked to hold requests. */
+  hasAskedToHold = false;
   /** The target of the step that has failed last. */
   #failedAt: string | undefined;
 

@@ -14,6 +14,8 @@ export interface SilentSupervisor {
 export interface UnfinishedRotation {
   readonly rotation: string;
   readonly profile: string;
+  /** The command that goes on with it. */
+  readonly resume: string;
   /** ISO 8601 */
   readonly startedAt: string;
   /** `user@host` */
@@ -80,10 +82,10 @@ export function statusText(
  */
 export function unfinishedText(rotations: readonly UnfinishedRotation[], now: number): string {
   return rotations
-    .map(({ rotation, profile, startedAt, operator, reason, isRunning }) => {
+    .map(({ rotation, profile, resume, startedAt, operator, reason, isRunning }) => {
       const state = isRunning
         ? `is under way (${reason}): ${rotation}`
-        : `has not ended (${reason}): mcp-run rotate ${profile} --resume ${rotation}`;
+        : `has not ended (${reason}): ${resume}`;
       const ago = shortDuration(now - Date.parse(startedAt));
       const line = `${profile}: a rotation by ${operator}, begun ${ago} ago, ${state}`;
       return `${escapeControl(line, "\\t")}\n`;

@@ -99,6 +99,10 @@ function idIn(stdout: string): string {
   return /\d{8}-\d{6}-\w{6}/.exec(stdout)?.[0] ?? "";
 }
 
+function idOfLast(stdout: string): string {
+  return /.*(\d{8}-\d{6}-\w{6})/s.exec(stdout)?.[1] ?? "";
+}
+
 /** What stands in the place of the folder of the audit from now on. */
 const BREAK_AUDIT = `import { rmSync, writeFileSync } from "node:fs";
   const audit = AUDIT; rmSync(audit, { recursive: true, force: true }); writeFileSync(audit, "");`;
@@ -409,7 +413,12 @@ describe("mcp-run rotate", () => {
     const ran = mcpRun.run(["rotate", "q", "--config", file, "--reason", "drill", "--yes"]);
 
     expect(ran.status, ran.stdout + ran.stderr).toBe(75);
-    expect(ran.stdout).toContain(`mcp-run rotate q --config ${file} --resume ${idIn(ran.stdout)}\n`);
+    const command = `mcp-run rotate q --config ${file} --resume ${idIn(ran.stdout)}\n`;
+    expect(ran.stdout).toContain(command);
+    expect(mcpRun.run(["status"]).stdout).toContain(`has not ended (drill): ${command}`);
+    const again = mcpRun.run(["rotate", "q", "--reason", "more", "--yes"], { env: { MCP_RUN_CONFIG: file } });
+    expect(again.stdout).toContain(`its old key may be valid: ${command}`);
+    expect(again.stdout).toContain(`mcp-run rotate q --config ${file} --resume ${idOfLast(again.stdout)}\n`);
   });
 
   it("takes a new key from stdin, into one field of a document", () => {

@@ -31,6 +31,7 @@ describe("what stands below the table of a rotation", () => {
     const rotation = {
       rotation: "20261121-093015-k3x9ab",
       profile: "github",
+      resume: "mcp-run rotate github --config /etc/x.yaml --resume 20261121-093015-k3x9ab",
       startedAt: "2026-11-21T09:30:15.000Z",
       operator: "ann@ops",
       reason: "leaked",
@@ -41,7 +42,7 @@ describe("what stands below the table of a rotation", () => {
     );
 
     expect(cutOff).toMatch(
-      /begun 5m ago, has not ended \(leaked\): mcp-run rotate github --resume 20261121-093015-k3x9ab\n$/,
+      /begun 5m ago, has not ended \(leaked\): mcp-run rotate github --config \/etc\/x.yaml --resume 20261121-093015-k3x9ab\n$/,
     );
     expect(live).toMatch(/is under way \(leaked\): 20261121-093015-k3x9ab\n$/);
   });

@@ -3,13 +3,14 @@ import { untilAborted } from "../../clock.ts";
 import { escapeControl } from "../../escape.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { Issuer, Target } from "../../rotation/contract.ts";
+import { holdRequests } from "../../rotation/fleet/holding.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
 import { generateIssuer } from "../../rotation/issuers/generate.ts";
 import { issuerFor } from "../../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../../rotation/issuers/stdin.ts";
 import { type JournalPlace, journalFolder } from "../../rotation/journal/journal.ts";
-import type { PlanLine } from "../../rotation/journal/journal-line.ts";
+import { commandOf, type PlanLine } from "../../rotation/journal/journal-line.ts";
 import { modeOf } from "../../rotation/modes.ts";
 import type { RotationDeps } from "../../rotation/run.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
@@ -19,6 +20,7 @@ import type { ProviderPool } from "../../secrets/provider-pool.ts";
 import type { SecretSpec } from "../../secrets/spec.ts";
 import { readPiped } from "../../ui/prompt.ts";
 import type { CommandContext } from "../context.ts";
+import { controlPlace } from "../control-place.ts";
 import { providerContext } from "../start/provider-context.ts";
 import { forgetCopies } from "./copies.ts";
 import type { WhoIsTold } from "./fleet.ts";
@@ -35,8 +37,8 @@ const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
 export interface Given {
   readonly context: CommandContext;
-  /** What goes on with it, but for `--resume ID`. */
-  readonly command: string;
+  /** What names the profile behind `mcp-run rotate`. */
+  readonly typed: readonly string[];
   readonly profile: Profile;
   readonly options: RotateOptions;
   readonly ask: Ask | undefined;
@@ -113,10 +115,10 @@ export class RotationParts {
     { rotation, options: { revokeFirst } }: Pick<PlanLine, "rotation" | "options">,
     targets: readonly Target[],
   ): RotationDeps {
-    const { context, command, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
+    const { context, profile, typed, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
     const progress = this.#progress;
     return {
-      command,
+      command: commandOf({ typed, profile: profile.name }),
       ...triesOf(context, profile, needles),
       fleet: told.fleet(
         targets.map(({ ref }) => ref),
@@ -138,6 +140,8 @@ export class RotationParts {
         const text = eventText(event);
         if (text !== undefined) this.say(text);
       },
+      holdRequests: (secrets, key, signal) =>
+        holdRequests({ place: controlPlace(context), clock: context.clock, rotation }, secrets, key, signal),
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
   }

@@ -10,8 +10,10 @@ import type { StoredAt } from "../../rotation/incident/access-log.ts";
 import { incidentOf } from "../../rotation/incident/incident-of.ts";
 import { incidentReport } from "../../rotation/incident/report.ts";
 import { readJournal } from "../../rotation/journal/journal.ts";
+import { commandOf } from "../../rotation/journal/journal-line.ts";
 import { parseRef } from "../../secrets/ref.ts";
 import type { CommandContext } from "../context.ts";
+import type { Given } from "./parts.ts";
 
 /** Throws McpRunError `usage` where no file could be made, since a rotation that has ended is told of only once. */
 export async function mustHaveRoom({ cwd }: CommandContext, file: string): Promise<void> {
@@ -31,8 +33,7 @@ export async function mustHaveRoom({ cwd }: CommandContext, file: string): Promi
 
 /** What can't be written is a warning: the rotation has ended as it has. */
 export async function writeReport(
-  { cwd, printer }: CommandContext,
-  profile: Profile,
+  { context: { cwd, printer }, profile, typed }: Pick<Given, "context" | "profile" | "typed">,
   file: string,
   journals: string,
   outcome: Outcome,
@@ -48,7 +49,8 @@ export async function writeReport(
     const code = systemErrorCode(error);
     if (code === undefined && !(error instanceof McpRunError)) throw error;
     const reason = error instanceof McpRunError ? error.message : code;
-    const hint = `\`mcp-run rotate ${profile.name} --resume ${outcome.rotation} --report FILE\`, if it is not done`;
+    const command = commandOf({ typed, profile: profile.name });
+    const hint = `\`${command} --resume ${outcome.rotation} --report FILE\`, if it is not done`;
     printer.emit({ type: "warning", message: `the report could not be written to ${path}: ${reason}`, hint });
   }
 }

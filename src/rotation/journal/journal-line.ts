@@ -3,6 +3,7 @@
  * fingerprints and states; there is no place for a value.
  */
 import * as z from "zod/mini";
+import { shellWord } from "../../shell-word.ts";
 import { STEP_NAMES } from "../steps/step-names.ts";
 
 const text = z.string();
@@ -47,6 +48,8 @@ const plan = z.strictObject({
   at,
   rotation: text,
   profile: text,
+  /** What names that profile behind `mcp-run rotate`, wherever its file is; absent in older journals. */
+  typed: z.optional(texts),
   reason: text,
   /** `user@host` */
   operator: text,
@@ -131,6 +134,17 @@ export type PlannedPart = z.infer<typeof plannedPart>;
 export type Facts = z.infer<typeof facts>;
 export type PartFacts = z.infer<typeof partFacts>;
 export type OutcomeWord = z.infer<typeof end>["outcome"];
+
+/** What `--resume ID` and `--rollback ID` are typed behind. */
+export function commandOf({
+  typed,
+  profile,
+}: {
+  readonly typed?: readonly string[] | undefined;
+  readonly profile: string;
+}): string {
+  return ["mcp-run", "rotate", ...(typed ?? [profile])].map(shellWord).join(" ");
+}
 
 /** Undefined for what is none. */
 export function parseLine(written: string): JournalLine | undefined {
