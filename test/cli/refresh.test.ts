@@ -3,34 +3,17 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN } from "../helpers/installation.ts";
+import { KeyedSession } from "../helpers/keyed-session.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
-const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const STUBBORN = join(import.meta.dirname, "../helpers/servers/stubborn.mjs");
-
-interface Key {
-  readonly pid: number;
-  readonly key?: string;
-  readonly fromFile?: string;
-}
-
-interface Session {
-  readonly client: Client;
-  /** Of mcp-run. */
-  readonly pid: number;
-  readonly log: () => string;
-  readonly key: () => Promise<Key>;
-  /** As an operator does after a change. */
-  readonly refresh: () => void;
-}
 
 let mcpRun: Installation;
 let secretFile: string;
-const open: Client[] = [];
+const sessions: KeyedSession[] = [];
+/** Of what was started without a session. */
 const pids = new Set<number>();
 
 beforeEach(() => {
@@ -39,68 +22,38 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const client of open.splice(0)) await client.close();
-  await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
-    killAll(pids);
-    throw error;
-  });
+  for (const session of sessions.splice(0)) await session.close();
+  killAll(pids);
   pids.clear();
   mcpRun.remove();
-});
+}, 60_000);
 
 /** A session with the server under a profile of these keys. */
-async function serving(keys: string, secrets = "KEY: file:SECRET_FILE"): Promise<Session> {
-  const body = `command: node\nargs: [${JSON.stringify(SERVER)}]\n${keys}\nsecrets: { ${secrets} }\n`;
-  mcpRun.profile("p", body.replaceAll("SECRET_FILE", secretFile));
-  const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [MAIN, "p"],
-    env: mcpRun.env,
-    stderr: "pipe",
-  });
-  let log = "";
-  transport.stderr?.on("data", (chunk) => {
-    log += chunk;
-  });
-  const client = new Client({ name: "test", version: "1.0.0" });
-  await client.connect(transport);
-  open.push(client);
-  const pid = transport.pid ?? 0;
-  pids.add(pid);
-  const key = async () => {
-    const { content } = (await client.callTool({ name: "key" })) as { content: { text: string }[] };
-    const told = JSON.parse(content[0]?.text ?? "") as Key;
-    pids.add(told.pid);
-    return told;
-  };
-  return { client, pid, log: () => log, key, refresh: () => void process.kill(pid, "SIGUSR2") };
+async function serving(keys: string, secrets = "KEY: file:SECRET_FILE"): Promise<KeyedSession> {
+  const body = `${keys}\nsecrets: { ${secrets} }\n`.replaceAll("SECRET_FILE", secretFile);
+  const session = await KeyedSession.start(mcpRun, body);
+  sessions.push(session);
+  return session;
 }
 
 function change(value: string): void {
   writeFileSync(secretFile, value);
 }
 
-async function hasKey({ key }: Session, value: string): Promise<Key> {
-  let told = await key();
-  for (const end = Date.now() + 30_000; told.key !== value && Date.now() < end; ) told = await key();
-  expect(told.key).toBe(value);
-  return told;
-}
-
 describe("a secret that changes", () => {
   it("reaches the server at SIGUSR2, in the same session, by another process", async () => {
     const session = await serving("");
-    const before = await session.key();
+    const before = await session.ask();
     change("canary-two");
     session.refresh();
-    const after = await hasKey(session, "canary-two");
+    const after = await session.has("canary-two");
 
     expect(after.pid).not.toBe(before.pid);
     await until("the old server has gone", () => !isAlive(before.pid));
-    expect(session.log()).toMatch(
+    expect(session.log).toMatch(
       /p: generation 2 has taken over after \d+ ms with new KEY \(file:[^)]*, version [^)]*\)\n/,
     );
-    expect(session.log()).not.toContain("canary-");
+    expect(session.log).not.toContain("canary-");
   });
 
   it("reaches it where a rotation was at work while the first server was prepared", async () => {
@@ -119,43 +72,43 @@ setInterval(() => existsSync(${JSON.stringify(go)}) && process.exit(console.log(
     change("canary-two");
     writeFileSync(go, "");
 
-    await hasKey(await beginning, "canary-two");
+    await (await beginning).has("canary-two");
   });
 
   it("reaches it by itself with `every`", async () => {
     const session = await serving("refresh: { every: 1s }");
-    await session.key();
+    await session.ask();
     change("canary-two");
 
-    await hasKey(session, "canary-two");
+    await session.has("canary-two");
   });
 
   it("reaches it at the time of a cron line", async () => {
     const session = await serving('refresh: { cron: "* * * * * *", timezone: Asia/Tokyo }');
-    await session.key();
+    await session.ask();
     change("canary-two");
 
-    await hasKey(session, "canary-two");
+    await session.has("canary-two");
   });
 
   it("reaches a server that can't run twice", async () => {
     const session = await serving("refresh: { restart: sequential }");
-    const before = await session.key();
+    const before = await session.ask();
     change("canary-two");
     session.refresh();
 
-    await hasKey(session, "canary-two");
+    await session.has("canary-two");
     expect(isAlive(before.pid)).toBe(false);
   });
 
   it("is only reported under `never`", async () => {
     const session = await serving("refresh: { restart: never }");
-    const before = await session.key();
+    const before = await session.ask();
     change("canary-two");
     session.refresh();
-    await until("it is reported", () => session.log().includes("the server goes on with the old"));
+    await session.says("the server goes on with the old");
 
-    expect(await session.key()).toEqual(before);
+    expect(await session.ask()).toEqual(before);
   });
 
   it("is written to the same file for a server that reads it again", async () => {
@@ -163,13 +116,13 @@ setInterval(() => existsSync(${JSON.stringify(go)}) && process.exit(console.log(
       "refresh: { signal: SIGHUP }",
       'KEY: { from: "file:SECRET_FILE", deliver: file }',
     );
-    const before = await session.key();
+    const before = await session.ask();
     expect(before.fromFile).toBe("canary-one");
     change("canary-two");
     session.refresh();
-    await until("it is told", () => session.log().includes("was sent SIGHUP for new KEY"));
-    let after = await session.key();
-    for (let tries = 0; after.fromFile !== "canary-two" && tries < 500; tries++) after = await session.key();
+    await session.says("was sent SIGHUP for new KEY");
+    let after = await session.ask();
+    for (let tries = 0; after.fromFile !== "canary-two" && tries < 500; tries++) after = await session.ask();
 
     expect(after).toEqual({ pid: before.pid, fromFile: "canary-two" });
   });
@@ -177,31 +130,31 @@ setInterval(() => existsSync(${JSON.stringify(go)}) && process.exit(console.log(
   it("does not get into use if the probe fails; the old server goes on, and it is tried again", async () => {
     const good = mcpRun.write("good-keys", "canary-one\ncanary-three\n");
     const session = await serving(`env: { GOOD_KEYS: ${good} }\nprobe: { tool: works }`);
-    const before = await session.key();
+    const before = await session.ask();
     change("canary-two");
     session.refresh();
-    await until("the failure is told", () => session.log().includes("its probe works failed"));
-    expect(await session.key()).toEqual(before);
+    await session.says("its probe works failed");
+    expect(await session.ask()).toEqual(before);
 
     change("canary-three");
-    await hasKey(session, "canary-three");
-    expect(session.log().match(/its probe works failed/g)).toHaveLength(1);
-    expect(session.log()).toContain("the secrets could be looked at again");
+    await session.has("canary-three");
+    expect(session.log.match(/its probe works failed/g)).toHaveLength(1);
+    expect(session.log).toContain("the secrets could be looked at again");
   });
 
   it("that can't be read leaves the server as it is, and is told once", async () => {
     const session = await serving("");
-    const before = await session.key();
+    const before = await session.ask();
     change("");
     session.refresh();
     session.refresh();
-    await until("the failure is told", () => session.log().includes("Cannot read secret KEY"));
+    await session.says("Cannot read secret KEY");
 
-    expect(await session.key()).toEqual(before);
-    expect(session.log()).toMatch(/the server goes on with what it has, and the next try is in \d+ s\./);
+    expect(await session.ask()).toEqual(before);
+    expect(session.log).toMatch(/the server goes on with what it has, and the next try is in \d+ s\./);
     change("canary-two");
-    await hasKey(session, "canary-two");
-    expect(session.log().match(/Cannot read secret KEY/g)).toHaveLength(1);
+    await session.has("canary-two");
+    expect(session.log.match(/Cannot read secret KEY/g)).toHaveLength(1);
   });
 });
 
@@ -237,10 +190,10 @@ describe("SIGUSR2 at an odd time", () => {
 describe("a server that dies", () => {
   it("comes back, with its secret", async () => {
     const session = await serving("");
-    const { pid } = await session.key();
+    const { pid } = await session.ask();
     process.kill(pid, "SIGKILL");
-    await until("it is back", () => session.log().includes("has taken over from the server that ended"));
-    const after = await session.key();
+    await session.says("has taken over from the server that ended");
+    const after = await session.ask();
 
     expect(after.pid).not.toBe(pid);
     expect(after.key).toBe("canary-one");
@@ -248,7 +201,7 @@ describe("a server that dies", () => {
 
   it("ends mcp-run under `onCrash: exit`", async () => {
     const session = await serving("onCrash: exit");
-    await session.key();
+    await session.ask();
     await expect(session.client.callTool({ name: "die", arguments: { code: 3 } })).rejects.toThrow(
       "the server has ended",
     );
@@ -260,24 +213,24 @@ describe("a server that dies", () => {
 describe("a secret that the server tells its client", () => {
   it("is reported once for each method, and passes", async () => {
     const session = await serving("");
-    for (const _ of [1, 2]) expect((await session.key()).key).toBe("canary-one");
-    await until("it is reported", () => session.log().includes("value of KEY in tools/call (id "));
+    for (const _ of [1, 2]) expect((await session.ask()).key).toBe("canary-one");
+    await session.says("value of KEY in tools/call (id ");
 
-    expect(session.log().match(/tells the client/g)).toHaveLength(1);
+    expect(session.log.match(/tells the client/g)).toHaveLength(1);
   });
 
   it("is masked under `redact`, and the answer stays whole", async () => {
     const session = await serving("scrub: { stdout: redact }");
 
-    expect((await session.key()).key).toBe("[mcp-run:KEY]");
-    await until("it is reported", () => session.log().includes("(id 1); it was masked"));
+    expect((await session.ask()).key).toBe("[mcp-run:KEY]");
+    await session.says("(id 1); it was masked");
   });
 
   it("is nobody's business under `off`", async () => {
     const session = await serving("scrub: { stdout: off }");
 
-    expect((await session.key()).key).toBe("canary-one");
+    expect((await session.ask()).key).toBe("canary-one");
     await session.client.ping();
-    expect(session.log()).not.toContain("tells the client");
+    expect(session.log).not.toContain("tells the client");
   });
 });

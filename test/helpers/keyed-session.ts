@@ -17,11 +17,13 @@ export interface Told {
   /** Of the server. */
   readonly pid: number;
   readonly key: string;
+  /** What it has read from KEY_FILE. */
+  readonly fromFile?: string;
 }
 
 export class KeyedSession {
   readonly #installation: Installation;
-  readonly #client: Client;
+  readonly client: Client;
   readonly #servers = new Set<number>();
   readonly #log: () => string;
   /** Of mcp-run. */
@@ -59,7 +61,7 @@ export class KeyedSession {
 
   private constructor(installation: Installation, client: Client, pid: number, log: () => string) {
     this.#installation = installation;
-    this.#client = client;
+    this.client = client;
     this.#log = log;
     this.pid = pid;
   }
@@ -75,7 +77,7 @@ export class KeyedSession {
   }
 
   async ask(): Promise<Told> {
-    const { content } = (await this.#client.callTool({ name: "key" })) as { content: { text: string }[] };
+    const { content } = (await this.client.callTool({ name: "key" })) as { content: { text: string }[] };
     const told = JSON.parse(content[0]?.text ?? "") as Told;
     this.#servers.add(told.pid);
     return told;
@@ -119,7 +121,7 @@ export class KeyedSession {
 
   /** Resolves when mcp-run and every server that has answered are gone. */
   async close(): Promise<void> {
-    await this.#client.close();
+    await this.client.close();
     const pids = [this.pid, ...this.#servers];
     await until("nothing is left", () => !pids.some(isAlive)).catch((error: unknown) => {
       killAll(pids);
