@@ -1,6 +1,15 @@
 /** `mcp-run rotate` through the built program: a store, running servers, and whoever is on call. */
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -388,6 +397,41 @@ describe("mcp-run rotate", () => {
     expect(undone, undone.stdout).toMatchObject({ status: 0 });
     expect(mcpRun.run(["status"]).stdout).not.toContain("--resume");
     expect(await key()).toBe(OLD);
+  });
+
+  it.skipIf(process.platform === "win32")(
+    "writes a report for its owner alone, also in the place of one for all, and follows no link",
+    () => {
+      profile();
+      const report = mcpRun.write("incident.md", "for all");
+      chmodSync(report, 0o644);
+      const link = join(mcpRun.home, "link.md");
+      const elsewhere = mcpRun.write("elsewhere.md", "of somebody");
+      symlinkSync(elsewhere, link);
+
+      for (const file of [report, link]) {
+        const ran = rotate("--reason", "drill", "--yes", "--generate", "--report", file);
+        expect(ran.stderr).toContain(`the report is in ${file}`);
+        expect(readFileSync(file, "utf8")).toContain("# Incident");
+        expect(lstatSync(file).mode & 0o777).toBe(0o600);
+      }
+      expect(readFileSync(elsewhere, "utf8")).toBe("of somebody");
+    },
+  );
+
+  it.skipIf(process.platform === "win32")("shows a report whose file is the terminal or a pipe", () => {
+    profile();
+    const words = [MAIN, "rotate", "p", "--reason", "drill", "--yes", "--report", "/dev/stdout"];
+
+    const ran = spawnSync("sh", ["-c", '"$0" "$@" | cat', process.execPath, ...words], {
+      env: mcpRun.env,
+      cwd: mcpRun.home,
+      encoding: "utf8",
+      timeout: 55_000,
+    });
+
+    expect(ran.stdout, ran.stderr).toMatch(/Rotation \S+: done\n[\s\S]*# Incident: keys of p replaced/);
+    expect(lstatSync("/dev/stdout").isSymbolicLink()).toBe(true);
   });
 
   it("does not begin where a person has to make the key and nobody is there, and shows the plan all the same", () => {
