@@ -48,6 +48,20 @@ export type McpRunEvent =
   | (ServerNow & { readonly type: "not-swapped"; readonly changed: readonly ChangedSecret[] })
   /** Another server has taken the place of one that ended. */
   | (ServerNow & { readonly type: "restarted" })
+  /** New requests of the client wait, since this rotation ends the values that the server has. */
+  | (ServerNow & {
+      readonly type: "holding";
+      readonly rotation: string;
+      readonly secrets: readonly string[];
+      readonly longestMs: number;
+    })
+  /** They no longer do. */
+  | (ServerNow & {
+      readonly type: "let-go";
+      readonly rotation: string;
+      readonly reason: string;
+      readonly ms: number;
+    })
   /** All secrets were looked at; whatever has changed is told besides. */
   | { readonly type: "looked"; readonly profile: string; readonly generation: number }
   /** Everything stays as it was, and is tried again. */

@@ -9,6 +9,8 @@ export const AUDIT_EVENTS = [
   "not-swapped",
   "signal",
   "restart",
+  "hold",
+  "let-go",
   "refresh",
   "refresh-failed",
   "call",
@@ -60,6 +62,13 @@ export type AuditEntry = { readonly profile?: string } & (
   | (OfServer & WithSecrets & { readonly event: "not-swapped" })
   | (OfServer & WithSecrets & { readonly event: "signal"; readonly signal: string })
   | (OfServer & { readonly event: "restart" })
+  | (OfServer & WithSecrets & { readonly event: "hold"; readonly rotation: string })
+  | (OfServer & {
+      readonly event: "let-go";
+      readonly rotation: string;
+      readonly reason: string;
+      readonly ms: number;
+    })
   | { readonly event: "refresh-failed"; readonly reason: string; readonly retryMs: number }
   | (WithSecrets & { readonly event: "leak"; readonly method?: string; readonly isMasked: boolean })
   | (WithSecrets & { readonly event: "refresh"; readonly generation: number })
@@ -103,6 +112,8 @@ const DURABLE: Readonly<Record<AuditEvent, boolean>> = {
   "not-swapped": false,
   signal: true,
   restart: false,
+  hold: true,
+  "let-go": false,
   refresh: false,
   "refresh-failed": false,
   call: false,

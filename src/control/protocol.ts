@@ -10,6 +10,8 @@ export const PROTOCOL_VERSION = 1;
 /** Bytes, the newline included, in either direction. */
 export const LONGEST_LINE = 65_536;
 
+/** Ms; clients give up after a minute. */
+const LONGEST_HOLD_MS = 60_000;
 const MOST_REFS = 256;
 
 const text = z.string().check(z.maxLength(4096));
@@ -48,6 +50,19 @@ const requests = {
     places: z.optional(places),
     values: z.optional(values),
     key,
+  }),
+  /**
+   * New requests of its client are to wait until its server has the new values of these secrets, at most so long: their
+   * old ones are about to be revoked. Believed only where this rotation has put candidates beside them. The answer
+   * takes up to 10 s.
+   */
+  hold: z.strictObject({
+    v,
+    type: z.literal("hold"),
+    rotation,
+    refs,
+    places: z.optional(places),
+    forMs: z.int().check(z.minimum(1), z.maximum(LONGEST_HOLD_MS)),
   }),
   /** A server with the candidates that this rotation has put beside these secrets. The answer takes up to 90 s. */
   canary: z.strictObject({ v, type: z.literal("canary"), rotation, refs }),
@@ -114,6 +129,8 @@ const supervisorStatus = z.object({
     lastFailure: z.optional(z.object({ at: time, reason: text, mayPass: z.optional(z.boolean()) })),
     isLooking: z.boolean(),
   }),
+  /** New requests of its client wait for the end of this rotation. */
+  holding: z.optional(z.object({ rotation: text, since: time, until: time })),
   /** Only where its profile file has a fleet. */
   fleet: z.optional(fleetStatus),
   /** Masks on stderr. */
@@ -152,6 +169,15 @@ const answers = {
         isCopy: z.optional(z.literal(true)),
       }),
     ),
+  }),
+  /** `accepted` as above. Without `holds`, the reason: a state. */
+  hold: z.object({
+    v,
+    ok: z.literal(true),
+    accepted: z.boolean(),
+    holds: z.boolean(),
+    since: z.optional(time),
+    reason: z.optional(text),
   }),
   canary: z.object({
     v,

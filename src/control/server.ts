@@ -22,6 +22,7 @@ import {
 const MOST_CONNECTIONS = 16;
 /** Ms for a peer to say its line, and again to take the answer. */
 const PEER_MS = 5_000;
+const TAKES_TIME: ReadonlySet<RequestType> = new Set(["canary", "hold"]);
 
 /** What a request comes to, less what every answer has. The signal is aborted when the peer has gone. */
 export type ControlHandlers = {
@@ -164,7 +165,7 @@ class Peer {
     if ("refused" in read) return refusal(read.refused);
     try {
       // What takes its time is given up when nobody waits for it; there is no second request to be read.
-      if (read.request.type === "canary") this.#socket.once("data", () => this.cut()).resume();
+      if (TAKES_TIME.has(read.request.type)) this.#socket.once("data", () => this.cut()).resume();
       const body = await this.#handle(read.request);
       if (!body)
         return refusal({ code: "unsupported", message: `${read.request.type} is not to be had here` });

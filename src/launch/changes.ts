@@ -11,7 +11,7 @@ import type { Recall } from "../relay/recall.ts";
 import { DrainTime } from "./drain-time.ts";
 import type { Helm } from "./helm.ts";
 import type { Running } from "./running.ts";
-import { ReplaceError, type ServeOptions, type ServerControl } from "./serving.ts";
+import { ReplaceError, type ServeOptions, type ServerControl, type Withheld } from "./serving.ts";
 import type { LaunchPlan } from "./spawn.ts";
 import type { Succession } from "./succession.ts";
 
@@ -20,6 +20,7 @@ const RESTARTED = "server restarted";
 /** Ms that a server gets to read its files again after a signal: before, a probe would prove the old value. */
 const REREAD_MS = 500;
 const SESSION_ENDS = "the session ends";
+const NOT_REPLACED = "this server is not to be replaced";
 const NO_SERVER = "no server runs now";
 const NOT_INTRODUCED = "the client has not introduced itself yet";
 
@@ -69,7 +70,7 @@ export class Changes implements Omit<ServerControl, "state"> {
     const end = await this.#turn(() => plan.release?.());
     let old: Running | undefined;
     try {
-      const obstacle = this.#options.swap ? this.#obstacle() : "this server is not to be replaced";
+      const obstacle = this.#options.swap ? this.#obstacle() : NOT_REPLACED;
       if (obstacle !== undefined) {
         await plan.release?.();
         throw new ReplaceError(obstacle);
@@ -109,6 +110,13 @@ export class Changes implements Omit<ServerControl, "state"> {
 
   hurry(): void {
     this.#drainTime.hurry();
+  }
+
+  withhold(): Withheld | string {
+    const { helm, swap, succession } = this.#options;
+    const obstacle = swap ? this.#obstacle() : NOT_REPLACED;
+    if (obstacle !== undefined) return obstacle;
+    return helm.current ? succession.withhold(helm.current) : NO_SERVER;
   }
 
   isDraining(): boolean {

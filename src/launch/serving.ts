@@ -73,6 +73,11 @@ export interface ServerControl {
   signal(signal: NodeJS.Signals): Promise<void>;
   /** A leaked key is being replaced: old servers, that of a change soon to come too, get half a minute for their work. */
   hurry(): void;
+  /**
+   * Has the client's new requests wait, in their order, whichever server takes over meanwhile; what is under way goes
+   * on. They go to the server that is there at the end of the session, too. Else why they can't wait: a state.
+   */
+  withhold(): Withheld | string;
   /** An old server finishes its work, with what it was started with. */
   isDraining(): boolean;
   /** Resolves when none does any more; never rejects. */
@@ -80,6 +85,12 @@ export interface ServerControl {
   /** Who the client says that it is, and which protocol it speaks. */
   client(): { readonly name?: ClientName | undefined; readonly era: Era };
   state(): SupervisorState;
+}
+
+export interface Withheld {
+  /** The server that was there at the beginning has work to finish. */
+  isBusy(): boolean;
+  letGo(): void;
 }
 
 export type SupervisorState =

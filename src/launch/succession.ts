@@ -17,7 +17,7 @@ import type { Session } from "../relay/session.ts";
 import type { NeedleSource } from "../scrub/scrubber.ts";
 import { probeByProgram } from "./probe-program.ts";
 import type { Running } from "./running.ts";
-import { ReplaceError } from "./serving.ts";
+import { ReplaceError, type Withheld } from "./serving.ts";
 import type { Switchboard } from "./switchboard.ts";
 
 /** Ms that a new server may take for each answer before it takes over. */
@@ -134,6 +134,14 @@ export class Succession {
   release(): void {
     this.#letGo();
     this.#letGo = () => undefined;
+    this.#options.board.letGo();
+  }
+
+  /** What is new waits until it is let go, whichever server takes over meanwhile. */
+  withhold(current: Running): Withheld {
+    const { session, board } = this.#options;
+    session.withhold();
+    return { isBusy: () => session.isBusy(current.number), letGo: () => board.letGo() };
   }
 
   /** To be told when a server owes nobody anything. */

@@ -182,6 +182,7 @@ class Supervisor implements Helm {
       replace: (plan) => changes.replace(plan),
       signal: (name) => changes.signal(name),
       hurry: () => changes.hurry(),
+      withhold: () => changes.withhold(),
       isDraining: () => changes.isDraining(),
       drained: () => changes.drained(),
       client: () => changes.client(),

@@ -142,6 +142,13 @@ export class Switchboard {
     this.#toCurrent.switchTo(server.sink);
   }
 
+  /** What was held goes to the current server, or to the next. */
+  letGo(): void {
+    const lines = this.#options.session.letGo();
+    if (this.#current !== undefined) this.#servers.get(this.#current)?.sink.write(lines);
+    this.#toCurrent.tell();
+  }
+
   tellClient(lines: readonly Buffer[]): void {
     this.#options.stdout.write(lines);
     this.#toCurrent.tell();

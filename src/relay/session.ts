@@ -24,7 +24,7 @@ import { Recall } from "./recall.ts";
 import { ServerRequests } from "./server-requests.ts";
 import type { SessionOptions } from "./session-options.ts";
 import { Traffic } from "./traffic.ts";
-import { type ClientVerdict, type Letter, type ServerVerdict, toEach, toSome } from "./verdict.ts";
+import { type ClientVerdict, type ServerVerdict, toEach, together, toSome } from "./verdict.ts";
 
 const CURRENT: ClientVerdict = { to: "current" };
 const NOBODY: ClientVerdict = { to: "nobody" };
@@ -42,6 +42,7 @@ export class Session {
   readonly #held = new HeldLines();
   #current: Traffic | undefined;
   #isHolding = false;
+  #isWithheld = false;
   #hasAnswered = false;
 
   constructor({ onIdle = () => undefined, now = () => 0, onIntroduced, calls }: SessionOptions = {}) {
@@ -64,14 +65,23 @@ export class Session {
     next.isIntroduced = true;
     this.#current = next;
     this.#isHolding = false;
-    const held = this.#held.take();
-    for (const line of held) next.ledger.clientSaid(line);
-    return held.map(({ bytes }) => bytes);
+    return this.#isWithheld ? [] : this.#handOver(next);
   }
 
   /** New requests wait until another server takes over. */
   hold(): void {
     this.#isHolding = true;
+  }
+
+  /** New requests wait, whoever takes over meanwhile; but a ping is no work, and passes. */
+  withhold(): void {
+    this.#isWithheld = true;
+  }
+
+  /** No longer. Answers the lines that were held, in order: they go to the current server now; else to the next. */
+  letGo(): readonly Buffer[] {
+    this.#isWithheld = false;
+    return this.#current && !this.#isHolding ? this.#handOver(this.#current) : [];
   }
 
   /** Answers for the requests that are held since before `since`, which no server will have heard. */
@@ -170,7 +180,7 @@ export class Session {
       case "batch":
         return this.#clientBatch(line);
       case "opaque":
-        return this.#isHolding || !this.#current ? this.#hold(line) : CURRENT;
+        return this.#mustWait || !this.#current ? this.#hold(line) : CURRENT;
     }
   }
 
@@ -207,17 +217,13 @@ export class Session {
   #clientAsked(line: Line, id: string, method: string): ClientVerdict {
     this.recall.clientSaid(line);
     const old = this.#draining();
-    if (!old && this.#current && !this.#isHolding) {
-      this.#current.ledger.clientSaid(line);
-      return CURRENT;
-    }
-    const words = wordsIn(line);
+    const words = old ? wordsIn(line) : [];
     if (old && words.length > 0 && !this.#current?.work.knows(words)) {
       old.work.clientReferred(words);
       old.ledger.clientSaid(line);
       return toEach([old], line.bytes);
     }
-    if (this.#current && !this.#isHolding) {
+    if (this.#current && (!this.#mustWait || (method === "ping" && !this.#isHolding))) {
       this.#current.ledger.clientSaid(line);
       return CURRENT;
     }
@@ -278,18 +284,8 @@ export class Session {
       for (const member of members) this.clientSaid(member);
       return CURRENT;
     }
-    const letters: Letter[] = [];
-    const answers: Buffer[] = [];
-    for (const member of members) {
-      const verdict = this.clientSaid(member);
-      if (verdict.to === "some") letters.push(...verdict.letters);
-      else if (verdict.to === "client") answers.push(verdict.bytes);
-      else if (verdict.to === "current" && this.#current) {
-        letters.push({ generation: this.#current.number, bytes: member.bytes });
-      }
-    }
-    if (answers.length > 0) return { to: "client", bytes: Buffer.concat(answers) };
-    return letters.length > 0 ? toSome(letters) : NOBODY;
+    const judged = members.map((member) => ({ bytes: member.bytes, verdict: this.clientSaid(member) }));
+    return together(judged, this.#current?.number);
   }
 
   #serverAsked(traffic: Traffic, line: Line, id: string): ServerVerdict {
@@ -382,7 +378,17 @@ export class Session {
 
   /** True if there is one server, it is current, and nothing waits for another. */
   #isAlone(): boolean {
-    return this.#traffic.size === 1 && this.#current !== undefined && !this.#isHolding;
+    return this.#traffic.size === 1 && this.#current !== undefined && !this.#mustWait;
+  }
+
+  get #mustWait(): boolean {
+    return this.#isHolding || this.#isWithheld;
+  }
+
+  #handOver(next: Traffic): readonly Buffer[] {
+    const held = this.#held.take();
+    for (const line of held) next.ledger.clientSaid(line);
+    return held.map(({ bytes }) => bytes);
   }
 
   #of(number: number): Traffic {

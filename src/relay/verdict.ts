@@ -27,3 +27,19 @@ export function toSome(letters: readonly Letter[]): ClientVerdict {
 export function toEach(servers: readonly { readonly number: number }[], bytes: Buffer): ClientVerdict {
   return toSome(servers.map(({ number }) => ({ generation: number, bytes })));
 }
+
+/** Members of a batch that go their own ways. @param current the server that is meant by `current` */
+export function together(
+  members: readonly { readonly bytes: Buffer; readonly verdict: ClientVerdict }[],
+  current: number | undefined,
+): ClientVerdict {
+  const letters: Letter[] = [];
+  const answers: Buffer[] = [];
+  for (const { bytes, verdict } of members) {
+    if (verdict.to === "some") letters.push(...verdict.letters);
+    else if (verdict.to === "client") answers.push(verdict.bytes);
+    else if (verdict.to === "current" && current !== undefined) letters.push({ generation: current, bytes });
+  }
+  if (answers.length > 0) return { to: "client", bytes: Buffer.concat(answers) };
+  return letters.length > 0 ? toSome(letters) : { to: "nobody" };
+}

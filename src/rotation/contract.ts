@@ -204,6 +204,13 @@ export interface Member {
   readonly isSilent?: true;
 }
 
+/** A server whose client's new requests are to wait while its key is ended. */
+export interface Holder extends Member {
+  readonly holds: boolean;
+  /** Why not: a state. */
+  readonly reason?: string;
+}
+
 export interface Acknowledgement extends Member {
   readonly state: "pending" | "acknowledged" | "failed" | "cannot-swap" | "gone" | "unknown";
   readonly reason?: string;

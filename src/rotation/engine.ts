@@ -143,7 +143,7 @@ async function goForward(run: Run, signal: AbortSignal): Promise<Outcome> {
 async function take(run: Run, step: Step, signal: AbortSignal): Promise<void> {
   const { progress } = run;
   if ("forAll" in step) {
-    if (progress.isDone(step.name) || step.isNeeded?.(run) === false) return;
+    if ((progress.isDone(step.name) && !step.isRepeated) || step.isNeeded?.(run) === false) return;
     return expectDone(step.name, await run.perform(step, signal));
   }
   for (const target of run.targets) {
@@ -207,7 +207,8 @@ async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortS
 /** Under active abuse no key at all may be better than the leaked one. */
 async function revokeWithoutNew(run: Run, reason: string, signal: AbortSignal): Promise<void> {
   if ((await run.ask({ type: "revoke-without-new", reason }, signal)) !== "go-on") return;
-  for (const step of STEPS_REVOKING_FIRST.slice(0, 6)) {
+  const upTo = STEPS_REVOKING_FIRST.findIndex(({ name }) => name === "canary");
+  for (const step of STEPS_REVOKING_FIRST.slice(0, upTo)) {
     if (step.name === "revoke" || step.name === "verify") await take(run, step, signal);
   }
 }

@@ -49,7 +49,9 @@ function detailsOf(record: AuditRecord): readonly string[] {
     ...(client === undefined ? [] : [`for ${text(client)}`]),
     ...(during === undefined ? [] : [`during ${text(during)}`]),
     ...(how === undefined ? [] : [text(how)]),
-    ...(rotation === undefined ? [] : [`${text(rotation)}: ${text(step)} ${text(state)}`]),
+    ...(rotation === undefined
+      ? []
+      : [step === undefined ? text(rotation) : `${text(rotation)}: ${text(step)} ${text(state)}`]),
     ...(target === undefined ? [] : [text(target)]),
     ...(program === undefined ? [] : [`${text(mode)} ${text(program)}`]),
     ...(generation === undefined ? [] : [`generation ${text(generation)}`]),

@@ -88,6 +88,8 @@ function severityOf(event: McpRunEvent): LogLevel {
     case "swapped":
     case "signalled":
     case "restarted":
+    case "holding":
+    case "let-go":
     case "notice":
       return "info";
   }
@@ -108,6 +110,10 @@ function describe(event: McpRunEvent): string {
       return `${event.profile}: generation ${event.generation} was sent ${event.signal} for new ${changedText(event.changed)}`;
     case "restarted":
       return `${event.profile}: generation ${event.generation} has taken over from the server that ended`;
+    case "holding":
+      return `${event.profile}: new requests wait for at most ${Math.round(event.longestMs / 1000)} s, since rotation ${event.rotation} ends ${event.secrets.join(", ")}`;
+    case "let-go":
+      return `${event.profile}: requests wait no longer after ${Math.round(event.ms)} ms: ${event.reason}`;
     case "not-swapped":
       return warning(
         `${event.profile}: new ${changedText(event.changed)}, and the server goes on with the old`,

@@ -10,6 +10,8 @@ const EVENTS = [
   "signalled",
   "not-swapped",
   "restarted",
+  "holding",
+  "let-go",
   "looked",
   "refresh-failed",
   "leak",

@@ -91,6 +91,18 @@ export class AuditTrail {
       }
       case "restarted":
         return [{ event: "restart", profile, generation: what.generation, serverPid: what.pid }];
+      case "holding": {
+        const { generation, pid: serverPid, rotation } = what;
+        const named = this.#known(
+          what.secrets.map((name) => ({ name })),
+          secrets,
+        );
+        return [{ event: "hold", profile, generation, serverPid, rotation, secrets: named }];
+      }
+      case "let-go": {
+        const { generation, pid: serverPid, rotation, reason, ms } = what;
+        return [{ event: "let-go", profile, generation, serverPid, rotation, reason, ms: Math.round(ms) }];
+      }
       case "refresh-failed": {
         const reason = this.#text(what.reason);
         const failed: AuditEntry = { event: "refresh-failed", profile, reason, retryMs: what.retryMs };

@@ -7,16 +7,11 @@
 import type { Timer } from "../../clock.ts";
 import type { Request } from "../../control/protocol.ts";
 import { type AnswerBody, BusyError } from "../../control/server.ts";
-import { McpRunError, ProviderError } from "../../errors.ts";
-import { partValue } from "../../rotation/target.ts";
-import { RecordingEnvironment } from "../../secrets/environment-reader.ts";
+import { McpRunError } from "../../errors.ts";
 import { inTime } from "../../secrets/in-time.ts";
-import { isRotatableStore } from "../../secrets/provider.ts";
-import { ProviderPool } from "../../secrets/provider-pool.ts";
-import type { Secret } from "../../secrets/secret.ts";
-import type { Ref, SecretSpec } from "../../secrets/spec.ts";
-import { providerContext } from "../start/provider-context.ts";
+import type { SecretSpec } from "../../secrets/spec.ts";
 import { canaryOf, whyAlone } from "../start/trial-server.ts";
+import { type AskedSecret, aboutCandidate, fetchCandidates } from "./candidates.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /** Ms from the beginning of one to that of the next. */
@@ -93,12 +88,12 @@ export class CandidateCanary {
   ): Promise<AnswerBody<"canary">> {
     const { context, profile, inUse, needles } = this.#supervised;
     const limit = { clock: context.clock, limitMs: profile.fetchTimeoutMs, signal };
-    const values = await inTime(limit, (either) => this.#fetch(rotation, secrets, either)).catch(
-      (error: unknown) => {
-        signal.throwIfAborted();
-        throw aboutCandidate(rotation, error);
-      },
-    );
+    const values = await inTime(limit, (either) =>
+      fetchCandidates(this.#supervised, rotation, secrets, either),
+    ).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw aboutCandidate(rotation, error);
+    });
     const ofTrial = { needles, ranBy: "", inUse: (given: typeof values) => inUse.ofTrial(given) };
     const { works, wasProbed, reason, details } = await canaryOf(context, profile, ofTrial).try(
       values,
@@ -125,55 +120,6 @@ export class CandidateCanary {
     const state = strange === undefined ? "no secret is named" : `it does not use ${strange}`;
     throw refusal(profile.name, state, "a supervisor that does");
   }
-
-  async #fetch(
-    rotation: string,
-    secrets: readonly AskedSecret[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Secret>> {
-    const { context, profile } = this.#supervised;
-    const around = providerContext(context, new RecordingEnvironment(context.env));
-    const pool = new ProviderPool(context.kinds, profile.providers, around);
-    const documents = new Map<string, Promise<Secret>>();
-    try {
-      const found = secrets.map(async ({ name, ref }) => {
-        const key = JSON.stringify([ref.provider, ref.request]);
-        const document = documents.get(key) ?? candidateOf(pool, ref, rotation, signal);
-        documents.set(key, document);
-        return [name, partValue(ref, await document)] as const;
-      });
-      const values = await Promise.all(found);
-      return new Map(values.filter((entry): entry is [string, Secret] => entry[1] !== undefined));
-    } finally {
-      await pool.close();
-    }
-  }
-}
-
-interface AskedSecret {
-  readonly name: string;
-  readonly ref: Ref;
-}
-
-/** Rejects with McpRunError; `missing` and `conflict` where none of this rotation is there. */
-async function candidateOf(
-  pool: ProviderPool,
-  { provider: name, request }: Ref,
-  rotation: string,
-  signal: AbortSignal,
-): Promise<Secret> {
-  const { kind, provider } = await pool.open(name);
-  const ref = kind.refSchema.safeParse(request);
-  if (!isRotatableStore(provider) || !ref.success)
-    throw new ProviderError("invalid", `no candidates lie in ${name}`);
-  return (await provider.fetchCandidate(ref.data, rotation, signal)).value;
-}
-
-function aboutCandidate(rotation: string, error: unknown): unknown {
-  if (!(error instanceof ProviderError)) return error;
-  const { code, reason, hint } = error;
-  const options = hint === undefined ? {} : { hint };
-  return new McpRunError(code, `Cannot fetch the candidate of ${rotation}: ${reason}`, options);
 }
 
 function refusal(profile: string, state: string, hint: string): McpRunError {

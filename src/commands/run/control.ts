@@ -12,6 +12,7 @@ import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import { CandidateCanary } from "./candidate-canary.ts";
+import { Holding } from "./holding.ts";
 import { fingerprint, meantBy, namedIn } from "./meant-secrets.ts";
 import { type Supervised, statusOf } from "./supervisor-status.ts";
 
@@ -28,13 +29,18 @@ export async function openControl(supervised: Supervised, looks: AskedLooks): Pr
   const { clock } = context;
   const scrub = (text: string) => scrubText(text, needles);
   const canary = new CandidateCanary(supervised);
-  const handlers = handlersFor(supervised, looks, canary, scrub);
+  const holding = new Holding(supervised, looks);
+  const stop = () => {
+    canary.stop();
+    holding.stop();
+  };
+  const handlers = handlersFor(supervised, looks, canary, holding, scrub);
   const place = controlPlace(context);
   const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
   return {
-    stop: () => canary.stop(),
+    stop,
     close: async () => {
-      canary.stop();
+      stop();
       await server.close();
       await canary.close();
     },
@@ -45,12 +51,16 @@ function handlersFor(
   supervised: Supervised,
   looks: AskedLooks,
   canary: CandidateCanary,
+  holding: Holding,
   scrub: (text: string) => string,
 ): ControlHandlers {
   const { inUse, refreshing } = supervised;
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
-    status: () => ({ status: statusOf(supervised, isLooking(), scrub) }),
+    status: () => {
+      const held = holding.status;
+      return { status: { ...statusOf(supervised, isLooking(), scrub), ...(held && { holding: held }) } };
+    },
     refresh: ({ renew, rotation, ...meant }) => {
       const { refs } = meant;
       const accepted = !refs || inUse.served.some((secret) => meantBy(secret, meant) !== undefined);
@@ -60,6 +70,7 @@ function handlersFor(
       return { accepted, generation: refreshing.server.generation };
     },
     acknowledge: (request) => acknowledgement(supervised, request, isLooking()),
+    hold: (request, signal) => holding.ask(request, signal),
     canary: (request, signal) => canary.try(request, signal),
   };
 }

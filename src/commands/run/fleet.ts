@@ -50,7 +50,7 @@ export class FleetSeat {
     this.#looks = looks;
     this.#state = { id: "connecting", since: supervised.context.clock.now() };
     this.#work = this.#enter();
-    supervised.refreshing.onNews = () => this.#news();
+    supervised.refreshing.onNews?.(() => this.#news());
   }
 
   get status(): FleetStatus {

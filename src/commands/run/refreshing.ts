@@ -42,8 +42,7 @@ export class Refreshing {
   /** Looks that have begun, and who waits for the end of which. */
   #begun = 0;
   #waiting: { readonly look: number; readonly ended: () => void }[] = [];
-  /** Told of each look that has ended, and of each server that has taken over. */
-  onNews: (() => void) | undefined;
+  readonly #listeners: (() => void)[] = [];
 
   /** Listens from now on: what changed while the first server was being started may have been fetched before. */
   constructor(context: CommandContext, profile: Profile, inUse: SecretsInUse) {
@@ -58,10 +57,15 @@ export class Refreshing {
     };
   }
 
+  /** The listener is told of each look that has ended, and of each server that has taken over. */
+  onNews(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
   /** This server runs now. */
   runs(pid: number, generation: number): void {
     this.#server = { pid, generation };
-    this.onNews?.();
+    this.#tellNews();
   }
 
   get server(): { readonly pid: number; readonly generation: number } {
@@ -158,7 +162,11 @@ export class Refreshing {
     const isOver = (look: number) => this.#isStopped || look <= this.#begun;
     for (const { ended } of this.#waiting.filter(({ look }) => isOver(look))) ended();
     this.#waiting = this.#waiting.filter(({ look }) => !isOver(look));
-    this.onNews?.();
+    this.#tellNews();
+  }
+
+  #tellNews(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   async #loadRenewal(control: ServerControl): Promise<Renewal> {

@@ -27,7 +27,7 @@ export interface Supervised {
   readonly control: {
     client(): Partial<ReturnType<ServerControl["client"]>>;
     state(): string;
-  } & Partial<Pick<ServerControl, "hurry" | "isDraining" | "drained">>;
+  } & Partial<Pick<ServerControl, "withhold" | "hurry" | "isDraining" | "drained">>;
   /** How another server would take over, where that is not for the profile to say. */
   readonly mode?: "exec";
   readonly needles: NeedleSet;

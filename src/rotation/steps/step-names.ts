@@ -4,6 +4,7 @@ export const STEP_NAMES = [
   "lock",
   "mint",
   "candidate",
+  "hold",
   "canary",
   "rotate",
   "promote",

@@ -11,6 +11,7 @@ import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { documentWith, partValue } from "../target.ts";
 import { rotateLive, wantedLeases } from "./backend-steps.ts";
 import { endingSteps } from "./ending.ts";
+import { holdAfter, holdBefore } from "./holding.ts";
 import { candidateOf, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
 import { spread } from "./spread.ts";
@@ -122,7 +123,9 @@ export const STEPS_REVOKING_FIRST: readonly Step[] = [
   mintStep,
   candidate,
   rotateLive,
+  holdBefore,
   revoke,
+  holdAfter,
   verify,
   canaryStep,
   promote,

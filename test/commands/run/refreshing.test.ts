@@ -154,6 +154,7 @@ async function running(given: Given = {}) {
       refreshing.runs(100 + plans.length, plans.length);
     },
     hurry: () => undefined,
+    withhold: () => "nothing is to wait",
     isDraining: () => false,
     drained: () => Promise.resolve(),
     client: () => ({ era: "undecided" }),
@@ -255,9 +256,9 @@ describe("whoever asks for a look", () => {
   it("is told of news: each look that has ended, and each server that has taken over", async () => {
     const { refreshing, put } = await running();
     let news = 0;
-    refreshing.onNews = () => {
+    refreshing.onNews(() => {
       news++;
-    };
+    });
 
     await refreshing.now();
     expect(news).toBe(1);
