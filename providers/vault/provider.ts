@@ -18,6 +18,7 @@ import { currentVersion, peekVersion } from "./current-version.ts";
 import { OutOfReach } from "./failure.ts";
 import { inParallel } from "./in-parallel.ts";
 import { Leases } from "./leases.ts";
+import { mustBeWritable } from "./may-write.ts";
 import { Mounts } from "./mounts.ts";
 import { ownRotation } from "./own-rotation.ts";
 import { readDocument } from "./read-document.ts";
@@ -124,6 +125,10 @@ export class VaultProvider implements RotatableStore<VaultRef>, SelfRotating<Vau
     throw new ProviderError("invalid", "nothing says which mount is to be listed", {
       hint: `mount: with the path of a KV mount under providers: ${this.#context.name}:`,
     });
+  }
+
+  async mustBeWritable(ref: VaultRef, signal: AbortSignal): Promise<void> {
+    return mustBeWritable(this.#reader, ref, signal);
   }
 
   async findCandidate(ref: VaultRef, signal: AbortSignal): Promise<Candidate | undefined> {

@@ -180,14 +180,14 @@ async function destroy(
   await change(session, "write", `${mount.path}destroy/${rest}`, { versions: [number] }, signal);
 }
 
-async function rotatablePlace(reader: Reader, ref: VaultRef, signal: AbortSignal): Promise<Place> {
+export async function rotatablePlace(reader: Reader, ref: VaultRef, signal: AbortSignal): Promise<Place> {
   const { version, ...place } = await kvPlace(reader, ref, signal);
   if (version === 1) throw withoutVersions(place.mount.path);
   return place;
 }
 
 /** The candidate beside a secret, and what check-and-set has to be given to put one where there is none. */
-async function readSide(
+export async function readSide(
   { session }: Reader,
   place: Place,
   signal: AbortSignal,
@@ -205,7 +205,7 @@ async function readSide(
   return { entry: { mark: { rotationId, operator, createdAt: created }, data }, cas: found.number };
 }
 
-function besidePlace({ mount, rest }: Place): Place {
+export function besidePlace({ mount, rest }: Place): Place {
   return { mount, rest: sidePath(rest) };
 }
 

@@ -35,6 +35,8 @@ export interface TargetStore {
   read(signal: AbortSignal): Promise<FetchedSecret | undefined>;
   /** An earlier value; undefined if the store no longer has it. */
   readVersion(version: string, signal: AbortSignal): Promise<FetchedSecret | undefined>;
+  /** Rejects where it is certain that nothing could be written. */
+  mustBeWritable?(signal: AbortSignal): Promise<void>;
   findCandidate(signal: AbortSignal): Promise<Candidate | undefined>;
   putCandidate(value: Secret, mark: CandidateMark, signal: AbortSignal): Promise<Candidate>;
   fetchCandidate(rotationId: string, signal: AbortSignal): Promise<FetchedSecret>;

@@ -102,6 +102,7 @@ async function planTarget(
   if (present && present.version === undefined) {
     throw new ProviderError("invalid", "its store names no versions, so nobody could tell what is replaced");
   }
+  await store.mustBeWritable?.(signal);
   const parts = target.parts.map(async (part): Promise<PlannedPart> => {
     const { name, from, field, issuer, comesWith } = part;
     const value = partValue(part, present?.value);

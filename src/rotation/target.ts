@@ -23,6 +23,7 @@ export function targetStore<Ref extends object>(
       return fetchOne(store, ref, signal);
     },
     readVersion: (version, signal) => fetchOne(store, versioned(version), signal),
+    mustBeWritable: async (signal) => store.mustBeWritable?.(ref, signal),
     findCandidate: (signal) => store.findCandidate(ref, signal),
     putCandidate: (value, mark, signal) => store.putCandidate(ref, value, mark, signal),
     fetchCandidate: (rotationId, signal) => store.fetchCandidate(ref, rotationId, signal),

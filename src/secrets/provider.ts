@@ -101,6 +101,11 @@ export interface SecretStore<Ref> extends Provider<Ref> {
  */
 export interface RotatableStore<Ref> extends SecretStore<Ref> {
   currentVersion(ref: Ref, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Before anything is made: throws `denied` where it is certain that a candidate could not be put or promoted with the
+   * rights that there are. Writes nothing.
+   */
+  mustBeWritable?(ref: Ref, signal: AbortSignal): Promise<void>;
   /** The candidate beside the secret, whoever put it; undefined if there is none. */
   findCandidate(ref: Ref, signal: AbortSignal): Promise<Candidate | undefined>;
   /** Puts a candidate, created only if there is none. The same rotation may put the same value again. */

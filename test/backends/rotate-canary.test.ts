@@ -1,4 +1,6 @@
 /** Who tries a new key that lies in a real Vault: a supervisor that may read it, or else the rotation itself. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
 import { closings, DOCUMENT, Drill, hash, OLD, PATH } from "../helpers/drill.ts";
@@ -33,6 +35,23 @@ describeBackend("a new key in Vault", ["vault"], () => {
     expect(out).toMatch(new RegExp(`✔ canary: tried by the supervisor with pid (${pids}) `));
     expect(out).not.toContain("could not try");
     expect(out).not.toContain("canary-");
+  });
+
+  it.each(["--dry-run", "--yes"])("is not asked for where it could not be kept: %s", async (flag) => {
+    const { drill } = await drillWith('path "secret/data/*" { capabilities = ["read"] }');
+
+    const { status, out } = await drill.rotate([flag]);
+
+    expect(status, out).toBe(77);
+    expect(out).toContain(
+      "Cannot rotate vault:secret/mcp/app: the policies of this token do not let it create secret/data/mcp/app-mcp-run-pending",
+    );
+    expect(out).toContain(
+      'path "secret/data/mcp/app-mcp-run-pending" { capabilities = ["create", "read", "update"] }',
+    );
+    expect(drill.valid).toEqual([OLD]);
+    // Its hook was asked nothing.
+    expect(existsSync(join(drill.issuer, "calls"))).toBe(false);
   });
 
   it("is tried by the rotation itself where no supervisor may read it, which is said", async () => {

@@ -62,10 +62,57 @@ describeBackend("the policies of the guide", ["vault"], () => {
     await provider.close();
   });
 
+  it.each<[what: string, policy: string, may: string, line: string]>([
+    [
+      "the candidate and the secret",
+      'path "secret/data/mcp/*" { capabilities = ["read"] } path "secret/metadata/mcp/*" { capabilities = ["read", "delete"] }',
+      "create secret/data/mcp/key-mcp-run-pending or update secret/data/mcp/key",
+      'path "secret/data/mcp/key-mcp-run-pending" { capabilities = ["create", "read", "update"] } and path "secret/data/mcp/key" { capabilities = ["create", "read", "update"] }',
+    ],
+    [
+      "taking the candidate away",
+      'path "secret/data/mcp/*" { capabilities = ["create", "read", "update"] }',
+      "delete secret/metadata/mcp/key-mcp-run-pending",
+      'path "secret/metadata/mcp/key-mcp-run-pending" { capabilities = ["read", "delete"] }',
+    ],
+    [
+      "what is there already",
+      'path "secret/data/mcp/*" { capabilities = ["create", "read"] } path "secret/metadata/mcp/*" { capabilities = ["delete"] }',
+      "update secret/data/mcp/key",
+      'path "secret/data/mcp/key" { capabilities = ["create", "read", "update"] }',
+    ],
+  ])("what a policy lacks for a rotation is known before it begins: %s", async (_what, policy, may, line) => {
+    const provider = await openWith(policy);
+
+    expect(await settled(provider.mustBeWritable(KEY, never()))).toMatchObject({
+      failure: "denied",
+      reason: `the policies of this token do not let it ${may}`,
+      hint: `a policy with ${line}`,
+    });
+    await provider.close();
+
+    // What the hint says is all that was missing.
+    const mended = await openWith(`${policy} ${line.replaceAll(" and path", " path")}`);
+    await mended.mustBeWritable(KEY, never());
+    await mended.putCandidate(KEY, new Secret(documentOf("canary-new")), MINE, never());
+    expect(await mended.promote(KEY, MINE.rotationId, "1", never())).toEqual({ version: "2" });
+    await mended.close();
+  });
+
+  it("a token that may not ask what it may do is let try", async () => {
+    const mute = 'path "sys/capabilities-self" { capabilities = ["deny"] }';
+    const provider = await openWith(`${mute} path "secret/data/mcp/*" { capabilities = ["read"] }`);
+
+    await provider.mustBeWritable(KEY, never());
+    await provider.close();
+  });
+
   it("mcp-rotate lets a rotation do all its steps, and a person keep secrets", async () => {
     const provider = await openWith(policyOfGuide("mcp-rotate"));
     const value = new Secret(documentOf("canary-new"));
 
+    await provider.mustBeWritable(KEY, never());
+    await provider.mustBeWritable(ref("secret/mcp/absent"), never());
     await provider.putCandidate(KEY, value, MINE, never());
     expect(await provider.promote(KEY, MINE.rotationId, "1", never())).toEqual({ version: "2" });
     expect(await provider.promote(KEY, MINE.rotationId, "1", never())).toEqual({ version: "2" });

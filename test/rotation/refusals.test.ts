@@ -35,10 +35,32 @@ describe("a plan", () => {
       options: { revokeFirst: true },
     });
     expect(members.map(({ pid }) => pid)).toEqual([100, 101]);
-    expect(new Set(touched)).toEqual(new Set(["findCandidate", "read"]));
+    expect(new Set(touched)).toEqual(new Set(["findCandidate", "read", "mustBeWritable"]));
     expect(await world.state()).toEqual(before);
     expect(existsSync(world.place.folder)).toBe(false);
     expect(JSON.stringify(record)).not.toContain("canary-old");
+  });
+
+  it("is refused where the store says that it will not be written to, and nothing is minted", async () => {
+    const world = new World();
+    const hint = "a policy that lets it write";
+    const targets = (await world.targets()).map((target) => ({
+      ...target,
+      store: {
+        ...target.store,
+        mustBeWritable: async () => {
+          throw new ProviderError("denied", "it may only be read", { hint });
+        },
+      },
+    }));
+
+    await expect(world.plan({ targets })).rejects.toMatchObject({
+      code: "access-denied",
+      message: `Cannot rotate ${GITHUB}: it may only be read`,
+      hint,
+    });
+
+    expect(world.issuers.calls).toEqual([]);
   });
 
   it.each<{ name: string; request: Partial<RotationRequest>; says: RegExp }>([

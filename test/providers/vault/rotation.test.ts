@@ -203,3 +203,52 @@ function asked(path: string): FakeRequest {
   const nothing = { query: new URLSearchParams(), namespace: undefined, body: {} };
   return { method: "GET", path, token: "canary-root", ...nothing };
 }
+
+describe("whether a rotation will be let write", () => {
+  const saying = (rights: unknown, status = 200) => {
+    server.before = ({ path }) =>
+      path === "sys/capabilities-self" ? { status, body: rights as object } : undefined;
+  };
+
+  it.each<[what: string, status: number, body: unknown]>([
+    ["has no such question", 404, { errors: ["no handler for route"] }],
+    ["does not let it ask", 403, { errors: ["permission denied"] }],
+    ["fails", 500, {}],
+    ["answers something else", 200, { data: { "secret/data/mcp/key": "create" } }],
+    ["answers a page", 200, "<html>"],
+    ["lets it do everything", 200, { data: { "secret/data/mcp/key": ["root"] } }],
+  ])("is not known before, or no trouble, where the server %s", async (_what, status, body) => {
+    saying(body, status);
+
+    await provider.mustBeWritable(KEY, never());
+  });
+
+  it("goes by what lies there, and what another rotation has left is made anew", async () => {
+    const beside = "secret/data/mcp/key-mcp-run-pending";
+    saying({ data: { [beside]: ["create", "read"] } });
+    await provider.putCandidate(KEY, NEW, { ...MINE, rotationId: "other" }, never());
+
+    await provider.mustBeWritable(KEY, never());
+
+    saying({ data: { [beside]: ["read"] } });
+    expect(await settled(provider.mustBeWritable(KEY, never()))).toMatchObject({
+      failure: "denied",
+      reason: `the policies of this token do not let it create ${beside}`,
+    });
+    saying({ data: { "secret/data/mcp/fresh": ["update"] } });
+    expect(await settled(provider.mustBeWritable(ref("secret/mcp/fresh"), never()))).toMatchObject({
+      reason: "the policies of this token do not let it create secret/data/mcp/fresh",
+    });
+  });
+
+  it("is asked no longer than somebody waits for it", async () => {
+    const asking = new AbortController();
+    server.before = ({ path }) => {
+      if (path !== "sys/capabilities-self") return undefined;
+      asking.abort(new Error("no more"));
+      return "never";
+    };
+
+    await expect(provider.mustBeWritable(KEY, asking.signal)).rejects.toThrow("no more");
+  });
+});
