@@ -118,11 +118,12 @@ async function serveProfile(
         };
       },
       onReplaced: (pid, generation, reason) => {
+        // Before anybody is told, who may want to know what it has.
+        if (reason === "restarted" && latest) inUse.runs(latest);
         refreshing.runs(pid, generation);
         notice?.runs();
         if (reason === "replaced") return;
         tally.restarts++;
-        if (latest) inUse.runs(latest);
         printer.emit({ type: "restarted", profile: profile.name, generation, pid });
       },
       stdin: context.stdin,

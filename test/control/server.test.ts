@@ -62,6 +62,33 @@ describe("a supervisor that is asked", () => {
     ]);
   });
 
+  it("passes a request to hold on, and refuses one that is not exactly as it should be", async () => {
+    const asked: unknown[] = [];
+    const { endpoint } = await room.serve(7, {
+      hold: (request) => {
+        asked.push(request);
+        return { accepted: true, holds: false, reason: "it is ending" };
+      },
+    });
+    const hold = { type: "hold" as const, rotation: "r1", refs: ["local:a"], places: [null], forMs: 45_000 };
+
+    expect(await ask(endpoint, hold, options)).toMatchObject({
+      answer: { accepted: true, holds: false, reason: "it is ending" },
+    });
+    for (const wrong of [
+      { forMs: 60_001 },
+      { forMs: 0 },
+      { forMs: undefined },
+      { rotation: "../r1" },
+      { refs: undefined },
+      { values: [] },
+    ]) {
+      const line = `${JSON.stringify({ v: 1, ...hold, ...wrong })}\n`;
+      expect(refusalIn(await room.peer(endpoint).says(line))).toMatchObject({ code: "invalid" });
+    }
+    expect(asked).toEqual([{ v: 1, ...hold }]);
+  });
+
   it("says so where it has no function for a request", async () => {
     const { endpoint } = await room.serve(7);
     expect(await ask(endpoint, { type: "canary", rotation: "r1", refs: [] }, options)).toMatchObject({

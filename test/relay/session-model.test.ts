@@ -9,7 +9,9 @@ import { Session } from "../../src/relay/session.ts";
 
 type Step =
   | { readonly type: "request" | "cancel" | "answer" | "ask" | "reply" | "progress"; readonly pick: number }
-  | { readonly type: "begin" | "take-over" | "drained" | "give-up" | "crash" | "hold" };
+  | {
+      readonly type: "begin" | "take-over" | "drained" | "give-up" | "crash" | "hold" | "withhold" | "let-go";
+    };
 
 const lineOf = (message: object) =>
   new Line([], Buffer.from(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`));
@@ -53,6 +55,10 @@ class World {
     this.current = this.next;
     this.next = undefined;
     for (const bytes of this.session.takeOver(this.current)) this.#deliver(this.current, bytes);
+  }
+
+  letGo(): void {
+    for (const bytes of this.session.letGo()) this.#deliver(this.current ?? 0, bytes);
   }
 
   request(): void {
@@ -138,6 +144,7 @@ class World {
     if (this.next === undefined) this.giveUp();
     this.begin();
     this.takeOver();
+    this.letGo();
     for (const [generation, todo] of this.servers) {
       for (const id of [...todo]) {
         todo.delete(id);
@@ -222,6 +229,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         "give-up" as const,
         "crash" as const,
         "hold" as const,
+        "withhold" as const,
+        "let-go" as const,
       ),
     }),
   },
@@ -240,6 +249,8 @@ const ACTIONS: Readonly<Record<Step["type"], (world: World, pick: number) => voi
   "give-up": (world) => world.giveUp(),
   crash: (world) => world.crash(),
   hold: (world) => world.session.hold(),
+  withhold: (world) => world.session.withhold(),
+  "let-go": (world) => world.letGo(),
 };
 
 describe("a session, whatever happens", () => {

@@ -122,6 +122,56 @@ describe("a session with one server", () => {
     expect(session.takeOver(1).map((bytes) => JSON.parse(bytes.toString()).id)).toEqual([2]);
   });
 
+  it("has requests wait until they are let go, whoever takes over meanwhile", () => {
+    const session = legacySession();
+    session.clientSaid(request(1));
+    session.withhold();
+    session.clientSaid(request(2));
+    session.begin(2);
+
+    expect(session.takeOver(2)).toEqual([]);
+    expect(session.clientSaid(request(3))).toEqual({ to: "held" });
+    expect(session.unanswered(1).map(({ id }) => id)).toEqual(["1"]);
+
+    expect(session.letGo().map((bytes) => JSON.parse(bytes.toString()).id)).toEqual([2, 3]);
+    expect(session.unanswered(2).map(({ id }) => id)).toEqual(["2", "3"]);
+    expect(session.clientSaid(request(4))).toEqual({ to: "current" });
+  });
+
+  it("lets pings, answers and cancellations pass while requests wait", () => {
+    const session = legacySession();
+    session.clientSaid(request(1));
+    session.serverSaid(1, request(0, "roots/list"));
+    session.withhold();
+    session.clientSaid(request(2));
+
+    expect(session.clientSaid(request("p", "ping"))).toEqual({ to: "current" });
+    const reply = answer(0);
+    expect(session.clientSaid(reply)).toEqual({
+      to: "some",
+      letters: [{ generation: 1, bytes: reply.bytes }],
+    });
+    expect(session.clientSaid(notification("notifications/cancelled", { requestId: 1 }))).toEqual({
+      to: "current",
+    });
+    expect(session.clientSaid(notification("notifications/cancelled", { requestId: 2 }))).toEqual({
+      to: "nobody",
+    });
+    expect(session.letGo()).toEqual([]);
+  });
+
+  it("keeps what is let go while there is no server for the next one", () => {
+    const session = legacySession();
+    session.withhold();
+    session.clientSaid(request(1));
+    session.lost(1);
+    session.over(1, "gone");
+
+    expect(session.letGo()).toEqual([]);
+    session.begin(2);
+    expect(session.takeOver(2).map((bytes) => JSON.parse(bytes.toString()).id)).toEqual([1]);
+  });
+
   it("answers each request of a dead server once, and tells the client what nobody waits for", () => {
     const session = legacySession();
     session.clientSaid(request(1));

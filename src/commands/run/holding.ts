@@ -25,7 +25,7 @@ const LONGEST_MS = 45_000;
 /** Ms from one look for candidates that somebody has asked for to the next. */
 const LEAST_MS = 10_000;
 /** Ms for that look: an old key is abused while it is waited for. */
-const FETCH_MS = 4_000;
+const FETCH_MS = 8_000;
 /** Ms for which the answer waits for requests that are under way, which need the old key. */
 const SETTLE_MS = 2_000;
 const SETTLE_STEP_MS = 20;

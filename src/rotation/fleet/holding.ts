@@ -10,7 +10,7 @@ import { Turns } from "./turns.ts";
 /** Ms: what they allow themselves as long as clients wait for an answer. */
 const HOLD_MS = 45_000;
 /** Ms for one answer: each looks for the candidate itself, and lets finish what is under way. */
-const ANSWER_MS = 8_000;
+const ANSWER_MS = 12_000;
 const MOST_AT_ONCE = 256;
 
 export interface HoldingOptions {
