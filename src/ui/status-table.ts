@@ -146,6 +146,11 @@ function notesOn(status: SupervisorStatus, now: number): readonly string[] {
   const { lastFailure, lastLookAt } = status.refresh;
   if (lastFailure && !(lastLookAt !== undefined && Date.parse(lastLookAt) > Date.parse(lastFailure.at)))
     notes.push(`the last look failed ${ago(lastFailure.at)}: ${lastFailure.reason}`);
+  const { holding } = status;
+  if (holding) {
+    const left = shortDuration(Date.parse(holding.until) - now);
+    notes.push(`new requests wait for the end of rotation ${holding.rotation}, for ${left} at most`);
+  }
   for (const { name, cachedSince } of status.secrets)
     if (cachedSince !== undefined) notes.push(`${name} comes from the cache, fetched ${ago(cachedSince)}`);
   for (const secret of status.secrets)

@@ -140,6 +140,20 @@ describe("the table of running servers", () => {
     );
   });
 
+  it("says below for what new requests wait, and how long at most", () => {
+    const holding = {
+      rotation: "20270115-115950-abcdef",
+      since: "2027-01-15T11:59:50.000Z",
+      until: "2027-01-15T12:00:35.000Z",
+    };
+
+    const text = statusText([statusOf(1, { holding })], [], NOW);
+
+    expect(text.split("\n\n")[1]).toBe(
+      "p (1): new requests wait for the end of rotation 20270115-115950-abcdef, for 35s at most\n",
+    );
+  });
+
   it("marks what is older than the profile allows", () => {
     const secret = {
       ref: "a:b",

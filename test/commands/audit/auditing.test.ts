@@ -73,7 +73,9 @@ describe("what happens to a program", () => {
     const found = await written(
       STARTED,
       { type: "not-swapped", ...SERVER, changed: [{ name: "A", from: "x:a", version: "8" }] },
+      { type: "holding", ...SERVER, rotation: "r1", secrets: ["A"], longestMs: 45_000 },
       { type: "swapped", ...SERVER, changed: [{ name: "GONE" }], ms: 2 },
+      { type: "let-go", ...SERVER, rotation: "r1", reason: "a server with other values serves", ms: 3.4 },
       { type: "leak", profile: "p", secrets: ["A"], method: "tools/call", id: "1", isMasked: true },
       { type: "warning", message: "only for people" },
     );
@@ -89,7 +91,9 @@ describe("what happens to a program", () => {
         ms: 1,
       },
       { event: "not-swapped" },
+      { event: "hold", rotation: "r1", generation: 2, serverPid: 4711, secrets: [known] },
       { event: "swap", secrets: [{ name: "GONE" }] },
+      { event: "let-go", rotation: "r1", reason: "a server with other values serves", ms: 3 },
       { event: "leak", secrets: [known], method: "tools/call", isMasked: true },
       { event: "end", profile: "p", exitCode: 3 },
     ]);
