@@ -1,5 +1,4 @@
 /** Leases of several hosts, replaced over a real bus: the real Vault, a real database, the built program. */
-import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
@@ -8,7 +7,6 @@ import { type Report, readReport } from "../../src/control/bus/messages.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { Host, PATIENCE_MS } from "../helpers/fleet-room.ts";
 import { Gateway } from "../helpers/gateway.ts";
-import { MAIN } from "../helpers/installation.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { PostgresServer } from "../helpers/postgres-server.ts";
 import { until } from "../helpers/server-process.ts";
@@ -95,22 +93,7 @@ async function leak() {
   return { id: id as string, isGood };
 }
 
-/** A rotation that the test does something to meanwhile. */
-function rotating(...args: readonly string[]) {
-  const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args, "--yes"], {
-    env: ops.home.env,
-    cwd: ops.home.home,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  closings.push(() => child.kill("SIGKILL"));
-  const ran = { out: "", ended: Promise.resolve<number | null>(null) };
-  for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (chunk) => {
-      ran.out += chunk;
-    });
-  ran.ended = new Promise((resolve) => child.once("close", resolve));
-  return ran;
-}
+const rotating = (...args: readonly string[]) => ops.rotating(...args, "--yes");
 
 const idIn = (out: string) => /\d{8}-\d{6}-\w{6}/.exec(out)?.[0] ?? "";
 

@@ -1,5 +1,4 @@
 /** Several hosts with one secret, and an operator who replaces it, over a real bus and a real Vault. */
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer, request as requestTo, type Server } from "node:http";
@@ -9,7 +8,6 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
 import { Host, type HostOptions, hash, OLD, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
-import { MAIN } from "../helpers/installation.ts";
 import { NatsCluster } from "../helpers/nats-cluster.ts";
 import { accountOf, NatsServer } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
@@ -82,23 +80,6 @@ async function rawAs(user: string, password: string, url = nats.url) {
       if (status.type === "error") refused.push(status.error.message);
   })();
   return { connection, refused };
-}
-
-/** A rotation that the test does something to meanwhile. */
-function rotating(ops: Host, ...args: readonly string[]) {
-  const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
-    env: ops.home.env,
-    cwd: ops.home.home,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  closings.push(() => child.kill("SIGKILL"));
-  const ran = { out: "", ended: Promise.resolve<number | null>(null) };
-  for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (chunk) => {
-      ran.out += chunk;
-    });
-  ran.ended = new Promise((resolve) => child.once("close", resolve));
-  return ran;
 }
 
 async function currentKey(): Promise<string> {
@@ -242,8 +223,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
   it("is gone on with when the bus has died in the middle", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
     process.kill(one.pid, "SIGSTOP");
-    const running = rotating(
-      ops,
+    const running = ops.rotating(
       "--reason",
       "drill",
       "--yes",
@@ -286,7 +266,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     for (const each of [one, three]) await each.untilOnTheBus("connected");
     gate.isShut = true;
 
-    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "120s");
+    const running = ops.rotating("--reason", "drill", "--yes", "--ack-timeout", "120s");
     // Which was the end of it once.
     await three.untilItSays(/503/);
     gate.isShut = false;
@@ -300,7 +280,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     const { connection } = await rawAs("watcher", "canary-watcher");
     // Else it may have the new key before all is lost.
     process.kill(one.pid, "SIGSTOP");
-    const running = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "15s");
+    const running = ops.rotating("--reason", "drill", "--yes", "--ack-timeout", "15s");
     await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
     for (const stream of ["KV_mcp-run", "mcp-run-hosts"])
       await connection.request(`$JS.API.STREAM.DELETE.${stream}`);
@@ -325,7 +305,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     connection.subscribe("mcp-run.call.all", { callback: answer });
     await connection.flush();
 
-    const kept = rotating(ops, "--reason", "drill", "--yes", "--ack-timeout", "15s");
+    const kept = ops.rotating("--reason", "drill", "--yes", "--ack-timeout", "15s");
     expect(await kept.ended, kept.out).toBe(75);
     const id = /\d{8}-\d{6}-\w{6}/.exec(kept.out)?.[0] ?? "";
     expect(kept.out).toContain("what it says can't be read: is it another version of mcp-run?");
@@ -333,7 +313,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect((await one.told()).key).toBe(await currentKey());
     expect(ops.run("status").stdout).toMatch(/unknown: \? on web\.2 \(pid 7\).*: what it says can't be read/);
 
-    const resumed = rotating(ops, "--resume", id, "--yes", "--missing-ok", "web.2");
+    const resumed = ops.rotating("--resume", id, "--yes", "--missing-ok", "web.2");
     expect(await resumed.ended, resumed.out).toBe(0);
   }, 180_000);
 
@@ -355,7 +335,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(config.num_replicas).toBe(3);
     await connection.close();
 
-    const running = rotating(ops, "--reason", "drill", "--yes");
+    const running = ops.rotating("--reason", "drill", "--yes");
     await until("it has promoted", async () => running.out.includes("✔ promote"), PATIENCE_MS);
     cluster.kill(known.leader);
 

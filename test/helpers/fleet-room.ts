@@ -2,6 +2,7 @@
  * Several «hosts» on one machine: each a home of its own with the built mcp-run, a name and credentials on the bus, and
  * a profile whose server says which key it has. And the home of an operator, who replaces the key.
  */
+import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -73,6 +74,7 @@ export class Host {
   readonly profile: string;
   #session: (Connected<unknown> & { readonly pid: number }) | undefined;
   #servers = new Set<number>();
+  readonly #rotations: ChildProcess[] = [];
   /** What its supervisor has said on stderr. */
   log = "";
 
@@ -138,6 +140,23 @@ ${more}`,
     return this.home.run(args);
   }
 
+  /** A rotation of `p` that the test does something to meanwhile: all that it has said so far, and its exit code. */
+  rotating(...args: readonly string[]): { readonly out: string; readonly ended: Promise<number | null> } {
+    const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
+      env: this.home.env,
+      cwd: this.home.home,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#rotations.push(child);
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+    const ran = { out: "", ended };
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk) => {
+        ran.out += chunk;
+      });
+    return ran;
+  }
+
   status(): SupervisorStatus {
     const seen = this.#seen();
     if (!seen) throw new Error(`nothing runs on ${this.name}: ${this.log}`);
@@ -175,6 +194,7 @@ ${more}`,
 
   async close(): Promise<void> {
     const { pid } = this;
+    for (const child of this.#rotations) child.kill("SIGKILL");
     try {
       if (pid > 0) {
         // One that was stopped would never end.
