@@ -233,7 +233,7 @@ describe("what fails after that is taken back by nobody", () => {
     },
     {
       name: "a verification",
-      reason: "DB is accepted still (it says 500)",
+      reason: "DB may be accepted still (it says 500)",
       breaks: ({ issuers }) => {
         issuers.failure = (action, secret) =>
           action === "verify" && secret === "DB" ? failure("it says 500") : undefined;

@@ -33,7 +33,7 @@ const revoke: TargetStep = {
         });
       await revokeStrays(run, part, signal);
     }
-    return asFacts(parts, ["revoked", "by-hand"], "may be valid still");
+    return asFacts(parts, ["revoked", "by-hand"], () => "may be valid still");
   },
 };
 
@@ -49,7 +49,9 @@ const verify: TargetStep = {
         ...(await settledPart(() => verifyOld(run, target, part, signal), run)),
       });
     }
-    return asFacts(parts, ["refused", "unknown"], "is accepted still");
+    return asFacts(parts, ["refused", "unknown"], ({ result }) =>
+      result === "accepted" ? "is accepted still" : "may be accepted still",
+    );
   },
 };
 
@@ -184,10 +186,13 @@ export async function settledPart(work: () => Promise<Settled>, run?: Run): Prom
 export function asFacts(
   parts: readonly PartFacts[],
   good: readonly NonNullable<PartFacts["result"]>[],
-  state: string,
+  state: (part: PartFacts) => string,
 ): Facts {
   const bad = parts.filter(({ result }) => result === undefined || !good.includes(result));
   if (bad.length === 0) return { parts: [...parts] };
-  const told = bad.map(({ name, reason }) => `${name} ${state}${reason === undefined ? "" : ` (${reason})`}`);
+  const told = bad.map((part) => {
+    const { name, reason } = part;
+    return `${name} ${state(part)}${reason === undefined ? "" : ` (${reason})`}`;
+  });
   return { isDone: false, parts: [...parts], reason: told.join("; ") };
 }

@@ -28,7 +28,7 @@ const revokeNew: TargetStep = {
         run.note(`a new key for ${part.name} was minted, and nobody has revoked it`);
       parts.push({ name: part.name, ...settled });
     }
-    return asFacts(parts, ["revoked", "unknown", "none"], "was minted anew and may be valid");
+    return asFacts(parts, ["revoked", "unknown", "none"], () => "was minted anew and may be valid");
   },
 };
 
