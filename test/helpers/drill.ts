@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -163,8 +163,11 @@ secrets:
     return readFileSync(join(this.issuer, "valid"), "utf8").split("\n").filter(Boolean);
   }
 
+  /** At once: servers read it at any moment. */
   set valid(keys: readonly string[]) {
-    writeFileSync(join(this.issuer, "valid"), `${keys.join("\n")}\n`);
+    const file = join(this.issuer, "valid");
+    writeFileSync(`${file}-next`, `${keys.join("\n")}\n`);
+    renameSync(`${file}-next`, file);
   }
 
   /** What the hook was asked, for one rotation or for all. */
