@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/backends/**/*.test.ts"],
+    // They wait more than they work, and each file has servers of its own.
+    maxWorkers: 2,
     // For a machine that has much else to do.
     testTimeout: 180_000,
     hookTimeout: 180_000,
