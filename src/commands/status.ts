@@ -4,6 +4,7 @@ import { pause } from "../clock.ts";
 import type { SupervisorStatus } from "../control/protocol.ts";
 import { askAll } from "../control/supervisors.ts";
 import { InterruptedError, McpRunError } from "../errors.ts";
+import { journalFolder } from "../rotation/journal/folder.ts";
 import { type FleetSeen, fleetText } from "../ui/fleet-table.ts";
 import { LiveScreen } from "../ui/live-screen.ts";
 import {
@@ -175,7 +176,7 @@ async function look(
 
 /** What somebody has begun and nobody has ended. */
 async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly UnfinishedRotation[]> {
-  const { journalFolder, unfinishedRotations } = await import("../rotation/journal/journal.ts");
+  const { unfinishedRotations } = await import("../rotation/journal/journal.ts");
   const { commandOf } = await import("../rotation/journal/journal-line.ts");
   const { isAtWork } = await import("../rotation/journal/journal-lock.ts");
   const folder = journalFolder(paths.state);

@@ -5,7 +5,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../../errors.ts";
-import { journalFolder } from "../../rotation/journal/journal.ts";
+import { journalFolder } from "../../rotation/journal/folder.ts";
 
 /** Ms by which the time of a file may be coarser than the clock. */
 const COARSE_MS = 2_000;

@@ -34,11 +34,6 @@ export function newRotationId(now: number): string {
   return `${date}-${time}-${random}`;
 }
 
-/** Where the journals of this user are. */
-export function journalFolder(stateFolder: string): string {
-  return join(stateFolder, "rotations");
-}
-
 export function isRotationId(text: string): boolean {
   return ID.test(text);
 }
