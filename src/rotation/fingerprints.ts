@@ -29,6 +29,7 @@ export interface FieldPrint {
 }
 
 /** The bounds of what supervisors are asked for: control/protocol.ts, control/bus/messages.ts. */
+export const MOST_NAMED_AT_ONCE = 250;
 const MOST_FIELDS = { count: 100, depth: 16 } as const;
 
 /** @param key see fingerprintUnder */

@@ -10,7 +10,7 @@ import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
-import { fingerprintUnder, newFingerprintKey, printsOf } from "./fingerprints.ts";
+import { fingerprintUnder, MOST_NAMED_AT_ONCE, newFingerprintKey, printsOf } from "./fingerprints.ts";
 import { newRotationId } from "./journal/journal.ts";
 import type { PlanLine, PlannedPart, PlannedTarget } from "./journal/journal-line.ts";
 import { isLive } from "./modes.ts";
@@ -83,7 +83,7 @@ export async function planRotation(
       options: { ...(revokeFirst && { revokeFirst }), ...(takeOver !== undefined && { takeOver }) },
     },
     targets,
-    members: await fleet.list(planned.flatMap(inUse), signal, Buffer.from(key, "base64url")),
+    members: await fleet.list(inUse(planned), signal, Buffer.from(key, "base64url")),
   };
 }
 
@@ -158,12 +158,14 @@ async function planOwn(
   };
 }
 
-/** What servers have of it. */
-function inUse({ place, parts }: PlannedTarget): readonly SecretInUse[] {
-  const within = parts.flatMap(({ from, fields = [] }) =>
+/** What servers have of them: all parts first, and of what lies within them as much as one message can name. */
+function inUse(targets: readonly PlannedTarget[]): readonly SecretInUse[] {
+  const parts = targets.flatMap(({ place, parts }) => parts.map((part) => ({ ...part, place })));
+  const within = parts.flatMap(({ from, place, fields = [] }) =>
     fields.flatMap(({ way }) => nameWithin({ from, place }, way) ?? []),
   );
-  return [...parts.map(({ from, fingerprint }) => ({ from, place, fingerprint })), ...within];
+  const wholes = parts.map(({ from, place, fingerprint }) => ({ from, place, fingerprint }));
+  return [...wholes, ...within].slice(0, MOST_NAMED_AT_ONCE);
 }
 
 /** «Cannot rotate REF: …» for what a provider says; everything else as it is. */

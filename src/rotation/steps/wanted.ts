@@ -1,14 +1,11 @@
 /** What servers have to have after a rotation: of each part, and of what lies within one that is a whole document. */
 import { nameWithin } from "../../secrets/identity.ts";
 import type { Wanted } from "../contract.ts";
-import type { Prints } from "../fingerprints.ts";
+import { MOST_NAMED_AT_ONCE, type Prints } from "../fingerprints.ts";
 import type { PlannedPart } from "../journal/journal-line.ts";
 import type { Run } from "../run.ts";
 
 type PrintsOf = (part: PlannedPart) => Prints | undefined;
-
-/** So many refs go into one message: control/protocol.ts. */
-const MOST_WANTED = 250;
 
 /**
  * What servers have to have of each part, where there is a value that they can have, and what they may have now. After
@@ -36,9 +33,9 @@ export function wantedOf(run: Run, newOf: PrintsOf, oldOf: PrintsOf): readonly W
       return { ...named, fingerprint: field?.fingerprint ?? fingerprint };
     }),
   );
-  const left = wholes.length + within.length - MOST_WANTED;
+  const left = wholes.length + within.length - MOST_NAMED_AT_ONCE;
   if (left > 0) run.note(`who has one of ${left} further fields by a ref of its own is not looked for`);
-  return [...wholes, ...within].slice(0, MOST_WANTED);
+  return [...wholes, ...within].slice(0, MOST_NAMED_AT_ONCE);
 }
 
 function isSameWay(one: readonly string[], other: readonly string[]): boolean {
