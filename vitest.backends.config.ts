@@ -1,8 +1,10 @@
 import { defineConfig } from "vitest/config";
+import { secondTry } from "./test/helpers/second-try.ts";
 
 /** Providers against real backends: needs what .ci/install-backends installs. */
 export default defineConfig({
   test: {
+    ...secondTry,
     include: ["test/backends/**/*.test.ts"],
     // They wait more than they work, and each file has servers of its own.
     maxWorkers: 2,

@@ -1,7 +1,9 @@
 import { defineConfig } from "vitest/config";
+import { secondTry } from "./test/helpers/second-try.ts";
 
 export default defineConfig({
   test: {
+    ...secondTry,
     include: ["test/**/*.test.ts"],
     exclude: ["test/backends/**", "test/soak/**"],
     // For a machine that has much else to do: what is awaited comes at once on a quiet one.

@@ -49,7 +49,8 @@ path "sys/leases/revoke" { capabilities = ["update"] }
   }
 
   it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
-    const times = { lease: "15s", lease_max: "30s" };
+    // A successor is fetched 5.4 s before the end: the swap has to be over by then on a slow machine, too.
+    const times = { lease: "36s", lease_max: "60s" };
     const { gateway, put, leases, logins, provider, env } = await vaultWithUsers(skip, times);
     await put("canary-one");
     const session = await room.serve(

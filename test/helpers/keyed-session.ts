@@ -11,7 +11,7 @@ import { isAlive, killAll, until } from "./processes.ts";
 
 export const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
 /** Ms. */
-const LONGEST_WAIT = 60_000;
+const LONGEST_WAIT = 120_000;
 
 export interface Told {
   /** Of the server. */
