@@ -7,7 +7,7 @@ import { McpRunError, ProviderError } from "../errors.ts";
 import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
 import { Journal, type JournalPlace } from "./journal/journal.ts";
-import type { Facts, OutcomeWord } from "./journal/journal-line.ts";
+import { commandOf, type Facts, type OutcomeWord } from "./journal/journal-line.ts";
 import { noWayBack, outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
 import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
@@ -81,14 +81,14 @@ export function rollback(
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
       const noWay = noWayBack(run);
-      if (noWay !== undefined) throw refuse(noWay, `--resume ${rotation}`);
+      if (noWay !== undefined) throw refuse(noWay, commandOf(plan, "--resume"));
       const replaced = plan.targets.filter(({ parts }) =>
         parts.some(({ fingerprint }) => fingerprint !== undefined),
       );
       const question = { type: "put-back", targets: replaced.map(({ ref }) => ref) } as const;
       // What was not there before has no old key that could be leaked.
       if (replaced.length > 0 && (await run.ask(question, signal)) !== "go-on") {
-        throw refuse("the old key was not wanted back", `--resume ${rotation}`);
+        throw refuse("the old key was not wanted back", commandOf(plan, "--resume"));
       }
       await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
     }

@@ -109,19 +109,15 @@ function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
-  const command = run.deps.command ?? commandOf(plan);
   const resume = [
     `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
-    `${command} --resume ${plan.rotation}`,
+    commandOf(plan, "--resume"),
   ];
   if (progress.direction !== "forward") return resume;
   const noWay = noWayBack(run);
   const rollback = noWay
     ? [`# --rollback is no way any more: ${noWay}`]
-    : [
-        `# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`,
-        `${command} --rollback ${plan.rotation}`,
-      ];
+    : [`# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`, commandOf(plan, "--rollback")];
   return [...resume, ...rollback];
 }
 

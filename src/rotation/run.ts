@@ -26,8 +26,6 @@ export interface RotationDeps {
   readonly missingOk: readonly string[];
   decide(question: Question, signal: AbortSignal): Promise<Answer>;
   emit(event: RotationEvent): void;
-  /** What `--resume ID` and `--rollback ID` are typed behind; without it, as the journal has it. */
-  readonly command?: string;
   /** Whether a server with the old value of this secret has to fail the probe, once it is revoked. */
   triesOld?(secret: string): boolean;
   /**

@@ -465,6 +465,33 @@ describe("mcp-run rotate", () => {
     expect(again.stdout).toContain(`mcp-run rotate q --config ${file} --resume ${idOfLast(again.stdout)}\n`);
   });
 
+  it("goes on by the command that its journal has, and by the profile's name where an older one has none", () => {
+    profile("", "generate: { bytes: 32, encoding: hex }");
+    const file = join(mcpRun.home, "config/profiles/p.yaml");
+    const begun = mcpRun.run(["rotate", file, "--reason", "drill", "--yes"]);
+    const id = idIn(begun.stdout);
+    const report = join(mcpRun.home, "incident.md");
+    const goOn = () => rotate("--resume", id, "--yes", "--report", report);
+
+    const now = goOn();
+    const told = readFileSync(report, "utf8");
+    const journal = `state/rotations/${id}.jsonl`;
+    mcpRun.write(
+      journal,
+      mcpRun
+        .read(journal)
+        .toString()
+        .replace(/"typed":\[.*?\],/, ""),
+    );
+    const older = goOn();
+
+    const command = `mcp-run rotate ${file} --resume ${id}\n`;
+    for (const said of [begun.stdout, now.stdout, told]) expect(said).toContain(command);
+    expect([now.status, older.status]).toEqual([75, 75]);
+    expect(older.stdout).toContain(`  mcp-run rotate p --resume ${id}\n`);
+    expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}\n`);
+  });
+
   it("takes a new key from stdin, into one field of a document", () => {
     mcpRun.set("local:doc", '{"user":"app","pw":"canary-old"}');
     mcpRun.profile("p", 'command: node\nargs: [x]\nsecrets: { PW: "local:doc#pw" }\n');

@@ -726,7 +726,10 @@ describe("a rollback", () => {
     const { rotation } = await world.rotate();
     const before = [await world.state(), world.journalOf(rotation)];
 
-    await expect(world.rollback(rotation)).rejects.toThrow("the old key was not wanted back");
+    await expect(world.rollback(rotation)).rejects.toMatchObject({
+      message: expect.stringContaining("the old key was not wanted back"),
+      hint: `mcp-run rotate github --resume ${rotation}`,
+    });
 
     expect([await world.state(), world.journalOf(rotation)]).toEqual(before);
     expect(world.questions.at(-1)).toEqual({ type: "put-back", targets: [GITHUB, DATABASE] });

@@ -11,7 +11,7 @@ import { issuerFor } from "../../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../../rotation/issuers/stdin.ts";
 import { journalFolder } from "../../rotation/journal/folder.ts";
 import type { JournalPlace } from "../../rotation/journal/journal.ts";
-import { commandOf, type PlanLine } from "../../rotation/journal/journal-line.ts";
+import type { PlanLine } from "../../rotation/journal/journal-line.ts";
 import { modeOf } from "../../rotation/modes.ts";
 import type { RotationDeps } from "../../rotation/run.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
@@ -38,8 +38,6 @@ const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
 export interface Given {
   readonly context: CommandContext;
-  /** What names the profile behind `mcp-run rotate`. */
-  readonly typed: readonly string[];
   readonly profile: Profile;
   readonly options: RotateOptions;
   readonly ask: Ask | undefined;
@@ -116,10 +114,9 @@ export class RotationParts {
     { rotation, options: { revokeFirst } }: Pick<PlanLine, "rotation" | "options">,
     targets: readonly Target[],
   ): RotationDeps {
-    const { context, profile, typed, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
+    const { context, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
     const progress = this.#progress;
     return {
-      command: commandOf({ typed, profile: profile.name }),
       ...triesOf(context, profile, needles),
       fleet: told.fleet(
         targets.map(({ ref }) => ref),
