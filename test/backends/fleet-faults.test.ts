@@ -128,6 +128,76 @@ describeBackend("a bus that is full", ["nats-server"], () => {
   });
 });
 
+describeBackend("a bus that takes short messages only", ["nats-server"], () => {
+  const lackOf = ({ state }: BusMember) => (state.id === "connected" ? state.lacks : undefined);
+  const limited = async (server: NatsServer, maxPayload: number) => {
+    await server.configure({ maxPayload });
+    process.kill(server.pid ?? 0, "SIGHUP");
+    const told = async () => (await rawAt(server)).info?.max_payload;
+    await until("it has read that", async () => (await told()) === maxPayload, PATIENCE_MS);
+  };
+  /** Long pauses are short; nobody who answers is too slow for it. */
+  const impatient: Clock = {
+    ...systemClock,
+    after: (ms, ...more) => systemClock.after(ms > 40_000 ? ms / 60 : ms, ...more),
+  };
+
+  it("is named by a supervisor, which is heard as soon as it takes longer ones, and says when it no longer does", async () => {
+    const server = await natsServer();
+    const operator = await operatorAt(server.url);
+    await operator.setUp({ replicas: 1 }, signal);
+    await server.pause();
+    await server.configure({ maxPayload: 200 });
+    await server.resume();
+    const reasons: (string | undefined)[] = [];
+    const member = await memberAt(server.url, {
+      clock: impatient,
+      onState: (state) => reasons.push(state.id === "connected" ? state.lacks?.reason : state.id),
+    });
+
+    expect(lackOf(member)).toEqual({
+      reason:
+        "the server takes messages of at most 200 bytes (max_payload), and its reports are longer: a fleet needs 65536",
+      hint: expect.stringContaining("`max_payload: 64KB`"),
+    });
+
+    await limited(server, 65_536);
+    await until("it is heard", async () => lackOf(member) === undefined, PATIENCE_MS);
+    expect(reasons).toEqual([expect.stringContaining("at most 200 bytes"), undefined]);
+    await until("that is seen", async () => (await operator.call(WINDOW, signal)).length === 1, PATIENCE_MS);
+
+    await limited(server, 200);
+    member.changed();
+    await until("it says so again", async () => lackOf(member) !== undefined, PATIENCE_MS);
+    expect(reasons[2]).toBe("reconnecting");
+  });
+
+  it("is refused by whoever sets it up, or has an entry that is longer", async () => {
+    const { server, operator } = await room();
+    const entry = {
+      ...{ rotation: "r1", ref: REF, key: "k".repeat(43), upTo: 1, overMs: 0 },
+      oldLeases: "abcd".repeat(10_000),
+    };
+    await expect(operator.put(KEY, entry, signal)).resolves.toEqual({ generation: 1 });
+    await limited(server, 32_768);
+    const later = await operatorAt(server.url);
+    const refusal = { code: "access-denied", hint: expect.stringContaining("`max_payload: 64KB`") };
+
+    await expect(later.setUp({}, signal)).rejects.toMatchObject({
+      ...refusal,
+      message: expect.stringMatching(/^Cannot set up .*at most 32768 bytes .*a fleet needs 65536$/),
+    });
+    await expect(later.put(KEY, entry, signal)).rejects.toMatchObject({
+      ...refusal,
+      message: expect.stringMatching(/^Cannot put an entry .*at most 32768 bytes .*this one has 4\d{4}: /),
+    });
+    // One who has not been told of the limit is hung up on first.
+    await expect(operator.put(KEY, entry, signal)).rejects.toMatchObject(refusal);
+    const { oldLeases: _long, ...short } = entry;
+    await expect(later.put(KEY, short, signal)).resolves.toEqual({ generation: 2 });
+  });
+});
+
 describeBackend("a bus that is lost is lost for a while", ["nats-server"], () => {
   it("is called again where the answers could not come", async () => {
     const { way, operator, raw } = await room();

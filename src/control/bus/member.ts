@@ -5,35 +5,23 @@
 import { Empty, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { settledWithin, type Timer } from "../../clock.ts";
 import { type BusOptions, readServers, type Server } from "./connect.ts";
-import { EntryWatch, type IsOld, type Standing } from "./entry-watch.ts";
+import { EntryWatch, type IsOld } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
+import { flushed } from "./flushed.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
-import { type Entry, readCall, readEntry, writeReport } from "./messages.ts";
+import { memberReport, type Reporter } from "./member-report.ts";
+import { type Entry, readCall, readEntry } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
+import { lackOfRoom, roomOf } from "./room.ts";
 
-export interface BusSecret {
-  /** busKey of it. */
-  readonly key: string;
-  /** For people. */
-  readonly ref: string;
-  readonly version?: string;
-}
-
-export interface BusMemberOptions extends BusOptions {
-  readonly pid: number;
+export interface BusMemberOptions extends BusOptions, Reporter {
   /** The name of this life, of one who comes back with other credentials; without it a new one. */
   readonly instance?: string;
-  readonly profile: string;
-  /** See Report. */
-  readonly pidSpace?: string;
-  /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
-  readonly secrets: () => readonly BusSecret[];
   /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
   readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
   /** See EntryWatchOptions; without it nothing is had by a lease. */
   readonly leases?: (busKey: string) => readonly string[] | undefined;
-  readonly standing: () => Standing;
   /**
    * A look, limited by the owner; resolves when it has ended, whichever way.
    *
@@ -82,6 +70,8 @@ export class BusMember {
   /** What the server does not let us do, and what it has not answered; of this connection. */
   #refused: Lack | undefined;
   #unanswered: Lack | undefined;
+  /** Why what we say can't be sent. */
+  #tooLong: Lack | undefined;
   /** While it is tried whether that is allowed by now: what is refused still. */
   #trial: { refused: Lack | undefined } | undefined;
   #calls: readonly Subscription[] = [];
@@ -165,7 +155,9 @@ export class BusMember {
     this.#refused = undefined;
     this.#unanswered = undefined;
     this.#trial = undefined;
-    this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address });
+    this.#tooLong = this.#lackOfRoom(connection, this.#reportAs("serving"));
+    const lacks = this.#tooLong && { lacks: this.#tooLong };
+    this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address, ...lacks });
     void this.#hearRefusals(connection);
     this.#subscribeAll(connection);
     void this.#readStored(connection, [...this.#watched.keys()]);
@@ -185,7 +177,7 @@ export class BusMember {
       for (const subscription of before.flat()) subscription.unsubscribe();
       this.#subscribeAll(connection);
       this.#say(connection);
-      await connection.flush();
+      await flushed(connection);
       // What is refused has come before that answer, and is told us within this turn.
       await new Promise<void>((resolve) => this.#options.clock.after(0, resolve, { background: true }));
     } catch {
@@ -261,7 +253,8 @@ export class BusMember {
     this.#unanswered = unanswered.find((lack) => lack !== undefined);
     this.#judge();
     this.#report(true);
-    const base = this.#unanswered ? LOOK_SOON_MS : this.#refused ? TRY_AGAIN_MS : LOOK_EVERY_MS;
+    const isLacking = this.#refused ?? this.#tooLong;
+    const base = this.#unanswered ? LOOK_SOON_MS : isLacking ? TRY_AGAIN_MS : LOOK_EVERY_MS;
     this.#nextLook?.cancel();
     const again = () => void this.#lookAgain(connection);
     this.#nextLook = this.#options.clock.after(base * (0.8 + Math.random() * 0.4), again, {
@@ -271,6 +264,7 @@ export class BusMember {
 
   /** Never rejects. */
   async #lookAgain(connection: NatsConnection): Promise<void> {
+    if (this.#tooLong) return this.#link.renew();
     if (this.#refused) await this.#tryAgain(connection);
     if (!this.#isClosed) await this.#readStored(connection, [...this.#watched.keys()]);
   }
@@ -338,39 +332,30 @@ export class BusMember {
 
   /** False if that is impossible. */
   #say(connection: NatsConnection, call?: string, state: "serving" | "ended" = "serving"): boolean {
-    const { host, pid, profile, pidSpace, secrets, standing } = this.#options;
-    const { generation, era, mode } = standing();
-    // What was put last is asked after: of the others there may be no room to say much.
-    const heardOf = ({ key }: BusSecret) => this.#watched.get(key)?.watch.heardOf ?? 0;
-    const latestFirst = [...secrets()].sort((a, b) => heardOf(b) - heardOf(a));
-    const said = latestFirst.map(({ key, ref, version }) => ({
-      key,
-      ref,
-      ...(version !== undefined && { version }),
-      ...(this.#watched.get(key)?.watch.said ?? { state: "idle" as const }),
-    }));
-    const report = {
-      v: 1 as const,
-      host,
-      pid,
-      instance: this.#instance,
-      profile,
-      state,
-      generation,
-      era,
-      mode,
-      ...(pidSpace !== undefined && { pidSpace }),
-    };
+    const line = this.#reportAs(state, call);
+    this.#tooLong = this.#lackOfRoom(connection, line);
+    this.#judge();
+    if (this.#tooLong) return false;
     try {
-      connection.publish(
-        subjects.report(host, this.#instance),
-        writeReport({ ...report, ...(call !== undefined && { call }), secrets: said }),
-      );
+      connection.publish(subjects.report(this.#options.host, this.#instance), line);
       return true;
     } catch {
       // It has been closed a moment ago: a report follows when there is a new one.
       return false;
     }
+  }
+
+  #lackOfRoom(connection: NatsConnection, line: string): Lack | undefined {
+    const room = roomOf(connection);
+    return Buffer.byteLength(line) > room
+      ? lackOfRoom("the server", room, "its reports are longer")
+      : undefined;
+  }
+
+  #reportAs(state: "serving" | "ended", call?: string): string {
+    const followed = (key: string) => this.#watched.get(key)?.watch;
+    const life = { instance: this.#instance, state, ...(call !== undefined && { call }) };
+    return memberReport(this.#options, followed, life);
   }
 
   async #hearRefusals(connection: NatsConnection): Promise<void> {
@@ -387,7 +372,7 @@ export class BusMember {
   #judge(): void {
     if (this.#state.id !== "connected") return;
     const { id, since, server } = this.#state;
-    const lacks = this.#refused ?? this.#unanswered;
+    const lacks = this.#refused ?? this.#tooLong ?? this.#unanswered;
     this.#become({ id, since, server, ...(lacks && { lacks }) });
   }
 }

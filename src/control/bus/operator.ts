@@ -9,11 +9,13 @@ import { pause, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
+import { flushed } from "./flushed.ts";
 import { keptReports } from "./kept-reports.ts";
 import { Link } from "./link.ts";
 import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
 import { BUCKET_STREAM, OPERATOR_INBOX, reportSource, subjects } from "./names.ts";
 import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
+import { refuseTooLong } from "./room.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
 export interface HeardReport extends Report {
@@ -184,6 +186,7 @@ export class BusOperator {
     const line = JSON.stringify({ v: 1, generation, at, bucket, ...entry });
     if (Buffer.byteLength(line) > LONGEST_ENTRY || !readEntry(Buffer.from(line)))
       throw new McpRunError("internal", "Cannot put an entry on the fleet's bus: it is not of its form");
+    refuseTooLong(connection, Buffer.byteLength(line));
     await jetstream(connection, { timeout: ANSWER_MS }).publish(subjects.put(key), line, {
       expect: { lastSubjectSequence: sequence },
     });
@@ -208,7 +211,7 @@ export class BusOperator {
     });
     try {
       id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
-      await untilAborted(signal, connection.flush());
+      await untilAborted(signal, flushed(connection));
       lastAt = clock.monotonic();
       const end = lastAt + window.forMs;
       for (;;) {
@@ -217,7 +220,7 @@ export class BusOperator {
         await pause(clock, left, signal);
       }
       // What the server had for us has come before its answer.
-      await untilAborted(signal, connection.flush());
+      await untilAborted(signal, flushed(connection));
       if (this.#deafness) throw this.#deafness;
     } finally {
       stop();
@@ -306,7 +309,7 @@ export class BusOperator {
         refusal ??= error;
       };
       const probe = connection.subscribe(subjects.anyReport, { callback });
-      await connection.flush();
+      await flushed(connection);
       if (refusal) throw refusal;
       probe.unsubscribe();
     };

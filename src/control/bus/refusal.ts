@@ -4,6 +4,7 @@ import { errors } from "@nats-io/transport-node";
 import { McpRunError } from "../../errors.ts";
 import type { Failure } from "./failure.ts";
 import { isUnanswered, violationIn } from "./lack.ts";
+import { isTooLong } from "./room.ts";
 
 /** JetStream's numbers: server/errors.json of nats-server. */
 const WRONG_LAST_SEQUENCE = 10071;
@@ -51,6 +52,12 @@ export function refusalOf(action: string, error: unknown): McpRunError {
       "backend-unavailable",
       "JetStream is off for this account, or has too few of its servers for a leader",
       "`jetstream: enabled` in the account, or a look at the cluster",
+    );
+  if (isTooLong(error))
+    return because(
+      "access-denied",
+      "a message is longer than the server takes (max_payload)",
+      "`max_payload: 64KB` or more in the server's configuration",
     );
   if (isStreamMissing(error))
     return because("backend-unavailable", "its bucket and stream are not there", "mcp-run fleet setup");
