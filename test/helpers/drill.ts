@@ -7,12 +7,12 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, expect } from "vitest";
 import { Gateway } from "./gateway.ts";
 import { Installation, MAIN } from "./installation.ts";
 import { MOTO_REGION, MotoServer } from "./moto-server.ts";
 import { isAlive, killAll, until } from "./processes.ts";
+import { ProgramTransport } from "./program-transport.ts";
 import { type Connected, connectLegacy, type Load, load } from "./sdk-clients.ts";
 import { VaultServer } from "./vault-server.ts";
 
@@ -22,6 +22,8 @@ export const DOCUMENT = { key: OLD, sibling: SIBLING };
 /** A few for each client. */
 const REQUESTS_PER_SECOND = 60;
 export const PATIENCE_MS = 60_000;
+/** For machines with much to do: a rotation ends as soon as everybody has answered. */
+const ACK_TIMEOUT = ["--ack-timeout", "120s"];
 
 /** Makes and ends the keys of a folder: `valid` has one a line, `calls` what was asked. KILL: dies with who asked. */
 const HOOK = `
@@ -109,7 +111,7 @@ export const closings: (() => Promise<unknown> | unknown)[] = [];
 
 afterEach(async () => {
   for (const close of closings.splice(0).reverse()) await close();
-}, PATIENCE_MS);
+});
 
 /** An issuer, an installation with the profiles that use it, and the sessions of their clients. */
 export class Drill {
@@ -183,21 +185,22 @@ secrets:
 
   async serve(profile: string, count: number): Promise<void> {
     const started = Array.from({ length: count }, async () => {
-      const transport = new StdioClientTransport({
+      const transport = new ProgramTransport({
         command: process.execPath,
         args: [MAIN, profile],
         env: this.env,
-        stderr: "pipe",
       });
       let log = "";
-      transport.stderr?.on("data", (chunk) => {
+      transport.stderr.on("data", (chunk) => {
         log += chunk;
       });
       const connected = await connectLegacy(transport).catch((error: unknown) => {
         throw new Error(`the session did not begin: ${log}`, { cause: error });
       });
-      this.sessions.push({ ...connected, pid: transport.pid ?? 0, log: () => log });
+      this.sessions.push({ ...connected, pid: transport.pid, log: () => log });
     });
+    // One that does not begin leaves none that nobody ends.
+    await Promise.allSettled(started);
     await Promise.all(started);
     const sockets = () => readdirSync(join(this.home.home, "state/run")).length;
     await until("all can be found", () => sockets() >= this.sessions.length, PATIENCE_MS);
@@ -214,7 +217,7 @@ secrets:
   }
 
   start(args: readonly string[], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, [MAIN, "rotate", ...args, "--yes"], {
+    const child = spawn(process.execPath, [MAIN, "rotate", ...ACK_TIMEOUT, ...args, "--yes"], {
       env: { ...this.env, ...env },
       cwd: this.home.home,
       stdio: ["ignore", "pipe", "pipe"],
@@ -229,7 +232,7 @@ secrets:
 
   /** A rotation by a person at a terminal, made by script(1), who says yes to its first question. */
   onTerminal(args: readonly string[] = []) {
-    const words = [process.execPath, MAIN, "rotate", "p", "--reason", "drill", ...args];
+    const words = [process.execPath, MAIN, "rotate", "p", "--reason", "drill", ...ACK_TIMEOUT, ...args];
     const child = spawn("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
       env: { ...this.env, TERM: "dumb" },
       cwd: this.home.home,

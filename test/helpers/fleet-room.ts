@@ -6,10 +6,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import type { SupervisorStatus } from "../../src/control/protocol.ts";
 import { Installation, MAIN, type Ran } from "./installation.ts";
 import { isAlive, killAll } from "./processes.ts";
+import { ProgramTransport } from "./program-transport.ts";
 import { type Connected, connectLegacy } from "./sdk-clients.ts";
 import { until } from "./server-process.ts";
 import { ROOT_TOKEN, type VaultServer } from "./vault-server.ts";
@@ -109,19 +109,18 @@ ${more}`,
   }
 
   async serve(env: Record<string, string> = {}): Promise<void> {
-    const transport = new StdioClientTransport({
+    const transport = new ProgramTransport({
       command: process.execPath,
       args: [MAIN, this.profile],
       env: { ...this.home.env, ...env },
-      stderr: "pipe",
     });
-    transport.stderr?.on("data", (chunk) => {
+    transport.stderr.on("data", (chunk) => {
       this.log += chunk;
     });
     const connected = await connectLegacy(transport).catch((error: unknown) => {
       throw new Error(`the session did not begin: ${this.log}`, { cause: error });
     });
-    this.#session = { ...connected, pid: transport.pid ?? 0 };
+    this.#session = { ...connected, pid: transport.pid };
     await until(
       "it can be found",
       async () => readdirSync(join(this.home.home, "state/run")).length > 0,
