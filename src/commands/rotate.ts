@@ -7,8 +7,8 @@ import type { Profile } from "../profile/profile.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome } from "../rotation/happening.ts";
 import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
-import { readJournal } from "../rotation/journal/journal.ts";
-import { commandOf } from "../rotation/journal/journal-line.ts";
+import { journalFolder } from "../rotation/journal/folder.ts";
+import { commandOf, type PlanLine } from "../rotation/journal/journal-line.ts";
 import { type PlanDeps, planRotation, type RotationPlan } from "../rotation/plan.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
@@ -18,6 +18,7 @@ import type { Secret } from "../secrets/secret.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { profileRequest } from "./profile-request.ts";
 import { oldEnough } from "./rotate/age.ts";
+import { begunRotation } from "./rotate/begun.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
 import { earlierRotations } from "./rotate/earlier.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
@@ -45,6 +46,9 @@ export async function rotateSecrets(
     ifOlderThan === undefined ? undefined : msOf(ifOlderThan, "no age", "`--if-older-than 90d`");
   if (options.report !== undefined) await mustHaveRoom(context, options.report);
   const profile = await loadForStart(context, name);
+  const id = options.resume ?? options.rollback;
+  const journals = journalFolder(context.paths.state);
+  const begun = id === undefined ? undefined : await begunRotation(journals, id, profile.name);
   const ask = options.fromStdin ? undefined : askOn(context);
   refuseSilence(context, options, ask);
   const needles = new NeedleSet();
@@ -57,7 +61,7 @@ export async function rotateSecrets(
     try {
       const typed = typedFor(context, name, profile);
       const given = { context, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
-      const exitCode = await new Rotating(given, typed, leastAgeMs).run(signal);
+      const exitCode = await new Rotating(given, typed, leastAgeMs).run(begun, signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
       await told.close();
@@ -89,11 +93,9 @@ class Rotating {
     this.#parts = new RotationParts(given);
   }
 
-  async run(signal: AbortSignal): Promise<number> {
-    const { resume: resumed, rollback: undone } = this.#given.options;
-    if (resumed !== undefined) return this.#goOn(resumed, resume, signal);
-    if (undone !== undefined) return this.#goOn(undone, rollback, signal);
-    return this.#begin(signal);
+  /** @param begun what is to go on, or back; undefined for a new one */
+  run(begun: PlanLine | undefined, signal: AbortSignal): Promise<number> {
+    return begun ? this.#goOn(begun, signal) : this.#begin(signal);
   }
 
   async #begin(signal: AbortSignal): Promise<number> {
@@ -147,23 +149,19 @@ class Rotating {
     return 0;
   }
 
-  async #goOn(id: string, work: typeof resume, signal: AbortSignal): Promise<number> {
-    const { profile } = this.#given;
+  async #goOn(plan: PlanLine, signal: AbortSignal): Promise<number> {
+    const { profile, options } = this.#given;
     const { place } = this.#parts;
-    const { lines } = await readJournal(place.folder, id);
-    const [plan] = lines;
-    if (plan?.kind !== "plan") throw new Error("a journal begins with its plan");
-    if (plan.profile !== profile.name) {
-      throw new McpRunError("usage", `Cannot go on with ${id}: it is a rotation of ${plan.profile}`, {
-        hint: commandOf(plan, "--resume"),
-      });
-    }
+    const work = options.rollback === undefined ? resume : rollback;
     const names = plan.targets.flatMap(({ parts }) =>
       parts.filter(({ comesWith }) => comesWith === undefined).map((part) => part.name),
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
     const targets = await this.#parts.targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
-    return this.#ended(plan, await work(id, targets, place, this.#parts.depsFor(plan, targets), signal));
+    return this.#ended(
+      plan,
+      await work(plan.rotation, targets, place, this.#parts.depsFor(plan, targets), signal),
+    );
   }
 
   async #ended(plan: RotationPlan["record"], outcome: Outcome): Promise<number> {

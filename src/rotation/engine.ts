@@ -6,7 +6,7 @@
 import { McpRunError, ProviderError } from "../errors.ts";
 import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
-import { Journal, type JournalPlace } from "./journal/journal.ts";
+import { Journal, type JournalPlace, refuseEnded } from "./journal/journal.ts";
 import { commandOf, type Facts, type OutcomeWord } from "./journal/journal-line.ts";
 import { noWayBack, outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
@@ -99,14 +99,7 @@ export function rollback(
 }
 
 function openRun(journal: Journal, targets: readonly Target[], deps: RotationDeps): Run {
-  const last = journal.lines.at(-1);
-  if (last?.kind === "end" && last.outcome !== "incomplete") {
-    throw new McpRunError(
-      "usage",
-      `Cannot go on with rotation ${journal.plan.rotation}: it has ended (${last.outcome}) at ${last.at}`,
-      { hint: "a new rotation" },
-    );
-  }
+  refuseEnded(journal);
   return new Run(journal, targets, deps);
 }
 

@@ -198,7 +198,8 @@ describe("mcp-run rotate", () => {
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
     expect(journals()).toHaveLength(1);
     expect(journals().join()).not.toContain("canary-");
-    expect(rotate("--resume", idIn(ran.stdout), "--yes")).toMatchObject({ status: 64 });
+    const again = rotate("--resume", idIn(ran.stdout));
+    expect(again).toMatchObject({ status: 64, stderr: expect.stringContaining("it has ended (done) at") });
     // The issuer's name for what was minted is known to the next one.
     rotate("--reason", "again", "--yes");
     expect(journals()[1]).toContain('"keyId":"key-2"');
@@ -486,9 +487,14 @@ describe("mcp-run rotate", () => {
     const older = goOn();
 
     const command = `mcp-run rotate ${file} --resume ${id}\n`;
+    mcpRun.profile("q", mcpRun.read("config/profiles/p.yaml").toString());
+    const other = mcpRun.run(["rotate", "q", "--resume", id]);
+    const silent = rotate("--resume", id);
     for (const said of [begun.stdout, now.stdout, told]) expect(said).toContain(command);
     expect([now.status, older.status]).toEqual([75, 75]);
     expect(older.stdout).toContain(`  mcp-run rotate p --resume ${id}\n`);
+    expect(other.stderr).toContain(`it is a rotation of p. Try mcp-run rotate p --resume ${id}.`);
+    expect(silent.stderr).toContain("nobody is there to be asked");
     expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}\n`);
   });
 
@@ -519,7 +525,11 @@ describe("mcp-run rotate", () => {
     [["--reason", "x", "--yes", "--report", "no/where/x.md"], "no/where: ENOENT. Try another path"],
     [["--reason", "x", "--yes", "--report", "."], "it is a folder. Try another path"],
     [["--reason", "x", "--yes", "--all", "--secret", "KEY"], "Try one of --secret and --all"],
-    [["--resume", "20260101-000000-aaaaaa", "--yes"], "20260101-000000-aaaaaa"],
+    [
+      ["--resume", "20260101-000000-aaaaaa"],
+      "Cannot find rotation 20260101-000000-aaaaaa: there is no journal",
+    ],
+    [["--rollback", "NOSUCH"], 'Cannot find rotation "NOSUCH": that is no rotation\'s id'],
   ])("refuses %j", (args, reason) => {
     profile();
     const ran = rotate(...args);
