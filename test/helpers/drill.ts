@@ -277,6 +277,7 @@ process.stdout.write = (text, ...more) => {
   /** All clients go on asking while something happens; also where a key is on a command line meanwhile. */
   async underLoad<T>(
     work: () => Promise<T>,
+    perSecond = REQUESTS_PER_SECOND,
   ): Promise<{ result: T; traffic: Load; shown: readonly string[] }> {
     const shown = new Set<string>();
     const look = () => {
@@ -290,7 +291,7 @@ process.stdout.write = (text, ...more) => {
     };
     const working = work();
     try {
-      const traffic = await load(ask, working, REQUESTS_PER_SECOND);
+      const traffic = await load(ask, working, perSecond);
       return { result: await working, traffic, shown: [...shown] };
     } finally {
       clearInterval(timer);
