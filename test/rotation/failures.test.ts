@@ -652,13 +652,13 @@ describe("a document that somebody else writes to", () => {
     await writes(world, "canary-new-TOKEN-1", () => "somebody")();
     world.answer = () => "go-on";
 
-    const outcome = await world.rollback(rotation);
-
-    expect(outcome).toMatchObject({
-      is: "incomplete",
-      reason: `somebody has changed ${GITHUB} since it was promoted`,
+    await expect(world.rollback(rotation)).rejects.toMatchObject({
+      message: `Cannot roll back rotation ${rotation}: somebody has changed ${GITHUB} since it was promoted`,
+      hint: `mcp-run rotate github --resume ${rotation}, or putting the old value back by hand first`,
     });
+
     expect((await world.state()).documents[0]?.current).toContain("somebody");
+    expect(world.journalOf(rotation)).not.toContain('"turn"');
   });
 });
 

@@ -1,5 +1,6 @@
 /** Puts together what one rotation works with, out of a profile, what was typed, and the command's surroundings. */
 import { untilAborted } from "../../clock.ts";
+import { McpRunError } from "../../errors.ts";
 import { escapeControl } from "../../escape.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { Issuer, Target } from "../../rotation/contract.ts";
@@ -33,6 +34,16 @@ import { SeenValues } from "./seen-values.ts";
 import { SpreadProgress } from "./spread-progress.ts";
 import { targetsOf } from "./targets.ts";
 import { triesOf } from "./trying.ts";
+
+/** Whoever goes on asks the issuer of the plan, which alone knows the keys. */
+function otherSource({ name, rotate }: SecretSpec, planned: string): McpRunError {
+  const now = rotate ? `\`rotate: ${rotate.source.type}\`` : "no `rotate`";
+  return new McpRunError(
+    "profile-invalid",
+    `Cannot go on: ${name} has ${now} in the profile now, and the plan has it from \`${planned}\``,
+    { hint: "the profile as it was when the rotation began" },
+  );
+}
 
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
@@ -78,6 +89,7 @@ export class RotationParts {
       return stdinIssuer((signal) => readPiped(context.stdin, signal));
     const isOurs = options.generate || (kind === "generate" && secret.rotate?.source.type !== "generate");
     if (isOurs) return generateIssuer(GENERATED);
+    if (kind !== undefined && kind !== secret.rotate?.source.type) throw otherSource(secret, kind);
     const { runProgram } = providerContext(context, new RecordingEnvironment(context.env));
     return issuerFor(secret, profile.secrets, {
       ask,
