@@ -14,7 +14,9 @@ import { type Connected, connectLegacy } from "./sdk-clients.ts";
 import { until } from "./server-process.ts";
 import { ROOT_TOKEN, type VaultServer } from "./vault-server.ts";
 
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
+/** For machines with much to do: a rotation ends as soon as everybody has answered. */
+const ACK_TIMEOUT = ["--ack-timeout", "120s"];
 /** Where the key lies in Vault, by its API and by a ref. */
 export const PATH = "secret/data/mcp/app";
 export const REF = "secret/mcp/app#key";
@@ -141,7 +143,7 @@ ${more}`,
 
   /** A rotation of `p` that the test does something to meanwhile: all that it has said so far, and its exit code. */
   rotating(...args: readonly string[]): { readonly out: string; readonly ended: Promise<number | null> } {
-    const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
+    const child = spawn(process.execPath, [MAIN, "rotate", "p", ...ACK_TIMEOUT, ...args], {
       env: this.home.env,
       cwd: this.home.home,
       stdio: ["ignore", "pipe", "pipe"],
