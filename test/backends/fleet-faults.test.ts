@@ -8,6 +8,7 @@ import { BusMember, type BusMemberOptions } from "../../src/control/bus/member.t
 import { busKey } from "../../src/control/bus/names.ts";
 import { BusOperator } from "../../src/control/bus/operator.ts";
 import { operatorPermissions, permissionsBlock } from "../../src/control/bus/permissions.ts";
+import { realmOf } from "../../src/control/bus/realm.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
@@ -195,6 +196,63 @@ describeBackend("a bus that takes short messages only", ["nats-server"], () => {
     await expect(operator.put(KEY, entry, signal)).rejects.toMatchObject(refusal);
     const { oldLeases: _long, ...short } = entry;
     await expect(later.put(KEY, short, signal)).resolves.toEqual({ generation: 2 });
+  });
+});
+
+describeBackend("two environments that have a secret of one path", ["nats-server"], () => {
+  const FROM = "aws:prod/app#key";
+  const nameIn = (account: string) => ({
+    from: FROM,
+    place: `arn:aws:secretsmanager:eu-west-1:${account}:secret:prod/app-AbC123`,
+  });
+  const [ours, theirs] = [nameIn("111122223333"), nameIn("444455556666")];
+  const having = (host: string, name: { from: string; place: string }, isSaid = true) => ({
+    ...{ host, fingerprint: () => undefined },
+    secrets: () => [{ key: busKey(name), ref: name.from, realm: isSaid ? realmOf(name.place) : undefined }],
+  });
+
+  it("hold each other up only where nobody can tell them apart", async () => {
+    const { operator, server } = await room();
+    await memberAt(server.url, having("prod-1", ours));
+    await memberAt(server.url, having("staging-1", theirs));
+    await memberAt(server.url, having("staging-2", theirs, false));
+    const fleet = new BusFleet({
+      ...{ bus: operator, clock: systemClock, rotation: "r1", inventory: [], met: new Set<string>() },
+      ...{ pace: "few-first", backendOf: () => "aws-secrets-manager", rateOf: () => 1_000 },
+    });
+    const hosts = async () => (await fleet.list([ours], signal)).map(({ host }) => host).sort();
+
+    await until("all are heard", async () => (await hosts()).length > 1, PATIENCE_MS);
+    expect(await hosts()).toEqual(["prod-1", "staging-2"]);
+  });
+
+  it("hear nothing of each other with an account each", async () => {
+    const users = (name: string) => `${name} { jetstream: enabled, users: [{ user: ${name}, password: x }] }`;
+    const server = await natsServer({ accounts: `accounts { ${users("PROD")}, ${users("STAGING")} }` });
+    const [prod, staging] = await Promise.all(
+      ["PROD", "STAGING"].map(async (name) => {
+        const credentials = new Secret(`${name}:x`);
+        const options = { servers: [server.url], credentials, host: "ops", clock: systemClock };
+        const operator = await BusOperator.connect(options, signal);
+        ends.push(() => operator.close());
+        await operator.setUp({ replicas: 1 }, signal);
+        await memberAt(server.url, { credentials, host: `${name}-1` });
+        return operator;
+      }),
+    );
+
+    for (const [operator, host] of [
+      [prod, "PROD-1"],
+      [staging, "STAGING-1"],
+    ] as const) {
+      let heard: readonly { host: string }[] = [];
+      const isHeard = async () => {
+        heard = (await operator?.call(WINDOW, signal)) ?? [];
+        return heard.length > 0;
+      };
+      await until(`${host} is heard`, isHeard, PATIENCE_MS);
+      expect(heard.map((one) => one.host)).toEqual([host]);
+    }
   });
 });
 

@@ -8,6 +8,8 @@ export interface BusSecret {
   /** For people. */
   readonly ref: string;
   readonly version?: string;
+  /** See realmOf. */
+  readonly realm?: string | undefined;
 }
 
 export interface Reporter {
@@ -37,10 +39,11 @@ export function memberReport(
   // What was put last is asked after: of the others there may be no room to say much.
   const heardOf = ({ key }: BusSecret) => followed(key)?.heardOf ?? 0;
   const latestFirst = [...secrets()].sort((a, b) => heardOf(b) - heardOf(a));
-  const said = latestFirst.map(({ key, ref, version }) => ({
+  const said = latestFirst.map(({ key, ref, version, realm }) => ({
     key,
     ref,
     ...(version !== undefined && { version }),
+    ...(realm !== undefined && { realm }),
     ...(followed(key)?.said ?? { state: "idle" as const }),
   }));
   const known = { v: 1 as const, host, pid, profile, generation, era, mode };
