@@ -73,9 +73,9 @@ function refuseOtherKeys(
     if ((value && run.fingerprint(value)) === run.planned(part.name).fingerprint) continue;
     throw new ProviderError(
       "conflict",
-      `somebody has changed ${part.name} in ${ref} since the plan was made`,
+      `somebody has changed ${part.name} in ${ref} since the plan was made, and the old key may be valid still`,
       {
-        hint: "again, from what is there now",
+        hint: "asking whoever has changed it to end the old key; or again, from what is there now",
       },
     );
   }
