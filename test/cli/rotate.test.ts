@@ -11,18 +11,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
+import { KeyedSession, keyedProfile, SERVER } from "../helpers/keyed-session.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
-const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const OLD = "canary-old-key";
 const NEW = "canary-new-key";
 
 let mcpRun: Installation;
-const open: Client[] = [];
+const sessions: KeyedSession[] = [];
+/** Of rotations that a test has started and not waited for. */
 const pids = new Set<number>();
 
 beforeEach(() => {
@@ -31,7 +30,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const client of open.splice(0)) await client.close();
+  for (const session of sessions.splice(0)) await session.close();
   await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
     killAll(pids);
     throw error;
@@ -50,30 +49,15 @@ function profile(keys = "", rotate = "hook: [node, HOOK]"): void {
      process.stdout.write(JSON.stringify(answers[action]));`,
   );
   const source = rotate.replace("HOOK", hook);
-  mcpRun.profile(
-    "p",
-    `command: node\nargs: [${JSON.stringify(SERVER)}]\n${keys}\nsecrets: { KEY: { from: "local:key", rotate: { ${source} } } }\n`,
-  );
+  const secrets = `secrets: { KEY: { from: "local:key", rotate: { ${source} } } }`;
+  mcpRun.profile("p", keyedProfile(`${keys}\n${secrets}\n`));
 }
 
-async function serving() {
-  const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [MAIN, "p"],
-    env: mcpRun.env,
-    stderr: "pipe",
-  });
-  transport.stderr?.on("data", () => undefined);
-  const client = new Client({ name: "test", version: "1.0.0" });
-  await client.connect(transport);
-  open.push(client);
-  pids.add(transport.pid ?? 0);
-  return async () => {
-    const { content } = (await client.callTool({ name: "key" })) as { content: { text: string }[] };
-    const told = JSON.parse(content[0]?.text ?? "") as { pid: number; key: string };
-    pids.add(told.pid);
-    return told.key;
-  };
+/** A session with that profile; gives what asks its server for its key. */
+async function serving(): Promise<() => Promise<string>> {
+  const session = await KeyedSession.of(mcpRun);
+  sessions.push(session);
+  return async () => (await session.ask()).key;
 }
 
 function rotate(...args: readonly string[]) {

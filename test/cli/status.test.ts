@@ -406,10 +406,9 @@ describe("the socket of a running server", () => {
     const farAway = join(mcpRun.home, "x".repeat(120));
     mkdirSync(join(farAway, "config"), { recursive: true, mode: 0o700 });
     const profile = mcpRun.write("far.yaml", mcpRun.read("config/profiles/p.yaml"));
-    const tooLong = mcpRun.run([profile], { env: { MCP_RUN_HOME: farAway } });
-    expect(tooLong.status).toBe(0);
-    expect(tooLong.stderr).toMatch(
-      /the path has \d+ bytes, and the system allows \d+\. Try a shorter MCP_RUN_HOME\./,
-    );
+    const tooLong = await KeyedSession.of(mcpRun, { name: profile, env: { MCP_RUN_HOME: farAway } });
+    sessions.push(tooLong);
+    expect((await tooLong.ask()).key).toBe("canary-one");
+    await tooLong.says(/the path has \d+ bytes, and the system allows \d+\. Try a shorter MCP_RUN_HOME\./);
   });
 });
