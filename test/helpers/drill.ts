@@ -116,15 +116,17 @@ afterEach(async () => {
 /** An issuer, an installation with the profiles that use it, and the sessions of their clients. */
 export class Drill {
   readonly home = new Installation();
-  readonly issuer = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+  readonly issuer: string;
   readonly sessions: Session[] = [];
   readonly #store: Store;
   readonly #servers = new Set<number>();
 
-  constructor(store: Store) {
+  /** @param issuer one that is there already, with its keys */
+  constructor(store: Store, issuer?: string) {
+    this.issuer = issuer ?? mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
     this.#store = store;
     closings.push(() => this.#close());
-    this.valid = [OLD];
+    if (issuer === undefined) this.valid = [OLD];
     this.profile("p", this.issuer);
   }
 
@@ -249,8 +251,17 @@ secrets:
     return { shown: () => shown, answer, ended: endOf(child) };
   }
 
-  /** A rotation that is sent a signal the moment that it has said this: it does so itself, since nobody else is quick enough. */
+  /** Another machine with the same profile: a home, journals and servers of its own. */
+  elsewhere(): Drill {
+    return new Drill(this.#store, this.issuer);
+  }
+
   endAfter(text: string, signal: NodeJS.Signals, args: readonly string[] = []): Promise<Ended> {
+    return this.signalAfter(text, signal, args).ended;
+  }
+
+  /** A rotation that is sent a signal the moment that it has said this: it does so itself, since nobody else is quick enough. */
+  signalAfter(text: string, signal: NodeJS.Signals, args: readonly string[] = []) {
     const end = this.home.write(
       "end-after.cjs",
       `const write = process.stdout.write.bind(process.stdout);
@@ -267,7 +278,7 @@ process.stdout.write = (text, ...more) => {
 };
 `,
     );
-    return this.start(["p", "--reason", "drill", ...args], { NODE_OPTIONS: `--require ${end}` }).ended;
+    return this.start(["p", "--reason", "drill", ...args], { NODE_OPTIONS: `--require ${end}` });
   }
 
   resume(id: string): Promise<Ended> {
@@ -278,6 +289,7 @@ process.stdout.write = (text, ...more) => {
   async underLoad<T>(
     work: () => Promise<T>,
     perSecond = REQUESTS_PER_SECOND,
+    mostOpen?: number,
   ): Promise<{ result: T; traffic: Load; shown: readonly string[] }> {
     const shown = new Set<string>();
     const look = () => {
@@ -291,7 +303,7 @@ process.stdout.write = (text, ...more) => {
     };
     const working = work();
     try {
-      const traffic = await load(ask, working, perSecond);
+      const traffic = await load(ask, working, perSecond, mostOpen);
       return { result: await working, traffic, shown: [...shown] };
     } finally {
       clearInterval(timer);
