@@ -369,7 +369,7 @@ describe("the credential of a machine", () => {
 
     expect((await failureOf(await open({}))).reason).toBe("no AWS credentials were found");
 
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    expect(performance.now() - startedAt).toBeLessThan(30_000);
     expect(metadata.requests).toHaveLength(1);
 
     env = { ...env, AWS_EC2_METADATA_DISABLED: "true" };
