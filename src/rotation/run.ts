@@ -73,6 +73,8 @@ export class Run {
   readonly progress: Progress;
   /** New values by the secret's name. */
   readonly values = new Map<string, Secret>();
+  /** What they replace, for as long as this process lives: a store may forget a version that is not the last but one. */
+  readonly oldValues = new Map<string, Secret>();
   /** Their issuers' names for them. */
   readonly keyIds = new Map<string, string>();
   readonly notes: string[] = [];

@@ -26,6 +26,16 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** True for one that was sent SIGSTOP, as Linux shows it. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  } catch {
+    return false;
+  }
+}
+
 /** The first line that `stream` gives, without its newline. */
 export function firstLine(stream: Readable): Promise<string> {
   return new Promise((resolve, reject) => {

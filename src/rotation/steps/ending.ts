@@ -203,6 +203,8 @@ export async function oldKey(
     if (!(error instanceof McpRunError)) throw error;
     run.note(`the old ${part.name} could not be read again: ${reasonOf(error)}`);
   }
+  value ??= run.oldValues.get(part.name);
+  if (!value && base !== undefined) run.note(`no store has the old ${part.name} any more`);
   return { ...(keyId !== undefined && { keyId }), ...(value && { value }) };
 }
 

@@ -56,7 +56,12 @@ const candidate: TargetStep = {
       signal,
     );
     // No other rotation can promote from here on; one may have done so right before, and then ours is of no use.
-    refuseOtherKeys(run, ref, target.parts, (await store.read(signal))?.value);
+    const planned = (await store.read(signal))?.value;
+    refuseOtherKeys(run, ref, target.parts, planned);
+    for (const part of target.parts) {
+      const value = partValue(part, planned);
+      if (value) run.oldValues.set(part.name, value);
+    }
     return { base: base ?? null, fingerprint: run.fingerprint(document) };
   },
 };
