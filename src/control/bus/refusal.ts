@@ -17,6 +17,9 @@ const OFF: readonly number[] = [10039, 10076, 10008];
 /** The mend where somebody is let in who is not allowed what an operator is. */
 export const OPERATOR_PERMISSIONS = "mcp-run fleet permissions --operator";
 
+/** The server that we are on has not enough of its cluster. */
+export class LostClusterError extends Error {}
+
 /** Another operator has written meanwhile. */
 export function isConflict(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
@@ -33,7 +36,8 @@ export function isStreamMissing(error: unknown): boolean {
 export function isTransient(error: unknown): boolean {
   if (error instanceof JetStreamApiError)
     return error.status === UNAVAILABLE || error.code === CONSUMER_NOT_FOUND;
-  return error instanceof JetStreamError || isUnanswered(error) || error instanceof errors.TimeoutError;
+  if (error instanceof LostClusterError || error instanceof errors.TimeoutError) return true;
+  return error instanceof JetStreamError || isUnanswered(error);
 }
 
 /** @param action «read the reports», after «Cannot » */
@@ -46,7 +50,10 @@ export function refusalOf(action: string, error: unknown): McpRunError {
     const state = `the server does not let the operator ${violation.operation === "publish" ? "publish to" : "subscribe to"} ${violation.subject}`;
     return because("access-denied", state, OPERATOR_PERMISSIONS);
   }
-  const isOff = isUnanswered(error) || (error instanceof JetStreamApiError && OFF.includes(error.code));
+  const isOff =
+    isUnanswered(error) ||
+    error instanceof LostClusterError ||
+    (error instanceof JetStreamApiError && OFF.includes(error.code));
   if (isOff)
     return because(
       "backend-unavailable",
