@@ -238,6 +238,54 @@ describe.each([DATABASE, GITHUB])("two machines that replace %s", (ref) => {
   );
 });
 
+describe.each([-26, -1, 1, 26])("a second machine whose clock is %i hours away", (hours) => {
+  const pair = () => {
+    const [first, second] = Machine.pair(DATABASE);
+    const { clock } = second;
+    const now = clock.now.bind(clock);
+    clock.now = () => now() + hours * 3_600_000;
+    return [first, second] as const;
+  };
+
+  it("is told who is at it, takes over, and goes on with what it has begun, as any other", async () => {
+    const [first, second] = pair();
+    let refused: Ending | undefined;
+    let theirs: Ending | undefined;
+    first.before = async (what) => {
+      if (what !== "canary") return;
+      refused = await second.rotate().catch((error: Error) => error);
+      const holder = (await second.state()).documents[1]?.candidate ?? "";
+      second.lagging = "failed";
+      theirs = await second.rotate({ takeOver: holder });
+    };
+
+    const ours = await first.rotate();
+
+    expect(refused).toMatchObject({
+      message: expect.stringContaining("it is being rotated by alice@laptop since"),
+    });
+    expect(ours).toMatchObject({ is: "discarded" });
+    expect(theirs).toMatchObject({ is: "incomplete" });
+    second.lagging = undefined;
+    const id = theirs instanceof Error ? "" : (theirs?.rotation ?? "");
+    expect(await second.resume(id)).toMatchObject({ is: "done", stillValid: [] });
+    expect(validKeys(first)).toEqual([await liveKey(first)]);
+  });
+
+  it("can be the later one: both end their old keys", async () => {
+    const [first, second] = pair();
+    let theirs: Ending | undefined;
+    first.before = async (what) => {
+      if (what === "spread" && !theirs) theirs = await second.rotate();
+    };
+
+    expect(await first.rotate()).toMatchObject({ is: "done", stillValid: [] });
+
+    expect(theirs).toMatchObject({ is: "done", stillValid: [] });
+    expect(validKeys(first)).toEqual([await liveKey(first)]);
+  });
+});
+
 describe.each([DATABASE, GITHUB])("somebody at a console who replaces %s meanwhile", (ref) => {
   const THEIRS = "canary-theirs-db-token";
 
