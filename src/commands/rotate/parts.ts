@@ -35,16 +35,6 @@ import { SpreadProgress } from "./spread-progress.ts";
 import { targetsOf } from "./targets.ts";
 import { triesOf } from "./trying.ts";
 
-/** Whoever goes on asks the issuer of the plan, which alone knows the keys. */
-function otherSource({ name, rotate }: SecretSpec, planned: string): McpRunError {
-  const now = rotate ? `\`rotate: ${rotate.source.type}\`` : "no `rotate`";
-  return new McpRunError(
-    "profile-invalid",
-    `Cannot go on: ${name} has ${now} in the profile now, and the plan has it from \`${planned}\``,
-    { hint: "the profile as it was when the rotation began" },
-  );
-}
-
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
 export interface Given {
@@ -155,4 +145,14 @@ export class RotationParts {
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
   }
+}
+
+/** Whoever goes on asks the issuer of the plan, which alone knows the keys. */
+function otherSource({ name, rotate }: SecretSpec, planned: string): McpRunError {
+  const now = rotate ? `\`rotate: ${rotate.source.type}\`` : "no `rotate`";
+  return new McpRunError(
+    "profile-invalid",
+    `Cannot go on: ${name} has ${now} in the profile now, and the plan has it from \`${planned}\``,
+    { hint: "the profile as it was when the rotation began" },
+  );
 }
