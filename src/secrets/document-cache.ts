@@ -73,9 +73,10 @@ export class DocumentCache {
         sweepFolder(dirname(file), LONGEST_MAX_AGE_MS, context.clock.now());
       }
     } catch (error) {
+      const reason = signal.aborted ? "the program ended before that was done" : reasonOf(error);
       context.emit({
         type: "warning",
-        message: `the secrets of this profile could not be kept for a bad day: ${reasonOf(error)}`,
+        message: `the secrets of this profile could not be kept for a bad day: ${reason}`,
       });
     }
   }

@@ -23,6 +23,7 @@ import { resolveSecrets } from "../../src/secrets/resolve.ts";
 import { resolveAgain, VersionChecks } from "../../src/secrets/resolve-again.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import type { ProviderEntry } from "../../src/secrets/spec.ts";
+import { until } from "../helpers/processes.ts";
 import { type InMemoryKeychain, inMemoryKeychain, testEnvironment } from "../helpers/provider-context.ts";
 import { kindsOf, type ScriptedBackend, scriptedBackend } from "../helpers/scripted-backend.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
@@ -132,7 +133,7 @@ class Machine {
   async start(changes: Partial<ResolveRequest> = {}, isRemote = true): Promise<Started> {
     const resolution = await passUntil(this.clock, this.resolve(changes, isRemote));
     resolution.held.started();
-    await passUntil(this.clock, resolution.held.release(), 1);
+    await ended(this.clock, resolution.held.release());
     return { values: valuesOf(resolution), resolution };
   }
 
@@ -142,18 +143,27 @@ class Machine {
   }
 }
 
-/** Lets time pass until the work has settled; real files are read in between. */
-async function passUntil<T>(clock: VirtualClock, work: Promise<T>, step = 100): Promise<T> {
+/**
+ * Lets time pass until the work has settled; real files are read in between.
+ *
+ * @param realMs in which `step` passes
+ */
+async function passUntil<T>(clock: VirtualClock, work: Promise<T>, step = 100, realMs = 1): Promise<T> {
   let isSettled = false;
   const settled = () => {
     isSettled = true;
   };
   work.then(settled, settled);
   while (!isSettled) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setTimeout(resolve, realMs));
     await clock.advance(step);
   }
   return work;
+}
+
+/** The end waits 2 s for what is written: here that is twenty, for a busy disk. */
+function ended(clock: VirtualClock, end: Promise<void>): Promise<void> {
+  return passUntil(clock, end, 1, 10);
 }
 
 /** The same keychain, for somebody whose writes take a while. */
@@ -230,7 +240,7 @@ describe("a backend out of reach", () => {
     expect(valuesOf(resolution)).toEqual(KEPT);
     expect(machine.clock.now() - before).toBeLessThan(5 * SECOND);
     expect(machine.warnings[0]).toContain("vault is out of reach (no answer within 4 s)");
-    await passUntil(machine.clock, resolution.held.release(), 1);
+    await ended(machine.clock, resolution.held.release());
   });
 
   it("is given its whole time where the cache lacks one document", async () => {
@@ -252,7 +262,7 @@ describe("a backend out of reach", () => {
     expect(valuesOf(resolution)).toEqual(KEPT);
     resolution.held.started();
     await machine.clock.advance(3 * SECOND);
-    await passUntil(machine.clock, resolution.held.release(), 1);
+    await ended(machine.clock, resolution.held.release());
     machine.delayMs = undefined;
     machine.trouble = refused;
 
@@ -269,7 +279,7 @@ describe("a backend out of reach", () => {
     expect(valuesOf(resolution)).toEqual(KEPT);
     resolution.held.started();
     await machine.clock.advance(3 * SECOND);
-    await passUntil(machine.clock, resolution.held.release(), 1);
+    await ended(machine.clock, resolution.held.release());
     machine.delayMs = undefined;
     machine.trouble = refused;
 
@@ -522,6 +532,21 @@ describe("the file of the cache", () => {
     expect(values).toEqual(machines.map(() => KEPT));
   });
 
+  it("is given up where the program has ended before it is written, and a warning says so", async () => {
+    const machine = new Machine();
+    machine.keychain = slowToWrite(inMemoryKeychain(), 200);
+    const resolution = await passUntil(machine.clock, machine.resolve());
+    resolution.held.started();
+
+    await passUntil(machine.clock, resolution.held.release(), 2 * SECOND);
+
+    await until("it is said", () => machine.warnings.length > 0);
+    expect(machine.warnings).toEqual([
+      "the secrets of this profile could not be kept for a bad day: the program ended before that was done",
+    ]);
+    expect(existsSync(machine.file)).toBe(false);
+  });
+
   it("is written anew only if something has changed, or a tenth of maxAge is over", async () => {
     const machine = new Machine();
     await machine.start();
@@ -649,7 +674,7 @@ describe("the cache at a refresh", () => {
     const inUseNow = { ...inUse, ending: new Set<Lease>(), checks: machine.checks };
     return passUntil(machine.clock, machine.resolve({ inUse: inUseNow }));
   };
-  const finish = (machine: Machine, { held }: Resolution) => passUntil(machine.clock, held.release(), 1);
+  const finish = (machine: Machine, { held }: Resolution) => ended(machine.clock, held.release());
 
   it("stands in for nothing: a cached value is no news", async () => {
     const machine = new Machine();
@@ -720,7 +745,7 @@ describe("the cache at a refresh", () => {
 
     await share.release();
     held.started();
-    await passUntil(machine.clock, held.release(), 1);
+    await ended(machine.clock, held.release());
 
     expect(existsSync(machine.file)).toBe(true);
   });
