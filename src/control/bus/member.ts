@@ -4,53 +4,17 @@
  */
 import { Empty, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { settledWithin, type Timer } from "../../clock.ts";
-import { type BusOptions, readServers, type Server } from "./connect.ts";
-import { EntryWatch, type IsOld, type Standing } from "./entry-watch.ts";
+import { readServers, type Server } from "./connect.ts";
+import { EntryWatch } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
+import { HoldCalls } from "./hold-calls.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
-import { type Entry, readCall, readEntry, writeReport } from "./messages.ts";
+import type { BusMemberOptions, BusSecret, BusState } from "./member-options.ts";
+import { readCall, readEntry, writeReport } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
 
-export interface BusSecret {
-  /** busKey of it. */
-  readonly key: string;
-  /** For people. */
-  readonly ref: string;
-  readonly version?: string;
-}
-
-export interface BusMemberOptions extends BusOptions {
-  readonly pid: number;
-  /** The name of this life, of one who comes back with other credentials; without it a new one. */
-  readonly instance?: string;
-  readonly profile: string;
-  /** See Report. */
-  readonly pidSpace?: string;
-  /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
-  readonly secrets: () => readonly BusSecret[];
-  /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
-  readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
-  /** See EntryWatchOptions; without it nothing is had by a lease. */
-  readonly leases?: (busKey: string) => readonly string[] | undefined;
-  readonly standing: () => Standing;
-  /**
-   * A look, limited by the owner; resolves when it has ended, whichever way.
-   *
-   * @param isOld where this secret is had by such a lease, another one is to be taken
-   */
-  readonly look: (busKey: string, isOld?: IsOld) => Promise<void>;
-  readonly onState: (state: BusState) => void;
-}
-
-/** Times are wall-clock ms. */
-export type BusState =
-  | { readonly id: "connecting"; readonly since: number }
-  | { readonly id: "connected"; readonly since: number; readonly server: string; readonly lacks?: Lack }
-  | { readonly id: "reconnecting"; readonly since: number; readonly reason: string }
-  /** Somebody has to mend something; it tries again all the same. */
-  | { readonly id: "refused"; readonly since: number; readonly reason: string; readonly hint?: string }
-  | { readonly id: "closed" };
+export type { BusMemberOptions, BusSecret, BusState } from "./member-options.ts";
 
 /** Ms between two looks at what is stored; each host has its own time. */
 const LOOK_EVERY_MS = 300_000;
@@ -77,6 +41,7 @@ export class BusMember {
   readonly #instance: string;
   readonly #link: Link;
   readonly #watched = new Map<string, Watched>();
+  readonly #holdCalls: HoldCalls | undefined;
   #state: BusState;
   #dropped = 0;
   /** What the server does not let us do, and what it has not answered; of this connection. */
@@ -101,6 +66,9 @@ export class BusMember {
     this.#options = options;
     this.#instance = options.instance ?? newInstance(options.pid);
     this.#state = { id: "connecting", since: options.clock.now() };
+    const { clock, holding } = options;
+    const onAnswer = () => this.#report(true);
+    this.#holdCalls = holding && new HoldCalls({ clock, holding, instance: this.#instance, onAnswer });
     this.#watchAll();
     this.#link = new Link({
       ...options,
@@ -150,6 +118,7 @@ export class BusMember {
     this.#nextLook?.cancel();
     this.#nextReport?.timer.cancel();
     for (const timer of this.#answers) timer.cancel();
+    this.#holdCalls?.close();
     const { connection } = this.#link;
     if (isForGood && connection && this.#say(connection, undefined, "ended")) {
       const said = connection.flush().catch(() => undefined);
@@ -303,6 +272,11 @@ export class BusMember {
         this.#dropped += 1;
         return;
       }
+      if (call.hold && key !== undefined && this.#holdCalls) {
+        this.#later(BREATH_MS, () => undefined);
+        this.#holdCalls.hear(key, call.id, call.hold);
+        return;
+      }
       this.#later(Math.random() * (call.spreadMs ?? 0), () => {
         this.#later(BREATH_MS, () => undefined);
         const { connection } = this.#link;
@@ -349,6 +323,7 @@ export class BusMember {
       ...(version !== undefined && { version }),
       ...(this.#watched.get(key)?.watch.said ?? { state: "idle" as const }),
     }));
+    const hold = this.#holdCalls?.said;
     const report = {
       v: 1 as const,
       host,
@@ -360,6 +335,7 @@ export class BusMember {
       era,
       mode,
       ...(pidSpace !== undefined && { pidSpace }),
+      ...(hold && { hold }),
     };
     try {
       connection.publish(
