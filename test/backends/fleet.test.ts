@@ -286,9 +286,14 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
       expect(dry).toMatchObject({ status: 0 });
       expect(dry.stdout).toContain("Other machines are not told: ");
 
-      const alone = ops.run("rotate", "p", "--reason", "drill", "--yes", "--missing-ok", "*");
+      const alone = ops.run(
+        ...["rotate", "p", "--reason", "drill", "--yes", "--missing-ok", "*", "--revoke-first"],
+      );
       expect(alone.status, alone.stdout).toBe(0);
       expect(alone.stdout).toContain("nothing is known of web-1 (Cannot reach the fleet's bus");
+      expect(alone.stdout).toMatch(
+        /other machines: nobody is asked to hold requests, .* reach the fleet's bus/,
+      );
     } finally {
       await nats.resume();
     }
