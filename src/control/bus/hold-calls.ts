@@ -37,7 +37,7 @@ export class HoldCalls {
   readonly #options: HoldCallsOptions;
   /** By the id of the asking. */
   readonly #underWay = new Map<string, { readonly keys: Set<string>; readonly timer: Timer }>();
-  #last: { readonly id: string; readonly said: HoldSaid } | undefined;
+  #last: HoldSaid | undefined;
   #isClosed = false;
 
   constructor(options: HoldCallsOptions) {
@@ -46,7 +46,7 @@ export class HoldCalls {
 
   /** Undefined also for one that has held, and holds no more. */
   get said(): HoldSaid | undefined {
-    const said = this.#last?.said;
+    const said = this.#last;
     return said?.holds && this.#options.holding.rotation() !== said.rotation ? undefined : said;
   }
 
@@ -56,7 +56,7 @@ export class HoldCalls {
     if (this.#isClosed || fractionOf(hold.rotation, instance) >= hold.upTo) return;
     const known = this.#underWay.get(id);
     if (known) known.keys.add(key);
-    else if (this.#last?.id === id) onAnswer();
+    else if (this.#last?.call === id) onAnswer();
     else if (this.#underWay.size < MOST_AT_ONCE) {
       const due = () => void this.#ask(id, hold);
       const timer = clock.after(TOGETHER_MS + Math.random() * hold.overMs, due, { background: true });
@@ -77,7 +77,7 @@ export class HoldCalls {
     });
     this.#underWay.delete(id);
     const why = reason === undefined ? {} : { reason: reason.slice(0, LONGEST_REASON) };
-    this.#last = { id, said: { rotation, holds, ...why } };
+    this.#last = { call: id, rotation, holds, ...why };
     onAnswer();
   }
 }

@@ -121,8 +121,10 @@ const report = z.object({
   call: z.optional(id),
   /** Within what its pid means one process: see pidSpace. */
   pidSpace: z.optional(text(64)),
-  /** What it says to the last one who has asked it to hold requests. */
-  hold: z.optional(z.object({ rotation: id, holds: z.boolean(), reason: z.optional(text(LONGEST_REASON)) })),
+  /** What it says to the last call that has asked it to hold requests. */
+  hold: z.optional(
+    z.object({ call: id, rotation: id, holds: z.boolean(), reason: z.optional(text(LONGEST_REASON)) }),
+  ),
   secrets: z.array(reportedSecret).check(z.maxLength(MOST_SECRETS)),
   /** Keys of further secrets, of which there was no room to say more. */
   more: z.optional(z.array(key).check(z.maxLength(MOST_KEYS))),

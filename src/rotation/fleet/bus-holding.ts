@@ -6,7 +6,7 @@
  *   who is there? -> asked, as many as their backend can answer -> each has answered, or the time is over
  */
 import { randomBytes } from "node:crypto";
-import { type Clock, pause, untilAborted } from "../../clock.ts";
+import { type Clock, pause } from "../../clock.ts";
 import type { HeardReport } from "../../control/bus/operator.ts";
 import { inTime } from "../../secrets/in-time.ts";
 import type { Holder, SecretInUse } from "../contract.ts";
@@ -36,6 +36,8 @@ const CENSUS_MS = 8_000;
 const CALL = { forMs: 3_000, quietMs: 500 } as const;
 /** Ms between two askings, for messages that were lost. */
 const AGAIN_MS = 4_000;
+/** Ms between two counts of who has answered. */
+const STEP_MS = 100;
 
 /**
  * Everybody on the bus who may have one of these, and whether it holds; within 20 s. Where the bus fails, that
@@ -78,7 +80,6 @@ class Asking {
   readonly #answers = new Map<string, Pick<Holder, "holds" | "reason">>();
   readonly end: () => void;
   #upTo = 1;
-  #wake: () => void = () => undefined;
 
   constructor(options: BusHoldingOptions, census: Census, keys: ReadonlySet<string>, signal: AbortSignal) {
     this.#options = options;
@@ -92,7 +93,8 @@ class Asking {
   async run(secrets: readonly SecretInUse[], deadline: number): Promise<readonly Holder[]> {
     const { clock, bus, rotation, pace, backendOf, rateOf } = this.#options;
     const rate = Math.min(...secrets.map(({ from }) => rateOf(backendOf(from) ?? "")));
-    const { upTo, overMs } = holdWave(this.#asked.length, rate, pace);
+    const count = this.#census.present.filter(({ report }) => this.#canBeAsked(report)).length;
+    const { upTo, overMs } = holdWave(count, rate, pace);
     this.#upTo = upTo;
     const hold = { rotation, forMs: HOLD_MS, upTo, overMs };
     while (this.#isWaiting) {
@@ -125,15 +127,14 @@ class Asking {
   /** Also for who answered when it was planned, and has been too slow for the census. */
   get #isWaiting(): boolean {
     const slow = this.#census.absent.filter(({ id }) => this.#options.met.has(id));
-    return [...this.#asked, ...slow].some(({ id }) => !this.#answers.has(id));
+    return [...this.#census.present, ...slow].some(
+      (one) => !this.#answers.has(one.id) && this.#canBeAsked(one.report) && this.#isInWave(one),
+    );
   }
 
-  get #asked(): readonly HeardMember[] {
-    const { rotation } = this.#options;
-    const wave = { upTo: this.#upTo, overMs: 0 };
-    return this.#census.present.filter(
-      (one) => this.#canBeAsked(one.report) && isInWave(rotation, one.instance, wave),
-    );
+  #isInWave({ instance }: HeardMember): boolean {
+    const upTo = this.#upTo;
+    return upTo === 1 || isInWave(this.#options.rotation, instance, { upTo, overMs: 0 });
   }
 
   #canBeAsked({ secrets, more = [], secretsLeftOut = 0 }: HeardReport): boolean {
@@ -142,46 +143,29 @@ class Asking {
   }
 
   #answerOf(one: HeardMember): Pick<Holder, "holds" | "reason"> {
-    const { rotation } = this.#options;
     const said = this.#answers.get(one.id);
     if (said) return said;
     const no = (reason: string) => ({ holds: false, reason });
     if (one.report.isUnreadable) return no("what it says can't be read: is it another version of mcp-run?");
     if (!this.#canBeAsked(one.report)) return no("it has it by another address, and can't be told");
-    if (!isInWave(rotation, one.instance, { upTo: this.#upTo, overMs: 0 }))
-      return no("it was not asked: its backend could not answer so many");
+    if (!this.#isInWave(one)) return no("it was not asked: its backend could not answer so many");
     return no("it has not said so in time");
   }
 
   #hear(report: HeardReport): void {
     const { hold, call } = report;
     const id = HeardMember.idOf(report);
-    if (hold?.rotation === this.#options.rotation) {
+    if (hold?.call === this.#id) {
       const { holds, reason = "it does not say why" } = hold;
       this.#answers.set(id, holds ? { holds } : { holds, reason });
     } else if (call === this.#id && !this.#answers.has(id))
       this.#answers.set(id, { holds: false, reason: "it is of an earlier version of mcp-run" });
-    this.#wake();
   }
 
-  /** Until everybody who was asked has answered, at most until then. */
+  /** Until everybody who was asked has answered, at most until then. Not at each report: there may be thousands. */
   async #answered(until: number): Promise<void> {
     const { clock } = this.#options;
-    const over = new AbortController();
-    const stop = AbortSignal.any([this.#signal, over.signal]);
-    const all = async () => {
-      while (this.#isWaiting)
-        await untilAborted(
-          stop,
-          new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          }),
-        );
-    };
-    try {
-      await Promise.race([all(), pause(clock, until - clock.monotonic(), stop)]);
-    } finally {
-      over.abort(new Error("one of them is over"));
-    }
+    for (let left = until - clock.monotonic(); left > 0 && this.#isWaiting; left = until - clock.monotonic())
+      await pause(clock, Math.min(STEP_MS, left), this.#signal);
   }
 }

@@ -47,7 +47,7 @@ describe("a supervisor that is called to hold requests", () => {
     await clock.advance(TURN_MS);
 
     expect(asked).toEqual([[["k1", "k2"], { rotation: "r1", forMs: 45_000 }]]);
-    expect(calls.said).toEqual({ rotation: "r1", holds: true });
+    expect(calls.said).toEqual({ call: "a", rotation: "r1", holds: true });
     expect(answers).toBe(1);
   });
 
@@ -61,7 +61,7 @@ describe("a supervisor that is called to hold requests", () => {
 
     expect(asked).toHaveLength(1);
     expect(answers).toBe(2);
-    expect(calls.said).toEqual({ rotation: "r1", holds: false, reason: "x".repeat(300) });
+    expect(calls.said).toEqual({ call: "a", rotation: "r1", holds: false, reason: "x".repeat(300) });
   });
 
   it("asks anew for another asking of the same rotation", async () => {

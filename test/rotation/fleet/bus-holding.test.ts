@@ -28,8 +28,8 @@ beforeEach(() => {
 type Reaction = (id: string, asked: HoldAsked) => Partial<HeardReport> | undefined;
 
 const says =
-  (said: Omit<HoldSaid, "rotation">, rotation = ROTATION): Reaction =>
-  () => ({ hold: { rotation, ...said } });
+  (said: Pick<HoldSaid, "holds" | "reason">, of?: string): Reaction =>
+  (call) => ({ hold: { call: of ?? call, rotation: ROTATION, ...said } });
 const holds = says({ holds: true });
 const isOlder: Reaction = (id) => ({ call: id });
 const isSilent: Reaction = () => undefined;
@@ -129,10 +129,10 @@ describe("supervisors of other machines that are asked to hold requests", () => 
     expect(bus.asked[0]?.hold).toMatchObject({ rotation: ROTATION, forMs: 45_000, upTo: 1 });
   });
 
-  it("do not, where they are silent, or of an earlier version, or speak of another rotation", async () => {
+  it("do not, where they are silent, or of an earlier version, or answer what was asked before", async () => {
     bus.add(isSilent);
     bus.add(isOlder);
-    bus.add(says({ holds: true }, "20261121-093015-forged"));
+    bus.add(says({ holds: true }, "earlier"));
 
     const { brief, ms } = await hold();
 
