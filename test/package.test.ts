@@ -1,8 +1,9 @@
 /** The package as a user gets it: packed, installed with `npm install -g`, and started by its bin. */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -11,11 +12,11 @@ const IS_WINDOWS = process.platform === "win32";
 let prefix = "";
 let packed: { filename: string; files: { path: string }[] };
 
-function npm(args: readonly string[]): string {
-  const ran = spawnSync("npm", [...args], { cwd: ROOT, encoding: "utf8", shell: IS_WINDOWS });
-  expect(ran.stderr + ran.stdout).not.toMatch(/^npm (error|ERR!)/m);
-  expect(ran.status).toBe(0);
-  return ran.stdout;
+/** Not spawnSync: vitest takes a worker for dead that says nothing for a minute. */
+async function npm(args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await promisify(execFile)("npm", [...args], { cwd: ROOT, shell: IS_WINDOWS });
+  expect(stderr + stdout).not.toMatch(/^npm (error|ERR!)/m);
+  return stdout;
 }
 
 /** Starts the installed bin with nothing around it but PATH and a home of its own. */
@@ -30,11 +31,19 @@ function mcpRun(args: readonly string[], input = "") {
   return spawnSync(bin, [...args], { env, input, encoding: "utf8", shell: IS_WINDOWS });
 }
 
-beforeAll(() => {
+beforeAll(async () => {
   prefix = mkdtempSync(join(tmpdir(), "mcp-run-package-"));
   // Without the scripts: the build would replace dist/ under the feet of the other tests; it has just been made.
-  [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", prefix]));
-  npm(["install", "--global", "--prefix", prefix, "--no-audit", "--no-fund", join(prefix, packed.filename)]);
+  [packed] = JSON.parse(await npm(["pack", "--json", "--ignore-scripts", "--pack-destination", prefix]));
+  await npm([
+    "install",
+    "--global",
+    "--prefix",
+    prefix,
+    "--no-audit",
+    "--no-fund",
+    join(prefix, packed.filename),
+  ]);
 }, 300_000);
 
 afterAll(() => rmSync(prefix, { recursive: true, force: true }));

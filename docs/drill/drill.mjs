@@ -83,7 +83,13 @@ async function drill() {
   const replacement = service.keys().find((key) => key !== leaked);
   const hasNewKey = ({ latest }) => replacement?.startsWith(`${latest}.`);
   if (rotated.status === 0) await until(() => clients.every(hasNewKey)).catch(() => undefined);
-  const after = await supervisors();
+  let after = [];
+  // One that has much to do may not answer at once.
+  const areAllThere = async () => {
+    after = await supervisors();
+    return after.length === count;
+  };
+  await until(areAllThere).catch(() => undefined);
   await Promise.all(clients.map((client) => client.close()));
 
   const failures = clients.flatMap((client) => client.failures);

@@ -22,6 +22,8 @@ export class Session {
   readonly #context: ProviderContext;
   readonly #secretIdOf: ReturnType<typeof unwrapper>;
   readonly #closing = new AbortController();
+  /** Aborted: also a login that is under way is given up, whatever becomes of its token. */
+  readonly #givenUp = new AbortController();
   readonly #tokens = new Set<Token>();
   readonly #lookedUp = new WeakSet<Token>();
   readonly #beingLookedAt = new Map<Token, Promise<boolean>>();
@@ -65,9 +67,17 @@ export class Session {
     return token.hold();
   }
 
-  /** Revokes the tokens that are ours, and with them what hangs on them; those of others only end their renewal. */
+  /**
+   * Revokes the tokens that are ours, and with them what hangs on them; those of others only end their renewal. The
+   * server makes a token for a login that is under way, whether or not somebody waits for it: so we do.
+   */
   async close(signal: AbortSignal): Promise<void> {
-    this.#closing.abort(new ProviderError("unavailable", `${this.#context.name} was closed meanwhile`));
+    const closed = new ProviderError("unavailable", `${this.#context.name} was closed meanwhile`);
+    this.#closing.abort(closed);
+    const giveUp = () => this.#givenUp.abort(closed);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp, { once: true });
+    await untilAborted(signal, Promise.allSettled([this.#token])).catch(() => undefined);
     const tokens = [...this.#tokens];
     this.#tokens.clear();
     for (const token of tokens) token.close();
@@ -110,7 +120,8 @@ export class Session {
   async #firstToken(): Promise<Token> {
     const credential = this.#credential;
     if (credential.type === "token") return this.#keep(credential.token, false, UNKNOWN_TERM);
-    const grant = await logIn(credential, this.#secretIdOf, this.#client, this.#closing.signal);
+    this.#closing.signal.throwIfAborted();
+    const grant = await logIn(credential, this.#secretIdOf, this.#client, this.#givenUp.signal);
     return this.#keep(grant.token, true, grant);
   }
 

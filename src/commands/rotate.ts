@@ -7,9 +7,9 @@ import type { Profile } from "../profile/profile.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
 import type { Outcome } from "../rotation/happening.ts";
 import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
-import { readJournal } from "../rotation/journal/journal.ts";
-import { commandOf } from "../rotation/journal/journal-line.ts";
-import { type PlanDeps, planRotation } from "../rotation/plan.ts";
+import { journalFolder } from "../rotation/journal/folder.ts";
+import { commandOf, type PlanLine } from "../rotation/journal/journal-line.ts";
+import { type PlanDeps, planRotation, type RotationPlan } from "../rotation/plan.ts";
 import { NeedleSet } from "../scrub/needle-set.ts";
 import { scrubText } from "../scrub/scrub-stream.ts";
 import { RecordingEnvironment } from "../secrets/environment-reader.ts";
@@ -18,6 +18,7 @@ import type { Secret } from "../secrets/secret.ts";
 import { type CommandContext, interruptible } from "./context.ts";
 import { profileRequest } from "./profile-request.ts";
 import { oldEnough } from "./rotate/age.ts";
+import { begunRotation } from "./rotate/begun.ts";
 import { isFleetThere, isWanted } from "./rotate/consent.ts";
 import { earlierRotations } from "./rotate/earlier.ts";
 import { WhoIsTold } from "./rotate/fleet.ts";
@@ -45,6 +46,9 @@ export async function rotateSecrets(
     ifOlderThan === undefined ? undefined : msOf(ifOlderThan, "no age", "`--if-older-than 90d`");
   if (options.report !== undefined) await mustHaveRoom(context, options.report);
   const profile = await loadForStart(context, name);
+  const id = options.resume ?? options.rollback;
+  const journals = journalFolder(context.paths.state);
+  const begun = id === undefined ? undefined : await begunRotation(journals, id, profile.name);
   const ask = options.fromStdin ? undefined : askOn(context);
   refuseSilence(context, options, ask);
   const needles = new NeedleSet();
@@ -56,8 +60,8 @@ export async function rotateSecrets(
     const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
       const typed = typedFor(context, name, profile);
-      const given = { context, typed, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
-      const exitCode = await new Rotating(given, leastAgeMs).run(signal);
+      const given = { context, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
+      const exitCode = await new Rotating(given, typed, leastAgeMs).run(begun, signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
       await told.close();
@@ -76,25 +80,26 @@ function typedFor(context: CommandContext, name: string, profile: Profile): read
 /** The course of one command: one that begins, or one that goes on. */
 class Rotating {
   readonly #given: Given;
+  /** What names the profile behind `mcp-run rotate`; one that goes on has it in its journal. */
+  readonly #typed: readonly string[];
   /** What is younger is left as it is, in ms. */
   readonly #leastAgeMs: number | undefined;
   readonly #parts: RotationParts;
 
-  constructor(given: Given, leastAgeMs: number | undefined) {
+  constructor(given: Given, typed: readonly string[], leastAgeMs: number | undefined) {
     this.#given = given;
+    this.#typed = typed;
     this.#leastAgeMs = leastAgeMs;
     this.#parts = new RotationParts(given);
   }
 
-  async run(signal: AbortSignal): Promise<number> {
-    const { resume: resumed, rollback: undone } = this.#given.options;
-    if (resumed !== undefined) return this.#goOn(resumed, resume, signal);
-    if (undone !== undefined) return this.#goOn(undone, rollback, signal);
-    return this.#begin(signal);
+  /** @param begun what is to go on, or back; undefined for a new one */
+  run(begun: PlanLine | undefined, signal: AbortSignal): Promise<number> {
+    return begun ? this.#goOn(begun, signal) : this.#begin(signal);
   }
 
   async #begin(signal: AbortSignal): Promise<number> {
-    const { context, profile, typed, options, told, record, pool } = this.#given;
+    const { context, profile, options, told, record, pool } = this.#given;
     const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
     const all = await this.#parts.targets(chosen, signal);
@@ -105,7 +110,7 @@ class Rotating {
     const providers = targets.map(({ ref }) => ref.slice(0, ref.indexOf(":")));
     const request = {
       profile: profile.name,
-      typed,
+      typed: this.#typed,
       // Only a dry run has none.
       reason: options.reason ?? "dry run",
       operator: `${loginName()}@${hostname()}`,
@@ -128,7 +133,7 @@ class Rotating {
     this.#parts.say(planText({ ...plan, members }, whyAlone(profile)));
     const earlier = (await earlierRotations(folder, plan.record)).map(
       (of) =>
-        `Rotation ${of.rotation} of it has not ended, and its old key may be valid: ${commandOf(of)} --resume ${of.rotation}`,
+        `Rotation ${of.rotation} of it has not ended, and its old key may be valid: ${commandOf(of, "--resume")}`,
     );
     for (const line of [...told.remarks(refs, plan.members), ...earlier])
       this.#parts.say(`  ${escapeControl(line, " ")}\n`);
@@ -136,7 +141,7 @@ class Rotating {
     if (!(await isWanted(this.#given, targets, signal))) return this.#nothing("Nothing was done.");
     await record.mustBeWritable(plan.record);
     const doing = this.#parts.depsFor(plan.record, targets);
-    return this.#ended(await rotate(plan, this.#parts.place, doing, signal));
+    return this.#ended(plan.record, await rotate(plan, this.#parts.place, doing, signal));
   }
 
   #nothing(why: string): number {
@@ -144,29 +149,25 @@ class Rotating {
     return 0;
   }
 
-  async #goOn(id: string, work: typeof resume, signal: AbortSignal): Promise<number> {
-    const { profile } = this.#given;
+  async #goOn(plan: PlanLine, signal: AbortSignal): Promise<number> {
+    const { profile, options } = this.#given;
     const { place } = this.#parts;
-    const { lines } = await readJournal(place.folder, id);
-    const [plan] = lines;
-    if (plan?.kind !== "plan") throw new Error("a journal begins with its plan");
-    if (plan.profile !== profile.name) {
-      throw new McpRunError("usage", `Cannot go on with ${id}: it is a rotation of ${plan.profile}`, {
-        hint: `${commandOf(plan)} --resume ${id}`,
-      });
-    }
+    const work = options.rollback === undefined ? resume : rollback;
     const names = plan.targets.flatMap(({ parts }) =>
       parts.filter(({ comesWith }) => comesWith === undefined).map((part) => part.name),
     );
     const chosen = profile.secrets.filter((secret) => names.includes(secret.name));
     const targets = await this.#parts.targets(chosen, signal, new Map(kindsOf(plan.targets))).catch(notEnded);
-    return this.#ended(await work(id, targets, place, this.#parts.depsFor(plan, targets), signal));
+    return this.#ended(
+      plan,
+      await work(plan.rotation, targets, place, this.#parts.depsFor(plan, targets), signal),
+    );
   }
 
-  async #ended(outcome: Outcome): Promise<number> {
+  async #ended(plan: RotationPlan["record"], outcome: Outcome): Promise<number> {
     this.#parts.say(outcomeText(outcome));
     const { report } = this.#given.options;
-    if (report !== undefined) await writeReport(this.#given, report, this.#parts.place.folder, outcome);
+    if (report !== undefined) await writeReport(this.#given, plan, report, this.#parts.place.folder, outcome);
     if (outcome.is === "incomplete") return EXIT_CODES["rotation-incomplete"];
     return outcome.is === "discarded" ? EXIT_CODES["backend-unavailable"] : 0;
   }

@@ -8,6 +8,7 @@ import type { Ref } from "../secrets/spec.ts";
 import { writeField } from "../secrets/write-field.ts";
 import { promptHidden, readPiped } from "../ui/prompt.ts";
 import { formatTable } from "../ui/table.ts";
+import { timeText } from "../ui/times.ts";
 import { auditedRef, note } from "./audit/note.ts";
 import type { CommandContext } from "./context.ts";
 import { withPool, withStore, withWholeStore } from "./secrets/store-access.ts";
@@ -82,7 +83,7 @@ export async function listSecrets(context: CommandContext, provider: string): Pr
     const rows = entries.map(({ path, version, updatedAt }) => [
       `${provider}:${path}`,
       version ?? "",
-      updatedAt?.toISOString() ?? "",
+      updatedAt ? timeText(updatedAt.toISOString()) : "",
     ]);
     context.stdout.write(formatTable([["REF", "VERSION", "UPDATED"], ...rows]));
     return 0;

@@ -187,7 +187,7 @@ async function rotationsOf({ paths, printer }: CommandContext): Promise<readonly
     found.map(async ({ plan, plan: { rotation, profile, at, operator, reason } }) => ({
       rotation,
       profile,
-      resume: `${commandOf(plan)} --resume ${rotation}`,
+      resume: commandOf(plan, "--resume"),
       startedAt: at,
       operator,
       reason,

@@ -6,16 +6,17 @@
 import { McpRunError, ProviderError } from "../errors.ts";
 import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
-import { Journal, type JournalPlace } from "./journal/journal.ts";
-import type { Facts, OutcomeWord } from "./journal/journal-line.ts";
+import { Journal, type JournalPlace, refuseEnded } from "./journal/journal.ts";
+import { commandOf, type Facts, type OutcomeWord } from "./journal/journal-line.ts";
 import { noWayBack, outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
 import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
+import { mustBeWhereItWas } from "./same-place.ts";
 import { triesOf } from "./steps/backend-steps.ts";
-import { candidateOf } from "./steps/mint.ts";
+import { isNotPromoted, isOutOfUse, whatBecame } from "./steps/overtaken.ts";
 import type { StepName } from "./steps/step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps/steps.ts";
-import { STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
+import { mustBeRestorable, STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
 
 /** How often a candidate is made anew because somebody has changed another field of its document. */
 const MOST_REBASES = 3;
@@ -55,8 +56,8 @@ export function resume(
   deps: RotationDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  return Journal.open(place, rotation, signal, (journal) => {
-    const run = openRun(journal, targets, deps);
+  return Journal.open(place, rotation, signal, async (journal) => {
+    const run = await openRun(journal, targets, deps, signal);
     deps.emit({ type: "began", rotation, isResumed: true });
     if (run.progress.isPastReturn || run.progress.direction !== "forward") journal.mustGoOn();
     return goOn(run, signal);
@@ -75,21 +76,25 @@ export function rollback(
   signal: AbortSignal,
 ): Promise<Outcome> {
   return Journal.open(place, rotation, signal, async (journal) => {
-    const run = openRun(journal, targets, deps);
+    const run = await openRun(journal, targets, deps, signal);
     const { progress, plan } = run;
     if (progress.direction !== "rollback") {
       const refuse = (state: string, hint: string) =>
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
       const noWay = noWayBack(run);
-      if (noWay !== undefined) throw refuse(noWay, `--resume ${rotation}`);
+      if (noWay !== undefined) throw refuse(noWay, commandOf(plan, "--resume"));
       const replaced = plan.targets.filter(({ parts }) =>
         parts.some(({ fingerprint }) => fingerprint !== undefined),
       );
       const question = { type: "put-back", targets: replaced.map(({ ref }) => ref) } as const;
       // What was not there before has no old key that could be leaked.
       if (replaced.length > 0 && (await run.ask(question, signal)) !== "go-on") {
-        throw refuse("the old key was not wanted back", `--resume ${rotation}`);
+        throw refuse("the old key was not wanted back", commandOf(plan, "--resume"));
       }
+      await mustBeRestorable(run, signal).catch((error: unknown) => {
+        if (!(error instanceof ProviderError) || error.failure !== "conflict") return;
+        throw refuse(error.reason, `${commandOf(plan, "--resume")}, or ${error.hint} first`);
+      });
       await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
     }
     deps.emit({ type: "began", rotation, isResumed: true });
@@ -98,16 +103,16 @@ export function rollback(
   });
 }
 
-function openRun(journal: Journal, targets: readonly Target[], deps: RotationDeps): Run {
-  const last = journal.lines.at(-1);
-  if (last?.kind === "end" && last.outcome !== "incomplete") {
-    throw new McpRunError(
-      "usage",
-      `Cannot go on with rotation ${journal.plan.rotation}: it has ended (${last.outcome}) at ${last.at}`,
-      { hint: "a new rotation" },
-    );
-  }
-  return new Run(journal, targets, deps);
+async function openRun(
+  journal: Journal,
+  targets: readonly Target[],
+  deps: RotationDeps,
+  signal: AbortSignal,
+): Promise<Run> {
+  refuseEnded(journal);
+  const run = new Run(journal, targets, deps);
+  await mustBeWhereItWas(run, signal);
+  return run;
 }
 
 async function goOn(run: Run, signal: AbortSignal): Promise<Outcome> {
@@ -180,7 +185,7 @@ async function rebased(run: Run, error: unknown, signal: AbortSignal): Promise<b
   if (!(error instanceof ProviderError) || error.failure !== "conflict" || signal.aborted) return false;
   const target = run.targets.find(({ ref }) => !run.progress.isDone("promote", ref));
   if (!target || target.parts.some(({ field }) => !field)) return false;
-  if (!(await isNotPromoted(run, target, signal))) return false;
+  if ((await whatBecame(run, target, signal)) !== "overtaken") return false;
   await turn(run, "rebase", "somebody has changed another field of it meanwhile", target.ref);
   return true;
 }
@@ -190,10 +195,11 @@ async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortS
   if (step.name === "mint" && run.plan.options.revokeFirst && isFailure(error) && !signal.aborted) {
     await revokeWithoutNew(run, reason, signal);
   }
-  if (step.name === "promote") await settlePromotions(run);
+  if (step.name === "promote") await settlePromotions(run, error);
   if (step.name === "rotate") await settleRefusal(run, error, reason);
   let outcome: Outcome;
-  if (run.progress.isPastReturn) outcome = await finish(run, "incomplete", reason, hintOf(error));
+  if (run.progress.isPastReturn && !(await isGivenUp(run, error)))
+    outcome = await finish(run, "incomplete", reason, hintOf(error));
   else {
     run.journal.mustGoOn();
     await turn(run, "discard", reason);
@@ -214,12 +220,12 @@ async function revokeWithoutNew(run: Run, reason: string, signal: AbortSignal): 
 }
 
 /** A promotion that was begun and is not known to be done: whether nothing came of it. */
-async function settlePromotions(run: Run): Promise<void> {
+async function settlePromotions(run: Run, error: unknown): Promise<void> {
   const { progress } = run;
   await withTimeForTheWayBack(run, async (signal) => {
     for (const target of run.targets) {
       const isInDoubt = progress.mayBePromoted(target.ref) && !progress.isDone("promote", target.ref);
-      if (!isInDoubt || !(await isNotPromoted(run, target, signal))) continue;
+      if (!isInDoubt || !(await isNotPromoted(run, target, error, signal))) continue;
       const facts = { isDone: false, reason: "it was not promoted" } as const;
       await run.write({ kind: "fact", step: "promote", target: target.ref, facts });
     }
@@ -238,18 +244,15 @@ async function settleRefusal(run: Run, error: unknown, reason: string): Promise<
   await run.write({ kind: "fact", step: "rotate", target: refused.ref, facts });
 }
 
-/** True only if it is certain. */
-async function isNotPromoted(run: Run, target: Target, signal: AbortSignal): Promise<boolean> {
-  const { base, fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
-  try {
-    const present = await target.store.read(signal);
-    if (present && run.fingerprint(present.value) === fingerprint) return false;
-    if (present?.version === (base ?? undefined)) return true;
-    return (await candidateOf(run, target, signal)) !== undefined;
-  } catch (error) {
-    if (isFailure(error) || signal.aborted) return false;
-    throw error;
-  }
+/** Old keys are revoked already, and nobody needs our new ones. */
+async function isGivenUp(run: Run, error: unknown): Promise<boolean> {
+  if (!(error instanceof ProviderError) || error.failure !== "conflict") return false;
+  let isIt = false;
+  await withTimeForTheWayBack(run, async (signal) => {
+    isIt = await isOutOfUse(run, signal);
+  });
+  if (isIt) run.note("old keys are revoked already, and servers take what somebody else has put there");
+  return isIt;
 }
 
 /** Nobody has the new key yet: the candidates go, and what was minted is ended. */

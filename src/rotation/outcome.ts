@@ -1,5 +1,6 @@
 /** How a rotation ended, what is still valid, and what is left to do, in words. */
 
+import type { Target } from "./contract.ts";
 import type { Outcome, StillValid } from "./happening.ts";
 import { commandOf, type OutcomeWord } from "./journal/journal-line.ts";
 import { hasStep } from "./modes.ts";
@@ -32,26 +33,30 @@ export function outcomeOf(run: Run, { is, reason, hint }: Ending): Outcome {
 }
 
 function oldKeys(run: Run, is: OutcomeWord): readonly StillValid[] {
-  // There the old key is the one that serves.
-  if (is === "discarded" || is === "rolled-back" || run.progress.direction !== "forward") return [];
-  return run.targets.flatMap((target) =>
-    endingParts(run, target)
-      .filter(({ name }) => {
-        const result = run.progress.resultOf("revoke", name);
-        const isRevoked =
-          result === "revoked" || result === "by-hand" || run.progress.isEndedByBackend(target.ref);
-        return !isRevoked || run.progress.resultOf("verify", name) === "accepted";
-      })
-      .map(({ name }) => {
-        const { keyId } = run.planned(name);
-        return {
-          which: "old" as const,
-          secret: name,
-          target: target.ref,
-          ...(keyId !== undefined && { keyId }),
-        };
-      }),
-  );
+  const { direction } = run.progress;
+  // There the old key is the one that serves; unless somebody else has replaced it, whose key is left as it is.
+  if (is === "discarded" || direction === "discard") return [];
+  const isLeft = ({ ref }: Target) => run.progress.factsOf("restore", ref)?.reason !== undefined;
+  return run.targets
+    .filter((target) => direction === "forward" || isLeft(target))
+    .flatMap((target) =>
+      endingParts(run, target)
+        .filter(({ name }) => {
+          const result = run.progress.resultOf("revoke", name);
+          const isRevoked =
+            result === "revoked" || result === "by-hand" || run.progress.isEndedByBackend(target.ref);
+          return !isRevoked || run.progress.resultOf("verify", name) === "accepted";
+        })
+        .map(({ name }) => {
+          const { keyId } = run.planned(name);
+          return {
+            which: "old" as const,
+            secret: name,
+            target: target.ref,
+            ...(keyId !== undefined && { keyId }),
+          };
+        }),
+    );
 }
 
 function newKeys(run: Run): readonly StillValid[] {
@@ -109,19 +114,15 @@ function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
   const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
-  const command = run.deps.command ?? commandOf(plan);
   const resume = [
     `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
-    `${command} --resume ${plan.rotation}`,
+    commandOf(plan, "--resume"),
   ];
   if (progress.direction !== "forward") return resume;
   const noWay = noWayBack(run);
   const rollback = noWay
     ? [`# --rollback is no way any more: ${noWay}`]
-    : [
-        `# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`,
-        `${command} --rollback ${plan.rotation}`,
-      ];
+    : [`# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`, commandOf(plan, "--rollback")];
   return [...resume, ...rollback];
 }
 

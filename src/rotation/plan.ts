@@ -19,7 +19,7 @@ import { partValue } from "./target.ts";
 
 export interface RotationRequest {
   readonly profile: string;
-  /** What names it behind `mcp-run rotate`, if its name alone does not. */
+  /** What names it behind `mcp-run rotate`, from whatever folder; without it, its name does. */
   readonly typed?: readonly string[];
   readonly reason: string;
   /** `user@host` */

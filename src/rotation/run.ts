@@ -26,8 +26,6 @@ export interface RotationDeps {
   readonly missingOk: readonly string[];
   decide(question: Question, signal: AbortSignal): Promise<Answer>;
   emit(event: RotationEvent): void;
-  /** What `--resume ID` and `--rollback ID` are typed behind; without it, as the journal has it. */
-  readonly command?: string;
   /** Whether a server with the old value of this secret has to fail the probe, once it is revoked. */
   triesOld?(secret: string): boolean;
   /**
@@ -75,6 +73,8 @@ export class Run {
   readonly progress: Progress;
   /** New values by the secret's name. */
   readonly values = new Map<string, Secret>();
+  /** What they replace, for as long as this process lives: a store may forget a version that is not the last but one. */
+  readonly oldValues = new Map<string, Secret>();
   /** Their issuers' names for them. */
   readonly keyIds = new Map<string, string>();
   readonly notes: string[] = [];

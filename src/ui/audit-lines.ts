@@ -4,6 +4,7 @@ import type { AuditRecord } from "../audit/record.ts";
 import type { Verdict } from "../audit/verify.ts";
 import { escapeControl } from "../escape.ts";
 import { formatTable } from "./table.ts";
+import { timeText } from "./times.ts";
 
 /** A line each; nothing for none. */
 export function auditText(records: readonly AuditRecord[]): string {
@@ -72,11 +73,6 @@ function secretText({ name, from, version }: ReturnType<typeof secretsOf>[number
     ...(version === undefined ? [] : [`version ${text(version)}`]),
   ];
   return where.length === 0 ? text(name) : `${text(name)} (${where.map(text).join(", ")})`;
-}
-
-/** `2026-11-21 08:29:36Z` */
-function timeText(at: string): string {
-  return at.replace("T", " ").replace(/\.\d+Z$/, "Z");
 }
 
 function text(value: unknown): string {

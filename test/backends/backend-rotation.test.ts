@@ -11,6 +11,8 @@ import { until } from "../helpers/server-process.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const CONSENT = ["--revoke-first"];
+/** Each of these starts a program that logs in at the database: so many a second, and at a time. */
+const LOGINS = [9, 6] as const;
 
 /** Logs in at the database at each call, with what it was given. */
 function server(login: readonly string[]): string {
@@ -78,7 +80,7 @@ providers: { vault: { type: vault, address: "${gateway.url}" } }
 command: ${process.execPath}
 args: [${file}]
 probe: { tool: use }
-fetchTimeout: 10s
+fetchTimeout: 30s
 ${more}
 secrets:
   KEY: { from: "vault:${path}#password", rotate: { backend: true } }
@@ -252,7 +254,8 @@ path "sys/leases/renew" { capabilities = ["update"] }
     const had = (await drill.told()).map(({ key }) => key);
     const report = join(drill.home.home, "incident.md");
 
-    const { result, traffic } = await drill.underLoad(() => drill.rotate(["--report", report]));
+    const rotating = () => drill.rotate(["--report", report]);
+    const { result, traffic } = await drill.underLoad(rotating, ...LOGINS);
 
     expect(result, result.out).toMatchObject({ status: 0 });
     expect(traffic.wrong).toEqual([]);

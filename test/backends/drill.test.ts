@@ -85,7 +85,7 @@ describeBackend("the drill in Vault", ["vault"], () => {
     expect(json.data.metadata.destroyed).toBe(true);
     expect((await vault.api("GET", "secret/data/drill")).status).toBe(200);
     expect((await vault.api("GET", "secret/data/drill-mcp-run-pending")).status).toBe(404);
-  });
+  }, 480_000);
 
   it("leaves nothing in the store", async () => {
     const { status, out } = await drill(env, "--supervisors", "1");
@@ -128,5 +128,5 @@ describeBackend("the drill in AWS Secrets Manager", ["moto"], () => {
     const labelled = Object.entries<string[]>(stages).filter(([, labels]) => labels.length > 0);
     expect(labelled).toEqual([[now.VersionId, expect.arrayContaining(["AWSCURRENT"])]]);
     expect(Object.values(stages).flat()).not.toContain("AWSPENDING");
-  });
+  }, 480_000);
 });

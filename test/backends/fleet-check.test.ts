@@ -54,11 +54,11 @@ function checked(of: Host, ...args: readonly string[]) {
 }
 
 /** Users of the server from now on, and what there is in it besides. */
-async function configure(users: readonly string[], jetstream = "jetstream: enabled, "): Promise<void> {
+async function configure(users: readonly string[], more: { maxPayload?: number } = {}): Promise<void> {
   await nats.pause();
   const operator = "{ user: op, password: canary-operator }";
-  const accounts = `accounts { FLEET { ${jetstream}users: [\n${[operator, ...users].join("\n")}\n] } }`;
-  await nats.configure({ tls, accounts });
+  const accounts = `accounts { FLEET { jetstream: enabled, users: [\n${[operator, ...users].join("\n")}\n] } }`;
+  await nats.configure({ tls, accounts, ...more });
   await nats.resume();
 }
 
@@ -210,6 +210,37 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     expect(down).toMatchObject({ status: 69, fleet: { host: "web-1", ok: false } });
     expect(down.findings).toMatchObject([
       { code: "backend-unavailable", message: expect.stringMatching(/ECONNREFUSED$/) },
+    ]);
+  });
+
+  it("names a server that takes too short messages for a report, or for an entry", async () => {
+    await configure([user], { maxPayload: 256 });
+    const one = host();
+    await one.serve();
+
+    const mute = checked(host());
+
+    expect(mute).toMatchObject({ status: 77, fleet: { ok: false } });
+    expect(mute.findings).toMatchObject([
+      {
+        severity: "error",
+        message: `this host may not be heard in the fleet: 127.0.0.1:${nats.port} takes messages of at most 256 bytes (max_payload), and a report can be longer: a fleet needs 65536`,
+        hint: expect.stringContaining("`max_payload: 64KB`"),
+      },
+    ]);
+    await one.untilItSays(/p is not heard in its fleet: .* at most 256 bytes .* Try `max_payload: 64KB`/);
+    expect(one.run("status", "--local").stdout).toMatch(/at most 256 bytes \(max_payload\)/);
+
+    await configure([user], { maxPayload: 32_768 });
+    const narrow = checked(host());
+    await configure([user]);
+
+    expect(narrow).toMatchObject({ status: 0, fleet: { ok: true } });
+    expect(narrow.findings).toMatchObject([
+      {
+        severity: "warning",
+        message: expect.stringMatching(/^not every rotation can be told in the fleet: .* 32768 bytes/),
+      },
     ]);
   });
 

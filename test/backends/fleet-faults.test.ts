@@ -8,6 +8,7 @@ import { BusMember, type BusMemberOptions } from "../../src/control/bus/member.t
 import { busKey } from "../../src/control/bus/names.ts";
 import { BusOperator } from "../../src/control/bus/operator.ts";
 import { operatorPermissions, permissionsBlock } from "../../src/control/bus/permissions.ts";
+import { realmOf } from "../../src/control/bus/realm.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
@@ -125,6 +126,133 @@ describeBackend("a bus that is full", ["nats-server"], () => {
     await streams.update("mcp-run-hosts", { max_msgs: 1 });
 
     expect(await hosts()).toEqual(["web-1", "the fleet's bus"]);
+  });
+});
+
+describeBackend("a bus that takes short messages only", ["nats-server"], () => {
+  const lackOf = ({ state }: BusMember) => (state.id === "connected" ? state.lacks : undefined);
+  const limited = async (server: NatsServer, maxPayload: number) => {
+    await server.configure({ maxPayload });
+    process.kill(server.pid ?? 0, "SIGHUP");
+    const told = async () => (await rawAt(server)).info?.max_payload;
+    await until("it has read that", async () => (await told()) === maxPayload, PATIENCE_MS);
+  };
+  /** Long pauses are short; nobody who answers is too slow for it. */
+  const impatient: Clock = {
+    ...systemClock,
+    after: (ms, ...more) => systemClock.after(ms > 40_000 ? ms / 60 : ms, ...more),
+  };
+
+  it("is named by a supervisor, which is heard as soon as it takes longer ones, and says when it no longer does", async () => {
+    const server = await natsServer();
+    const operator = await operatorAt(server.url);
+    await operator.setUp({ replicas: 1 }, signal);
+    await server.pause();
+    await server.configure({ maxPayload: 200 });
+    await server.resume();
+    const reasons: (string | undefined)[] = [];
+    const member = await memberAt(server.url, {
+      clock: impatient,
+      onState: (state) => reasons.push(state.id === "connected" ? state.lacks?.reason : state.id),
+    });
+
+    expect(lackOf(member)).toEqual({
+      reason:
+        "the server takes messages of at most 200 bytes (max_payload), and its reports are longer: a fleet needs 65536",
+      hint: expect.stringContaining("`max_payload: 64KB`"),
+    });
+
+    await limited(server, 65_536);
+    await until("it is heard", async () => lackOf(member) === undefined, PATIENCE_MS);
+    expect(reasons).toEqual([expect.stringContaining("at most 200 bytes"), undefined]);
+    await until("that is seen", async () => (await operator.call(WINDOW, signal)).length === 1, PATIENCE_MS);
+
+    await limited(server, 200);
+    member.changed();
+    await until("it says so again", async () => lackOf(member) !== undefined, PATIENCE_MS);
+    expect(reasons[2]).toBe("reconnecting");
+  });
+
+  it("is refused by whoever sets it up, or has an entry that is longer", async () => {
+    const { server, operator } = await room();
+    const entry = {
+      ...{ rotation: "r1", ref: REF, key: "k".repeat(43), upTo: 1, overMs: 0 },
+      oldLeases: "abcd".repeat(10_000),
+    };
+    await expect(operator.put(KEY, entry, signal)).resolves.toEqual({ generation: 1 });
+    await limited(server, 32_768);
+    const later = await operatorAt(server.url);
+    const refusal = { code: "access-denied", hint: expect.stringContaining("`max_payload: 64KB`") };
+
+    await expect(later.setUp({}, signal)).rejects.toMatchObject({
+      ...refusal,
+      message: expect.stringMatching(/^Cannot set up .*at most 32768 bytes .*a fleet needs 65536$/),
+    });
+    await expect(later.put(KEY, entry, signal)).rejects.toMatchObject({
+      ...refusal,
+      message: expect.stringMatching(/^Cannot put an entry .*at most 32768 bytes .*this one has 4\d{4}: /),
+    });
+    // One who has not been told of the limit is hung up on first.
+    await expect(operator.put(KEY, entry, signal)).rejects.toMatchObject(refusal);
+    const { oldLeases: _long, ...short } = entry;
+    await expect(later.put(KEY, short, signal)).resolves.toEqual({ generation: 2 });
+  });
+});
+
+describeBackend("two environments that have a secret of one path", ["nats-server"], () => {
+  const FROM = "aws:prod/app#key";
+  const nameIn = (account: string) => ({
+    from: FROM,
+    place: `arn:aws:secretsmanager:eu-west-1:${account}:secret:prod/app-AbC123`,
+  });
+  const [ours, theirs] = [nameIn("111122223333"), nameIn("444455556666")];
+  const having = (host: string, name: { from: string; place: string }, isSaid = true) => ({
+    ...{ host, fingerprint: () => undefined },
+    secrets: () => [{ key: busKey(name), ref: name.from, realm: isSaid ? realmOf(name.place) : undefined }],
+  });
+
+  it("hold each other up only where nobody can tell them apart", async () => {
+    const { operator, server } = await room();
+    await memberAt(server.url, having("prod-1", ours));
+    await memberAt(server.url, having("staging-1", theirs));
+    await memberAt(server.url, having("staging-2", theirs, false));
+    const fleet = new BusFleet({
+      ...{ bus: operator, clock: systemClock, rotation: "r1", inventory: [], met: new Set<string>() },
+      ...{ pace: "few-first", backendOf: () => "aws-secrets-manager", rateOf: () => 1_000 },
+    });
+    const hosts = async () => (await fleet.list([ours], signal)).map(({ host }) => host).sort();
+
+    await until("all are heard", async () => (await hosts()).length > 1, PATIENCE_MS);
+    expect(await hosts()).toEqual(["prod-1", "staging-2"]);
+  });
+
+  it("hear nothing of each other with an account each", async () => {
+    const users = (name: string) => `${name} { jetstream: enabled, users: [{ user: ${name}, password: x }] }`;
+    const server = await natsServer({ accounts: `accounts { ${users("PROD")}, ${users("STAGING")} }` });
+    const [prod, staging] = await Promise.all(
+      ["PROD", "STAGING"].map(async (name) => {
+        const credentials = new Secret(`${name}:x`);
+        const options = { servers: [server.url], credentials, host: "ops", clock: systemClock };
+        const operator = await BusOperator.connect(options, signal);
+        ends.push(() => operator.close());
+        await operator.setUp({ replicas: 1 }, signal);
+        await memberAt(server.url, { credentials, host: `${name}-1` });
+        return operator;
+      }),
+    );
+
+    for (const [operator, host] of [
+      [prod, "PROD-1"],
+      [staging, "STAGING-1"],
+    ] as const) {
+      let heard: readonly { host: string }[] = [];
+      const isHeard = async () => {
+        heard = (await operator?.call(WINDOW, signal)) ?? [];
+        return heard.length > 0;
+      };
+      await until(`${host} is heard`, isHeard, PATIENCE_MS);
+      expect(heard.map((one) => one.host)).toEqual([host]);
+    }
   });
 });
 

@@ -15,6 +15,7 @@ import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
+import { below, type Random, randomFrom } from "../helpers/random.ts";
 import { until } from "../helpers/server-process.ts";
 
 const SEED = 20261121;
@@ -40,21 +41,6 @@ const ends: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
-
-type Random = () => number;
-
-/** In [0, 1), the same for the same seed: Mulberry32. */
-function randomFrom(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const below = (random: Random, most: number) => Math.floor(random() * most);
 
 /** A supervisor on a way of its own, whose looks take their time and may fail. */
 class Someone {

@@ -5,6 +5,7 @@ import { Gateway } from "../helpers/gateway.ts";
 import { KeyedRoom } from "../helpers/keyed-room.ts";
 import { MotoServer } from "../helpers/moto-server.ts";
 import { isAlive, until } from "../helpers/processes.ts";
+import { until as untilAnswered } from "../helpers/server-process.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const room = new KeyedRoom();
@@ -39,6 +40,11 @@ path "sys/leases/revoke" { capabilities = ["update"] }
       put: (value: string) => vault.must("POST", "secret/data/mcp/key", { data: { value } }),
       leases: async (): Promise<readonly string[]> =>
         (await vault.api("LIST", "sys/leases/lookup/aws/creds/app")).json?.data?.keys ?? [],
+      /** In ms since the epoch. */
+      endOf: async (id = ""): Promise<number> => {
+        const lease = { lease_id: `aws/creds/app/${id}` };
+        return Date.parse((await vault.must("POST", "sys/leases/lookup", lease)).data.expire_time);
+      },
       logins: async (): Promise<number> => {
         const { data } = await vault.must("LIST", "auth/token/accessors");
         return data.keys.length - 1;
@@ -49,9 +55,9 @@ path "sys/leases/revoke" { capabilities = ["update"] }
   }
 
   it("outlives servers, is followed by another one in time, and ends with the session", async ({ skip }) => {
-    // A successor is fetched 5.4 s before the end: the swap has to be over by then on a slow machine, too.
-    const times = { lease: "36s", lease_max: "60s" };
-    const { gateway, put, leases, logins, provider, env } = await vaultWithUsers(skip, times);
+    // A successor is fetched 9 s before the end.
+    const times = { lease: "60s", lease_max: "60s" };
+    const { gateway, put, leases, endOf, logins, provider, env } = await vaultWithUsers(skip, times);
     await put("canary-one");
     const session = await room.serve(
       `${provider}refresh: { every: 2s }
@@ -65,6 +71,7 @@ secrets:
     const first = await session.ask();
     const [, account = ""] = first.key.split(" ");
     const lent = await leases();
+    const endsAt = await endOf(lent[0]);
 
     // Another secret: the account stays, and so does its lease, although the server that came with it has gone.
     await put("canary-two");
@@ -73,7 +80,7 @@ secrets:
     await until("the first server has gone", () => !isAlive(first.pid));
     expect(await leases()).toEqual(lent);
 
-    // Renewed, then not any more: before the end there is a successor, and the old one goes after its last server.
+    // It can be renewed, and not for longer: before the end there is a successor, and the old one goes after its last server.
     const aliveAtRevocation: boolean[] = [];
     gateway.onRequest = (_method, path) => {
       if (path.endsWith("/sys/leases/revoke")) aliveAtRevocation.push(isAlive(second.pid));
@@ -82,10 +89,13 @@ secrets:
     const [staticValue, successor = ""] = third.key.split(" ");
     expect(staticValue).toBe("canary-two");
     expect(gateway.count("/sys/leases/renew", 200)).toBeGreaterThanOrEqual(1);
-    await until("the old lease is revoked", () => gateway.count("/sys/leases/revoke", 204) === 1);
-    expect(aliveAtRevocation).toEqual([false]);
+    await until("the second server has gone", () => !isAlive(second.pid));
+    // What ends by itself meanwhile, on a machine that is slow enough, need not be revoked.
+    if (Date.now() < endsAt - 3_000)
+      await until("the old lease is revoked", () => gateway.count("/sys/leases/revoke", 204) === 1);
+    expect(aliveAtRevocation).not.toContain(true);
+    await untilAnswered("the old lease is over", async () => !(await leases()).includes(lent[0] ?? ""));
     expect(await leases()).toHaveLength(1);
-    expect(await leases()).not.toEqual(lent);
 
     // A server that died comes back with what it had.
     process.kill(third.pid, "SIGKILL");
@@ -96,19 +106,21 @@ secrets:
     expect(session.placesWith(["canary-one", "canary-two", account, successor])).toEqual([]);
     await session.close();
     expect(await leases()).toEqual([]);
-    expect(await logins()).toBe(0);
+    // The server goes on with it also where it was waited for no longer.
+    await untilAnswered("the login is over", async () => (await logins()) === 0);
     expect(session.log).not.toMatch(/lease/);
   });
 
   it("is followed by another one when somebody has revoked it", async ({ skip }) => {
-    const times = { lease: "4s", lease_max: "1h" };
+    const times = { lease: "6s", lease_max: "1h" };
     const { vault, leases, provider, env } = await vaultWithUsers(skip, times);
     const session = await room.serve(`${provider}secrets: { KEY: "vault:aws/creds/app#secret_key" }\n`, env);
     const { key } = await session.ask();
     await vault.must("POST", "sys/leases/revoke-prefix/aws/creds/app");
     const next = await session.askUntil("another account", (told) => told.key !== key);
 
-    expect(await leases()).toHaveLength(1);
+    // Where a renewal comes too late, there may be none for a moment.
+    await untilAnswered("there is a lease", async () => (await leases()).length === 1);
     expect(session.placesWith([key, next.key])).toEqual([]);
   });
 

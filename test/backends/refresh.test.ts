@@ -135,7 +135,7 @@ describeBackend("a backend that is out of reach", ["vault", "moto"], () => {
     await moto.must("CreateSecret", { Name: "key", SecretString: "canary-one" });
     const session = await room.serve(
       `providers: { aws: { type: aws-secrets-manager, region: ${MOTO_REGION}, endpoint: "${gateway.url}" } }
-fetchTimeout: 5s
+fetchTimeout: 10s
 secrets: { KEY: "aws:key" }
 `,
       { AWS_ACCESS_KEY_ID: "canary-id", AWS_SECRET_ACCESS_KEY: "canary-secret" },
@@ -168,7 +168,7 @@ secrets: { KEY: "aws:key" }
 
   it("is asked at once at SIGUSR2, also where it has failed so often that it is left alone", async () => {
     const { gateway, put, profile, env } = await vaultWith("canary-one", `${READ}\n${LOOK}`);
-    const session = await room.serve(`${profile}fetchTimeout: 3s\n`, env);
+    const session = await room.serve(profile, env);
     await session.has("canary-one");
     await gateway.shut();
     const other = ["exec", "p", "--", process.execPath, "-e", "0"];
@@ -178,7 +178,7 @@ secrets: { KEY: "aws:key" }
     await put("canary-two");
     await gateway.open();
     session.refresh();
-    await until("it is asked", () => gateway.count("/data/mcp/key") === 2);
+    await until("it is asked", () => gateway.count("/data/mcp/key") >= 2);
 
     await session.has("canary-two");
     expect(room.mcpRun.filesWith('"failures":')).toEqual([]);
@@ -244,13 +244,18 @@ describe("a changing secret in the local store", () => {
 });
 
 describe("a secret with a date of expiry in Azure Key Vault", () => {
-  // At 85 % of the time that is left: so much of it that the rest is enough on a slow machine.
+  // At 85 % of the time that is left: so much of it that the rest is enough to ask for it on a slow machine.
   it("is replaced before that date, without any schedule", async () => {
     const vault = await FakeKeyVault.start();
     room.closing({ close: () => vault.stop() });
     const ca = room.mcpRun.write("ca.pem", vault.tls.ca);
-    const endsAt = Math.floor(Date.now() / 1_000) + 40;
+    const endsAt = Math.floor(Date.now() / 1_000) + 50;
     vault.add("key", { value: "canary-one", exp: endsAt });
+    let lastAskedAt = 0;
+    vault.instead = () => {
+      lastAskedAt = Date.now();
+      return undefined;
+    };
     const session = await room.serve(
       `providers: { azure: { type: azure-key-vault, vault: "${vault.url}", caCert: ${ca}, verifyChallenge: false, credential: { type: token, token: "env:TOKEN" } } }
 secrets: { KEY: "azure:key" }
@@ -261,7 +266,7 @@ secrets: { KEY: "azure:key" }
     vault.add("key", { value: "canary-two", exp: endsAt + 3_600 });
     await session.has("canary-two");
 
-    expect(Date.now()).toBeLessThan(endsAt * 1_000);
+    expect(lastAskedAt).toBeLessThan(endsAt * 1_000);
     expect(session.placesWith(["canary-one", "canary-two"])).toEqual([]);
   });
 });

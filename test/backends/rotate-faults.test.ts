@@ -23,7 +23,7 @@ const SUPERVISORS = 20;
 
 describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
   it("takes it back when the backend goes away before the promotion, as soon as it is there again", async () => {
-    const { vault, gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "3s" });
+    const { vault, gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "10s" });
     await drill.serve("p", 3);
     let isThere = false;
     goAwayAt((method, path) => {
@@ -52,7 +52,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
   });
 
   it("goes on when the backend has promoted and went away before it said so", async () => {
-    const { gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "3s" });
+    const { gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "10s" });
     await drill.serve("p", 3);
     goAwayAt((method, path) => method !== "GET" && path.endsWith(PATH));
 
@@ -69,7 +69,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
   });
 
   it("goes on when the backend that went away after the promotion is back", async () => {
-    const { gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "3s" });
+    const { gateway, drill, now, goAwayAt } = await vaultStore({ fetchTimeout: "10s" });
     await drill.serve("p", 3);
     let isPromoted = false;
     goAwayAt((method, path) => {
@@ -222,7 +222,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     await drill.serve("p", SUPERVISORS - 3);
     await drill.serve("q", 3);
 
-    const { result: stuck, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "45s"]));
+    const { result: stuck, traffic } = await drill.underLoad(() => drill.rotate(["--ack-timeout", "240s"]));
 
     expect(stuck, stuck.out).toMatchObject({ status: 75 });
     expect(stuck.out).toContain("17 acknowledged, 3 failed");
@@ -235,7 +235,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     expect(again.result, again.result.out).toMatchObject({ status: 0 });
     expect(again.traffic.wrong).toEqual([]);
     await isAllWell(drill, now);
-  }, 300_000);
+  }, 600_000);
 
   it.each([
     ["Vault", vaultStore],
@@ -248,7 +248,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     drill.profile("q", others);
     await drill.serve("p", 2);
     await drill.serve("q", 1);
-    const stuck = await drill.rotate(["--ack-timeout", "30s"]);
+    const stuck = await drill.rotate(["--ack-timeout", "120s"]);
     expect(stuck, stuck.out).toMatchObject({ status: 75 });
 
     const { result: undone, traffic } = await drill.underLoad(

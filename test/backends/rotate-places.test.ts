@@ -16,6 +16,7 @@ import {
   vaultStore,
 } from "../helpers/drill.ts";
 import { MOTO_REGION, MotoServer } from "../helpers/moto-server.ts";
+import { until } from "../helpers/processes.ts";
 import { ROOT_TOKEN, VaultServer } from "../helpers/vault-server.ts";
 
 /** What lies by the same words somewhere else: who had the leaked key there would be told. */
@@ -51,18 +52,25 @@ async function rehearse(drill: Drill, byAnotherName: Names, elsewhere: Names) {
   expect(told.map((row) => row.split("|")[3]?.trim()).sort()).toEqual(["p", "q"]);
   expect(supervisors).toContain("2 in all: 2 acknowledged");
 
-  const [p, q, r] = placesOf(drill);
+  const [p, q, r] = await placesOf(drill);
   expect(q).toBe(p);
   expect(ended.out).toContain(` at ${p}, version `);
   return { there: p, elsewhere: r };
 }
 
 /** Of the keys of `p`, `q` and `r`, as their supervisors say. */
-function placesOf(drill: Drill): readonly (string | undefined)[] {
-  return ["p", "q", "r"].map((profile) => {
-    const { supervisors } = JSON.parse(drill.home.run(["status", profile, "--json"]).stdout);
-    return supervisors[0].secrets.find(({ name }: { name: string }) => name === "KEY").place;
-  });
+async function placesOf(drill: Drill): Promise<readonly (string | undefined)[]> {
+  const places = new Map<string, string | undefined>();
+  // On a machine with much to do, one may not answer in time.
+  for (const profile of ["p", "q", "r"])
+    await until(`${profile} says its place`, () => {
+      const { supervisors } = JSON.parse(drill.home.run(["status", profile, "--json"]).stdout);
+      if (supervisors.length === 0) return false;
+      const [{ secrets }] = supervisors;
+      places.set(profile, secrets.find(({ name }: { name: string }) => name === "KEY").place);
+      return true;
+    });
+  return [...places.values()];
 }
 
 describeBackend("a secret in Vault that profiles call by several names", ["vault"], () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { endSession } from "../helpers/end-session.ts";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
@@ -236,6 +237,7 @@ describe("check", () => {
 describe("run", () => {
   const pids = new Set<number>();
   let client: Client;
+  let transport: StdioClientTransport;
   let log = "";
 
   afterEach(async () => {
@@ -255,7 +257,7 @@ describe("run", () => {
       `command: node\nargs: [${JSON.stringify(KEYED_SERVER)}]\n${keys.replaceAll("SECRET_FILE", secretFile)}\n`,
     );
     log = "";
-    const transport = new StdioClientTransport({
+    transport = new StdioClientTransport({
       command: process.execPath,
       args: [MAIN, "p"],
       env: mcpRun.env,
@@ -299,8 +301,7 @@ describe("run", () => {
     await happened(1, "refresh-failed");
     process.kill((await key()).pid, "SIGKILL");
     await happened(1, "restart");
-    await client.close();
-    await until("it has ended", () => !isAlive(pid));
+    await endSession(transport);
 
     const found = records();
     const from = `file:${secretFile}`;

@@ -351,7 +351,10 @@ describe("mcp-run secrets", () => {
     expect(generated).toMatchObject({ status: 0, stdout: "" });
     expect(mcpRun.run(["secrets", "get", "--reveal", "local:key"]).stdout).toMatch(/^[0-9a-f]{64}$/);
     expect(again).toMatchObject({ status: 64 });
-    expect(list.stdout).toMatch(/^REF\s+VERSION\s+UPDATED\nlocal:a\/b\s.*\nlocal:key\s/);
+    const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ`;
+    expect(list.stdout).toMatch(
+      new RegExp(`^REF +VERSION +UPDATED\nlocal:a/b +v\\w+ +${time}\nlocal:key +v\\w+ +${time}\n$`),
+    );
     expect([removed.status, gone.status]).toEqual([0, 78]);
   });
 

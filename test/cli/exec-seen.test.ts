@@ -1,7 +1,7 @@
 /** A program under `exec` as others see it: `status`, and a rotation that can't give it another key. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
@@ -107,9 +107,15 @@ describe.skipIf(process.platform === "win32")("a program under exec", () => {
   });
 
   it("has no socket if it is over at once", () => {
-    const ran = mcpRun.run(["exec", "p", "--", "true"]);
-    expect(ran.status).toBe(0);
-    expect(existsSync(join(mcpRun.home, "state/run"))).toBe(false);
+    const hasSocket = () => existsSync(join(mcpRun.home, "state/run"));
+    // On a busy machine it may last longer than the quarter of a second after which it has one.
+    for (let tries = 0; tries < 20; tries++) {
+      rmSync(join(mcpRun.home, "state/run"), { recursive: true, force: true });
+      expect(mcpRun.run(["exec", "p", "--", "true"]).status).toBe(0);
+      if (!hasSocket()) break;
+    }
+
+    expect(hasSocket()).toBe(false);
   });
 
   it("runs where there can be no socket, which a line says", async () => {

@@ -107,6 +107,6 @@ describe("no credential and no value is in what is said of a backend that fails"
       expect(status).toBe(EXIT_CODES["backend-unavailable"]);
       expect(room.filesWith("canary")).toEqual([]);
     },
-    60_000,
+    180_000,
   );
 });

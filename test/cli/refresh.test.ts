@@ -1,7 +1,7 @@
 /** A secret that changes, and a server that dies, under a client of the official SDK and the built program. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN } from "../helpers/installation.ts";
@@ -36,8 +36,10 @@ async function serving(keys: string, secrets = "KEY: file:SECRET_FILE"): Promise
   return session;
 }
 
+/** At once: it may be read at any moment, and half of it would be another value. */
 function change(value: string): void {
-  writeFileSync(secretFile, value);
+  writeFileSync(`${secretFile}-next`, value, { mode: 0o600 });
+  renameSync(`${secretFile}-next`, secretFile);
 }
 
 describe("a secret that changes", () => {

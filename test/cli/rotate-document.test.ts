@@ -1,7 +1,7 @@
 /** A whole document that is replaced while others have a field of it, by a ref of their own; the built program. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation } from "../helpers/installation.ts";
-import { KeyedSession, SERVER } from "../helpers/keyed-session.ts";
+import { KeyedSession, keyedProfile } from "../helpers/keyed-session.ts";
 
 const OLD = { user: "bot", db: { password: "canary-old-password" } };
 
@@ -19,7 +19,7 @@ afterEach(async () => {
 }, 60_000);
 
 async function serving(name: string, secrets: string): Promise<KeyedSession> {
-  const session = await KeyedSession.start(mcpRun, `secrets: { ${secrets} }\n`, {}, name);
+  const session = await KeyedSession.start(mcpRun, `secrets: { ${secrets} }\n`, { name });
   sessions.push(session);
   return session;
 }
@@ -35,7 +35,7 @@ function rotate(next: unknown, ...more: readonly string[]) {
      process.stdout.write(JSON.stringify(answers[action]));`,
   );
   const secrets = `secrets: { DOC: { from: "local:doc", rotate: { hook: [node, ${hook}] } } }`;
-  mcpRun.profile("whole", `command: node\nargs: [${JSON.stringify(SERVER)}]\n${secrets}\n`);
+  mcpRun.profile("whole", keyedProfile(`${secrets}\n`));
   return mcpRun.run(["rotate", "whole", "--reason", "drill", "--yes", ...more]);
 }
 

@@ -5,13 +5,12 @@
 import { spawn } from "node:child_process";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import type { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN } from "../helpers/installation.ts";
+import { KeyedSession, keyedProfile } from "../helpers/keyed-session.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
-const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const OLD = "canary-old-key";
 const NEW = "canary-new-key";
 const PATIENCE_MS = 60_000;
@@ -39,7 +38,8 @@ process.stdout.write(JSON.stringify(answers[action]()));
 `;
 
 let mcpRun: Installation;
-const open: Client[] = [];
+const sessions: KeyedSession[] = [];
+/** Of rotations. */
 const pids = new Set<number>();
 
 beforeEach(() => {
@@ -48,7 +48,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const client of open.splice(0)) await client.close();
+  for (const session of sessions.splice(0)) await session.close();
   await until("nothing is left", () => ![...pids].some(isAlive), PATIENCE_MS).catch((error) => {
     killAll(pids);
     throw error;
@@ -62,31 +62,20 @@ function profile(refresh: string): void {
   const keys = mcpRun.write("keys", `${OLD}\n`);
   mcpRun.profile(
     "p",
-    `command: node
-args: [${JSON.stringify(SERVER)}]
-env: { GOOD_KEYS: ${keys} }
+    keyedProfile(`env: { GOOD_KEYS: ${keys} }
 refresh: { ${refresh} }
 probe: { tool: works }
 secrets: { KEY: { from: "local:key", rotate: { hook: [node, ${hook}, ${keys}], grantOldValue: true } } }
-`,
+`),
   );
 }
 
 /** A session; its mcp-run can be found by others from now on. */
-async function serving(): Promise<{ readonly client: Client; readonly pid: number }> {
-  const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [MAIN, "p"],
-    env: mcpRun.env,
-    stderr: "ignore",
-  });
-  const client = new Client({ name: "test", version: "1.0.0" });
-  await client.connect(transport);
-  open.push(client);
-  const pid = transport.pid ?? 0;
-  pids.add(pid);
-  await until("it can be found", () => mcpRun.has(`state/run/${pid}.sock`), PATIENCE_MS);
-  return { client, pid };
+async function serving(): Promise<KeyedSession> {
+  const session = await KeyedSession.of(mcpRun);
+  sessions.push(session);
+  await session.canBeSeen();
+  return session;
 }
 
 function rotate(

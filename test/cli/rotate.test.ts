@@ -11,18 +11,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
+import { KeyedSession, keyedProfile, SERVER } from "../helpers/keyed-session.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
 
-const SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const OLD = "canary-old-key";
 const NEW = "canary-new-key";
 
 let mcpRun: Installation;
-const open: Client[] = [];
+const sessions: KeyedSession[] = [];
+/** Of rotations that a test has started and not waited for. */
 const pids = new Set<number>();
 
 beforeEach(() => {
@@ -31,7 +30,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const client of open.splice(0)) await client.close();
+  for (const session of sessions.splice(0)) await session.close();
   await until("nothing is left", () => ![...pids].some(isAlive)).catch((error) => {
     killAll(pids);
     throw error;
@@ -50,30 +49,15 @@ function profile(keys = "", rotate = "hook: [node, HOOK]"): void {
      process.stdout.write(JSON.stringify(answers[action]));`,
   );
   const source = rotate.replace("HOOK", hook);
-  mcpRun.profile(
-    "p",
-    `command: node\nargs: [${JSON.stringify(SERVER)}]\n${keys}\nsecrets: { KEY: { from: "local:key", rotate: { ${source} } } }\n`,
-  );
+  const secrets = `secrets: { KEY: { from: "local:key", rotate: { ${source} } } }`;
+  mcpRun.profile("p", keyedProfile(`${keys}\n${secrets}\n`));
 }
 
-async function serving() {
-  const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [MAIN, "p"],
-    env: mcpRun.env,
-    stderr: "pipe",
-  });
-  transport.stderr?.on("data", () => undefined);
-  const client = new Client({ name: "test", version: "1.0.0" });
-  await client.connect(transport);
-  open.push(client);
-  pids.add(transport.pid ?? 0);
-  return async () => {
-    const { content } = (await client.callTool({ name: "key" })) as { content: { text: string }[] };
-    const told = JSON.parse(content[0]?.text ?? "") as { pid: number; key: string };
-    pids.add(told.pid);
-    return told.key;
-  };
+/** A session with that profile; gives what asks its server for its key. */
+async function serving(): Promise<() => Promise<string>> {
+  const session = await KeyedSession.of(mcpRun);
+  sessions.push(session);
+  return async () => (await session.ask()).key;
 }
 
 function rotate(...args: readonly string[]) {
@@ -198,7 +182,8 @@ describe("mcp-run rotate", () => {
     expect(mcpRun.run(["audit", "verify"]).status).toBe(0);
     expect(journals()).toHaveLength(1);
     expect(journals().join()).not.toContain("canary-");
-    expect(rotate("--resume", idIn(ran.stdout), "--yes")).toMatchObject({ status: 64 });
+    const again = rotate("--resume", idIn(ran.stdout));
+    expect(again).toMatchObject({ status: 64, stderr: expect.stringContaining("it has ended (done) at") });
     // The issuer's name for what was minted is known to the next one.
     rotate("--reason", "again", "--yes");
     expect(journals()[1]).toContain('"keyId":"key-2"');
@@ -465,6 +450,38 @@ describe("mcp-run rotate", () => {
     expect(again.stdout).toContain(`mcp-run rotate q --config ${file} --resume ${idOfLast(again.stdout)}\n`);
   });
 
+  it("goes on by the command that its journal has, and by the profile's name where an older one has none", () => {
+    profile("", "generate: { bytes: 32, encoding: hex }");
+    const file = join(mcpRun.home, "config/profiles/p.yaml");
+    const begun = mcpRun.run(["rotate", file, "--reason", "drill", "--yes"]);
+    const id = idIn(begun.stdout);
+    const report = join(mcpRun.home, "incident.md");
+    const goOn = () => rotate("--resume", id, "--yes", "--report", report);
+
+    const now = goOn();
+    const told = readFileSync(report, "utf8");
+    const journal = `state/rotations/${id}.jsonl`;
+    mcpRun.write(
+      journal,
+      mcpRun
+        .read(journal)
+        .toString()
+        .replace(/"typed":\[.*?\],/, ""),
+    );
+    const older = goOn();
+
+    const command = `mcp-run rotate ${file} --resume ${id}\n`;
+    mcpRun.profile("q", mcpRun.read("config/profiles/p.yaml").toString());
+    const other = mcpRun.run(["rotate", "q", "--resume", id]);
+    const silent = rotate("--resume", id);
+    for (const said of [begun.stdout, now.stdout, told]) expect(said).toContain(command);
+    expect([now.status, older.status]).toEqual([75, 75]);
+    expect(older.stdout).toContain(`  mcp-run rotate p --resume ${id}\n`);
+    expect(other.stderr).toContain(`it is a rotation of p. Try mcp-run rotate p --resume ${id}.`);
+    expect(silent.stderr).toContain("nobody is there to be asked");
+    expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}\n`);
+  });
+
   it("takes a new key from stdin, into one field of a document", () => {
     mcpRun.set("local:doc", '{"user":"app","pw":"canary-old"}');
     mcpRun.profile("p", 'command: node\nargs: [x]\nsecrets: { PW: "local:doc#pw" }\n');
@@ -492,7 +509,11 @@ describe("mcp-run rotate", () => {
     [["--reason", "x", "--yes", "--report", "no/where/x.md"], "no/where: ENOENT. Try another path"],
     [["--reason", "x", "--yes", "--report", "."], "it is a folder. Try another path"],
     [["--reason", "x", "--yes", "--all", "--secret", "KEY"], "Try one of --secret and --all"],
-    [["--resume", "20260101-000000-aaaaaa", "--yes"], "20260101-000000-aaaaaa"],
+    [
+      ["--resume", "20260101-000000-aaaaaa"],
+      "Cannot find rotation 20260101-000000-aaaaaa: there is no journal",
+    ],
+    [["--rollback", "NOSUCH"], 'Cannot find rotation "NOSUCH": that is no rotation\'s id'],
   ])("refuses %j", (args, reason) => {
     profile();
     const ran = rotate(...args);

@@ -3,14 +3,17 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { endSession } from "../helpers/end-session.ts";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { LOUD, leaksIn } from "../helpers/loud-run.ts";
 import { OtlpReceiver } from "../helpers/otlp-receiver.ts";
 import { privateCa } from "../helpers/private-ca.ts";
-import { isAlive, until } from "../helpers/processes.ts";
+import { until } from "../helpers/processes.ts";
+import { collected } from "../helpers/serving.ts";
 
 const KEYED_SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const OTEL_KEY = "canary-otel-key";
@@ -29,8 +32,30 @@ afterEach(async () => {
   mcpRun.remove();
 });
 
+const MOST_TRIES = 10;
+
+/** The end of mcp-run waits a second for its receiver, and says so where that was too short: a machine may be busy. */
+function wasTooLate(stderr: string): boolean {
+  const isTold = stderr.includes("the audit is not sent to");
+  return stderr.includes("did not answer before the end") || (!isTold && stderr.includes("were not sent"));
+}
+
+/** Once more, as if it were the first time, where the machine was too slow for the second that is waited for. */
+async function run(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  to: OtlpReceiver = receiver,
+): Promise<Ran> {
+  for (let tries = 1; ; tries++) {
+    const ran = await runOnce(args, env);
+    if (!wasTooLate(ran.stderr) || tries === MOST_TRIES) return ran;
+    to.forget();
+    rmSync(join(mcpRun.home, "state/audit"), { recursive: true, force: true });
+  }
+}
+
 /** Not as Installation does: the receiver is in this process. */
-async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+async function runOnce(args: readonly string[], env: Record<string, string>): Promise<Ran> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY, ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -154,7 +179,7 @@ describe("a receiver behind TLS", () => {
       );
 
       const env = { NODE_EXTRA_CA_CERTS: mcpRun.write("ca.pem", tls.ca) };
-      const { stderr } = await run(["exec", "p", "--", "node", "-e", "0"], env);
+      const { stderr } = await run(["exec", "p", "--", "node", "-e", "0"], env, secure);
       expect(stderr).not.toContain("Warning");
       expect(secure.logs).toHaveLength(2);
     } finally {
@@ -201,21 +226,25 @@ audit: { export: { otlp: "${receiver.address}", headers: { ${headers} } } }
 describe("run", () => {
   it("sends each tool call while it serves, without what was said in it", async () => {
     profile("scrub: { stdout: off }");
-    const transport = new StdioClientTransport({
-      command: process.execPath,
-      args: [MAIN, "p"],
-      env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY },
-      stderr: "pipe",
-    });
-    transport.stderr?.on("data", () => undefined);
-    const client = new Client({ name: "test", version: "1.0.0" });
-    await client.connect(transport);
-    const { pid } = transport;
-    await client.callTool({ name: "key", arguments: { q: "canary-argument" } });
     const called = () => receiver.logs.find(({ eventName }) => eventName === "mcp_run.call");
-    await until("the call has come", () => called() !== undefined);
-    await client.close();
-    await until("it has ended", () => pid === undefined || pid === null || !isAlive(pid));
+    /** A session with one call; gives what mcp-run has said. */
+    const serve = async () => {
+      const transport = new StdioClientTransport({
+        command: process.execPath,
+        args: [MAIN, "p"],
+        env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY },
+        stderr: "pipe",
+      });
+      const said = collected(transport.stderr as Readable);
+      const client = new Client({ name: "test", version: "1.0.0" });
+      await client.connect(transport);
+      await client.callTool({ name: "key", arguments: { q: "canary-argument" } });
+      await until("the call has come", () => called() !== undefined);
+      await endSession(transport);
+      await client.close();
+      return said();
+    };
+    for (let tries = 1; wasTooLate(await serve()) && tries < MOST_TRIES; tries++) receiver.forget();
 
     expect(called()?.attributes).toMatchObject({
       "mcp_run.tool": "key",

@@ -110,6 +110,7 @@ async function serve() {
     await client.close();
   }
   const pids = [pid, ...pidsIn(chatter)];
+  await until(() => !pids.some(isRunning), CHATTER_MS);
   see(
     pids.every((one) => one > 0 && !isRunning(one)),
     "nothing is left running",

@@ -7,12 +7,12 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, expect } from "vitest";
 import { Gateway } from "./gateway.ts";
 import { Installation, MAIN } from "./installation.ts";
 import { MOTO_REGION, MotoServer } from "./moto-server.ts";
 import { isAlive, killAll, until } from "./processes.ts";
+import { ProgramTransport } from "./program-transport.ts";
 import { type Connected, connectLegacy, type Load, load } from "./sdk-clients.ts";
 import { VaultServer } from "./vault-server.ts";
 
@@ -22,6 +22,8 @@ export const DOCUMENT = { key: OLD, sibling: SIBLING };
 /** A few for each client. */
 const REQUESTS_PER_SECOND = 60;
 export const PATIENCE_MS = 60_000;
+/** For machines with much to do: a rotation ends as soon as everybody has answered. */
+const ACK_TIMEOUT = ["--ack-timeout", "120s"];
 
 /** Makes and ends the keys of a folder: `valid` has one a line, `calls` what was asked. KILL: dies with who asked. */
 export const HOOK = `
@@ -109,20 +111,22 @@ export const closings: (() => Promise<unknown> | unknown)[] = [];
 
 afterEach(async () => {
   for (const close of closings.splice(0).reverse()) await close();
-}, PATIENCE_MS);
+});
 
 /** An issuer, an installation with the profiles that use it, and the sessions of their clients. */
 export class Drill {
   readonly home = new Installation();
-  readonly issuer = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+  readonly issuer: string;
   readonly sessions: Session[] = [];
   readonly #store: Store;
   readonly #servers = new Set<number>();
 
-  constructor(store: Store) {
+  /** @param issuer one that is there already, with its keys */
+  constructor(store: Store, issuer?: string) {
+    this.issuer = issuer ?? mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
     this.#store = store;
     closings.push(() => this.#close());
-    this.valid = [OLD];
+    if (issuer === undefined) this.valid = [OLD];
     this.profile("p", this.issuer);
   }
 
@@ -183,21 +187,22 @@ secrets:
 
   async serve(profile: string, count: number): Promise<void> {
     const started = Array.from({ length: count }, async () => {
-      const transport = new StdioClientTransport({
+      const transport = new ProgramTransport({
         command: process.execPath,
         args: [MAIN, profile],
         env: this.env,
-        stderr: "pipe",
       });
       let log = "";
-      transport.stderr?.on("data", (chunk) => {
+      transport.stderr.on("data", (chunk) => {
         log += chunk;
       });
       const connected = await connectLegacy(transport).catch((error: unknown) => {
         throw new Error(`the session did not begin: ${log}`, { cause: error });
       });
-      this.sessions.push({ ...connected, pid: transport.pid ?? 0, log: () => log });
+      this.sessions.push({ ...connected, pid: transport.pid, log: () => log });
     });
+    // One that does not begin leaves none that nobody ends.
+    await Promise.allSettled(started);
     await Promise.all(started);
     const sockets = () => readdirSync(join(this.home.home, "state/run")).length;
     await until("all can be found", () => sockets() >= this.sessions.length, PATIENCE_MS);
@@ -214,7 +219,7 @@ secrets:
   }
 
   start(args: readonly string[], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, [MAIN, "rotate", ...args, "--yes"], {
+    const child = spawn(process.execPath, [MAIN, "rotate", ...ACK_TIMEOUT, ...args, "--yes"], {
       env: { ...this.env, ...env },
       cwd: this.home.home,
       stdio: ["ignore", "pipe", "pipe"],
@@ -229,7 +234,7 @@ secrets:
 
   /** A rotation by a person at a terminal, made by script(1), who says yes to its first question. */
   onTerminal(args: readonly string[] = []) {
-    const words = [process.execPath, MAIN, "rotate", "p", "--reason", "drill", ...args];
+    const words = [process.execPath, MAIN, "rotate", "p", "--reason", "drill", ...ACK_TIMEOUT, ...args];
     const child = spawn("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
       env: { ...this.env, TERM: "dumb" },
       cwd: this.home.home,
@@ -246,8 +251,17 @@ secrets:
     return { shown: () => shown, answer, ended: endOf(child) };
   }
 
-  /** A rotation that is sent a signal the moment that it has said this: it does so itself, since nobody else is quick enough. */
+  /** Another machine with the same profile: a home, journals and servers of its own. */
+  elsewhere(): Drill {
+    return new Drill(this.#store, this.issuer);
+  }
+
   endAfter(text: string, signal: NodeJS.Signals, args: readonly string[] = []): Promise<Ended> {
+    return this.signalAfter(text, signal, args).ended;
+  }
+
+  /** A rotation that is sent a signal the moment that it has said this: it does so itself, since nobody else is quick enough. */
+  signalAfter(text: string, signal: NodeJS.Signals, args: readonly string[] = []) {
     const end = this.home.write(
       "end-after.cjs",
       `const write = process.stdout.write.bind(process.stdout);
@@ -264,7 +278,7 @@ process.stdout.write = (text, ...more) => {
 };
 `,
     );
-    return this.start(["p", "--reason", "drill", ...args], { NODE_OPTIONS: `--require ${end}` }).ended;
+    return this.start(["p", "--reason", "drill", ...args], { NODE_OPTIONS: `--require ${end}` });
   }
 
   resume(id: string): Promise<Ended> {
@@ -274,6 +288,8 @@ process.stdout.write = (text, ...more) => {
   /** All clients go on asking while something happens; also where a key is on a command line meanwhile. */
   async underLoad<T>(
     work: () => Promise<T>,
+    perSecond = REQUESTS_PER_SECOND,
+    mostOpen?: number,
   ): Promise<{ result: T; traffic: Load; shown: readonly string[] }> {
     const shown = new Set<string>();
     const look = () => {
@@ -287,7 +303,7 @@ process.stdout.write = (text, ...more) => {
     };
     const working = work();
     try {
-      const traffic = await load(ask, working, REQUESTS_PER_SECOND);
+      const traffic = await load(ask, working, perSecond, mostOpen);
       return { result: await working, traffic, shown: [...shown] };
     } finally {
       clearInterval(timer);

@@ -6,15 +6,17 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import type { SupervisorStatus } from "../../src/control/protocol.ts";
 import { Installation, MAIN, type Ran } from "./installation.ts";
 import { isAlive, killAll } from "./processes.ts";
+import { ProgramTransport } from "./program-transport.ts";
 import { type Connected, connectLegacy } from "./sdk-clients.ts";
 import { until } from "./server-process.ts";
 import { ROOT_TOKEN, type VaultServer } from "./vault-server.ts";
 
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
+/** For machines with much to do: a rotation ends as soon as everybody has answered. */
+const ACK_TIMEOUT = ["--ack-timeout", "120s"];
 /** Where the key lies in Vault, by its API and by a ref. */
 export const PATH = "secret/data/mcp/app";
 export const REF = "secret/mcp/app#key";
@@ -109,19 +111,18 @@ ${more}`,
   }
 
   async serve(env: Record<string, string> = {}): Promise<void> {
-    const transport = new StdioClientTransport({
+    const transport = new ProgramTransport({
       command: process.execPath,
       args: [MAIN, this.profile],
       env: { ...this.home.env, ...env },
-      stderr: "pipe",
     });
-    transport.stderr?.on("data", (chunk) => {
+    transport.stderr.on("data", (chunk) => {
       this.log += chunk;
     });
     const connected = await connectLegacy(transport).catch((error: unknown) => {
       throw new Error(`the session did not begin: ${this.log}`, { cause: error });
     });
-    this.#session = { ...connected, pid: transport.pid ?? 0 };
+    this.#session = { ...connected, pid: transport.pid };
     await until(
       "it can be found",
       async () => readdirSync(join(this.home.home, "state/run")).length > 0,
@@ -142,7 +143,7 @@ ${more}`,
 
   /** A rotation of `p` that the test does something to meanwhile: all that it has said so far, and its exit code. */
   rotating(...args: readonly string[]): { readonly out: string; readonly ended: Promise<number | null> } {
-    const child = spawn(process.execPath, [MAIN, "rotate", "p", ...args], {
+    const child = spawn(process.execPath, [MAIN, "rotate", "p", ...ACK_TIMEOUT, ...args], {
       env: this.home.env,
       cwd: this.home.home,
       stdio: ["ignore", "pipe", "pipe"],

@@ -101,7 +101,8 @@ export class Installation {
   }
 
   remove(): void {
-    rmSync(this.home, { recursive: true, force: true });
+    // A program that was killed may be writing there for a moment.
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

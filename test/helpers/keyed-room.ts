@@ -31,7 +31,7 @@ export class KeyedRoom {
 
   /** A session with a profile, see KeyedSession. */
   async serve(profile: string, env?: Readonly<Record<string, string>>): Promise<KeyedSession> {
-    return this.closing(await KeyedSession.start(this.mcpRun, profile, env));
+    return this.closing(await KeyedSession.start(this.mcpRun, profile, env && { env }));
   }
 
   /** What is closed after the test, the latest first. */

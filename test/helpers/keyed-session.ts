@@ -5,9 +5,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { type Installation, MAIN } from "./installation.ts";
 import { isAlive, killAll, until } from "./processes.ts";
+import { ProgramTransport } from "./program-transport.ts";
 
 export const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
 /** Ms. */
@@ -21,6 +21,31 @@ export interface Told {
   readonly fromFile?: string;
 }
 
+export interface SessionOptions {
+  /** Of the profile, or the path of its file. */
+  readonly name?: string;
+  /** For mcp-run, beside the installation's. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What the client calls itself. */
+  readonly clientName?: string;
+}
+
+export interface SessionStart extends SessionOptions {
+  /** See keyedProfile. */
+  readonly before?: string;
+}
+
+/**
+ * A whole profile of this server.
+ *
+ * @param keys YAML beside the command: `secrets:` and what else it needs
+ * @param before what the server runs first, in JavaScript
+ */
+export function keyedProfile(keys: string, before?: string): string {
+  const args = before === undefined ? [SERVER] : ["-e", `${before}; import(${JSON.stringify(SERVER)})`];
+  return `version: 1\ncommand: node\nargs: ${JSON.stringify(args)}\n${keys}`;
+}
+
 export class KeyedSession {
   readonly #installation: Installation;
   readonly client: Client;
@@ -29,34 +54,35 @@ export class KeyedSession {
   /** Of mcp-run. */
   readonly pid: number;
 
-  /**
-   * Begins a session with a profile, which is written for it.
-   *
-   * @param profile YAML beside the command: `secrets:` and what else it needs
-   * @param name of the profile
-   */
-  static async start(
+  /** Begins a session with a profile, which is written for it: see keyedProfile. */
+  static start(
     installation: Installation,
-    profile: string,
-    env: Readonly<Record<string, string>> = {},
-    name = "p",
+    keys: string,
+    { before, ...options }: SessionStart = {},
   ): Promise<KeyedSession> {
-    installation.profile(name, `version: 1\ncommand: node\nargs: [${JSON.stringify(SERVER)}]\n${profile}`);
-    const transport = new StdioClientTransport({
+    installation.profile(options.name ?? "p", keyedProfile(keys, before));
+    return KeyedSession.of(installation, options);
+  }
+
+  /** Begins a session with a profile that is there. */
+  static async of(
+    installation: Installation,
+    { name = "p", env = {}, clientName = "test" }: SessionOptions = {},
+  ): Promise<KeyedSession> {
+    const transport = new ProgramTransport({
       command: process.execPath,
       args: [MAIN, name],
       env: { ...installation.env, ...env },
-      stderr: "pipe",
     });
     let log = "";
-    transport.stderr?.on("data", (chunk) => {
+    transport.stderr.on("data", (chunk) => {
       log += chunk;
     });
-    const client = new Client({ name: "test", version: "1.0.0" });
+    const client = new Client({ name: clientName, version: "1.0.0" });
     await client.connect(transport).catch((error: unknown) => {
       throw new Error(`the session did not begin: ${log}`, { cause: error });
     });
-    return new KeyedSession(installation, client, transport.pid ?? 0, () => log);
+    return new KeyedSession(installation, client, transport.pid, () => log);
   }
 
   private constructor(installation: Installation, client: Client, pid: number, log: () => string) {
@@ -69,6 +95,13 @@ export class KeyedSession {
   /** What mcp-run has said on stderr. */
   get log(): string {
     return this.#log();
+  }
+
+  /** Resolves when others can see it, or it has said why they can't. */
+  async canBeSeen(): Promise<void> {
+    const isSeen = () => this.#installation.has(`state/run/${this.pid}.sock`);
+    const isThere = () => isSeen() || this.log.includes("will not show");
+    await until("others can see it", isThere, LONGEST_WAIT);
   }
 
   /** As an operator does after a change. */

@@ -2,7 +2,7 @@
  * A launcher in a process of its own, for tests that kill it, give it a terminal or close its streams. What
  * the composition root does, without a profile: argv[2] is a RunnerRequest as JSON.
  */
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { execute } from "../../src/launch/execute.ts";
 import type { LaunchPlan } from "../../src/launch/spawn.ts";
 import { serve } from "../../src/launch/supervisor.ts";
@@ -16,18 +16,26 @@ export interface RunnerRequest {
   readonly secretNames: readonly string[];
   readonly noScrub?: boolean;
   readonly onTerminal?: boolean;
+  /** How many times as long as it would it waits for anything. */
+  readonly patience?: number;
 }
 
 const request = JSON.parse(process.argv[2] as string) as RunnerRequest;
 const needles = new NeedleSet();
 for (const name of request.secretNames) needles.add(name, new Secret(request.plan.env[name] ?? ""));
 
+const { patience = 1 } = request;
+const clock: Clock = {
+  ...systemClock,
+  after: (ms, callback, options) => systemClock.after(ms * patience, callback, options),
+};
+
 const common = {
   prepare: async () => ({ ...request.plan, secretNames: new Set(request.secretNames) }),
   stderr: process.stderr,
   needles,
   platform: process.platform,
-  clock: systemClock,
+  clock,
   emit: (event: object) => process.stderr.write(`${JSON.stringify(event)}\n`),
   onSignal: (listener: (signal: NodeJS.Signals) => void) => {
     const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;

@@ -12,7 +12,7 @@ export const LOUD: Readonly<Record<string, string>> = {
   VAULT_LOG_LEVEL: "trace",
 };
 
-const LONGEST_MS = 80_000;
+const LONGEST_MS = 150_000;
 
 export interface Said {
   /** Null if it had to be killed, since it did not end. */

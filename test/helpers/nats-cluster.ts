@@ -9,7 +9,7 @@ import { ROOT } from "./installation.ts";
 import type { PrivateCa } from "./private-ca.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
 
-const NAMES = ["nats-1", "nats-2", "nats-3"];
+export const NAMES = ["nats-1", "nats-2", "nats-3"] as const;
 
 export class NatsCluster {
   readonly #home: string;
@@ -25,12 +25,8 @@ export class NatsCluster {
     const cluster = new NatsCluster(home, ports);
     try {
       await cluster.#write(tls, users);
-      for (const name of NAMES) {
-        const args = ["-c", join(home, `${name}.conf`), "-l", join(home, `${name}.log`)];
-        cluster.#servers.set(name, new ServerProcess({ program: backendPath("nats-server"), args, home }));
-      }
-      for (const [name, server] of cluster.#servers)
-        await server.untilReady(() => isOpen(ports.get(name) ?? 0));
+      for (const name of NAMES) cluster.#spawn(name);
+      for (const name of NAMES) await cluster.#untilReady(name);
       return cluster;
     } catch (error) {
       await cluster.stop();
@@ -44,19 +40,53 @@ export class NatsCluster {
   }
 
   get urls(): readonly string[] {
-    return NAMES.map((name) => `tls://127.0.0.1:${this.#ports.get(name)}`);
+    return NAMES.map((name) => this.urlOf(name));
+  }
+
+  urlOf(name: string): string {
+    return `tls://127.0.0.1:${this.#ports.get(name)}`;
   }
 
   /** At once, as when its machine is lost. */
   kill(name: string): void {
+    this.#signal(name, "SIGKILL");
+  }
+
+  /** It neither answers nor hangs up, as when the way to it is lost. */
+  hold(name: string): void {
+    this.#signal(name, "SIGSTOP");
+  }
+
+  release(name: string): void {
+    this.#signal(name, "SIGCONT");
+  }
+
+  #signal(name: string, signal: NodeJS.Signals): void {
     const pid = this.#servers.get(name)?.pid;
     if (pid === undefined) throw new Error(`there is no server ${name}`);
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
+  }
+
+  /** The one that was killed, with what it has stored; resolves when it lets clients in. */
+  async revive(name: string): Promise<void> {
+    await this.#servers.get(name)?.end();
+    this.#spawn(name);
+    await this.#untilReady(name);
   }
 
   async stop(): Promise<void> {
     for (const server of this.#servers.values()) await server.end();
     await rm(this.#home, { recursive: true, force: true });
+  }
+
+  #spawn(name: string): void {
+    const home = this.#home;
+    const args = ["-c", join(home, `${name}.conf`), "-l", join(home, `${name}.log`)];
+    this.#servers.set(name, new ServerProcess({ program: backendPath("nats-server"), args, home }));
+  }
+
+  async #untilReady(name: string): Promise<void> {
+    await this.#servers.get(name)?.untilReady(() => isOpen(this.#ports.get(name) ?? 0));
   }
 
   async #write(tls: PrivateCa, users: readonly string[]): Promise<void> {

@@ -15,6 +15,8 @@ export interface NatsServerOptions {
   /** Lines of the configuration that say who is let in; without it one user `op`, who may do everything. */
   readonly accounts?: string;
   readonly tls?: PrivateCa;
+  /** Bytes that a message may have; without it the server's own 1 MiB. */
+  readonly maxPayload?: number;
   /** Without JetStream there is neither bucket nor stream. */
   readonly hasJetStream?: boolean;
   /** An address of loopback. */
@@ -65,7 +67,7 @@ export class NatsServer {
   }
 
   /** Writes the configuration; it counts from the next `resume`. */
-  async configure({ accounts, tls, hasJetStream = true }: NatsServerOptions): Promise<void> {
+  async configure({ accounts, tls, maxPayload, hasJetStream = true }: NatsServerOptions): Promise<void> {
     const lines = [
       `listen: "${this.#address}:${this.port}"`,
       'server_name: "test"',
@@ -73,6 +75,7 @@ export class NatsServer {
       "max_connections: 64K",
       // Its two seconds for who comes in are too few for a client on a busy machine.
       "authorization { timeout: 30 }",
+      ...(maxPayload === undefined ? [] : [`max_payload: ${maxPayload}`]),
       ...(hasJetStream ? [`jetstream { store_dir: "${this.#home}/store" }`] : []),
       accounts ?? accountOf([`{ user: op, password: canary-operator }`], hasJetStream),
     ];

@@ -94,6 +94,15 @@ export class OtlpReceiver {
     this.#answer = answer;
   }
 
+  /** As if nothing had come. */
+  forget(): void {
+    this.logs.length = 0;
+    this.points = [];
+    this.headers.length = 0;
+    this.raw = "";
+    this.requests = 0;
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));

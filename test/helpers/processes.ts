@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 
 /** Resolves once `condition` holds; rejects with `what` after `ms`. */
-export async function until(what: string, condition: () => boolean, ms = 30_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, ms = 60_000): Promise<void> {
   const deadline = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain: ${what}`);
@@ -23,6 +23,16 @@ export function isAlive(pid: number): boolean {
     return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
   } catch {
     return process.platform !== "linux";
+  }
+}
+
+/** True for one that was sent SIGSTOP, as Linux shows it. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("T");
+  } catch {
+    return false;
   }
 }
 

@@ -196,6 +196,7 @@ export async function load(
   ask: (number: number) => Promise<string | undefined>,
   done: Promise<unknown>,
   perSecond = 220,
+  mostOpen = MOST_OPEN,
 ): Promise<Load> {
   let isOver = false;
   const over = done.finally(() => {
@@ -208,7 +209,7 @@ export async function load(
   let [slowest, open] = [0, 0];
   while (!isOver) {
     const due = ((performance.now() - start) / 1000) * perSecond;
-    while (underWay.length < due && open < MOST_OPEN) {
+    while (underWay.length < due && open < mostOpen) {
       open++;
       const [number, sentAt] = [underWay.length, performance.now()];
       const settle = (fault: string | undefined) => {

@@ -8,7 +8,7 @@ import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 
 const READY_MS = 60_000;
-const STOP_MS = 5_000;
+const STOP_MS = 15_000;
 
 export interface ServerCommand {
   readonly program: string;
@@ -72,7 +72,8 @@ export class ServerProcess {
 
   async stop(): Promise<void> {
     await this.end();
-    await rm(this.home, { recursive: true, force: true });
+    // A process of a server that was killed may be writing there for a moment.
+    await rm(this.home, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 
@@ -91,15 +92,18 @@ export async function prepared<T extends { stop(): Promise<void> }>(
 }
 
 const FIRST_PORT = 10_240;
-/** Below those that the system gives to whoever asks for any, and to each connection. */
-const PORTS = 32_768 - FIRST_PORT;
-/** Other test files take theirs at the same time: each begins somewhere else. */
+/** Other test files take theirs at the same time: each worker of a run has ports of its own. */
+const LANES = 8;
+/** Of a lane; all are below those that the system gives to whoever asks for any, and to each connection. */
+const PORTS = (32_768 - FIRST_PORT) / LANES;
+const FIRST_OF_LANE = FIRST_PORT + (Number(process.env.VITEST_POOL_ID ?? 0) % LANES) * PORTS;
+/** Another run may be under way: each begins somewhere else. */
 let nextPort = process.pid * 97;
 
 /** A port of loopback that is free, stays so while nobody listens there, and is never given twice by this process. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < PORTS; tries++) {
-    const port = FIRST_PORT + (nextPort++ % PORTS);
+    const port = FIRST_OF_LANE + (nextPort++ % PORTS);
     if (await isFree(port)) return port;
   }
   throw new Error("no port is free");

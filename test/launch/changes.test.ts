@@ -370,7 +370,8 @@ describe("the end of a session in the middle of a change", () => {
   });
 
   it("by the end of its input: what the client has asked is still answered, also by an old server", async () => {
-    const { control, served, call, pids } = await connect();
+    // In which nobody is hurried who takes long to end.
+    const { control, served, call, pids } = await connect({ clock: new VirtualClock() });
     const old = call("wait", { ms: 500, value: "from the old one" });
     await control.replace(planWith({ SECRET: "new" }));
     const current = call("wait", { ms: 100, value: "from the new one" });

@@ -14,7 +14,7 @@ import { STUBBORN_SERVER } from "../helpers/serving.ts";
 
 const STUBBORN: Program = ["/bin/sh", "-c", `'${process.execPath}' '${STUBBORN_SERVER}'; exit $?`];
 
-/** Where a server ends at once, so that how long it takes is this machine's. */
+/** Where a server ends at once, so that how long it takes is this machine's; as long as a client waits, we do. */
 const LONG = 40;
 
 /** What a client does to end us: the ms are its own, but for a `patience` that is longer than theirs. */
@@ -57,7 +57,7 @@ describe.skipIf(process.platform === "win32")("a client that ends us leaves nobo
   it.concurrent.each(["the SDK", "VS Code"])(
     "%s, a server that ends with its stdin, at once",
     async (name) => {
-      const launcher = startLauncher(requestFor("serve", anyServer("hello", "stay")));
+      const launcher = startLauncher(requestFor("serve", anyServer("hello", "stay"), { patience: LONG }));
       const pids = await pidsOf(launcher);
 
       await CLIENTS[name]?.(launcher, LONG);
@@ -70,7 +70,9 @@ describe.skipIf(process.platform === "win32")("a client that ends us leaves nobo
   it.concurrent.each(["Claude Code", "Gemini CLI"])(
     "%s, a server that ends on TERM, at once",
     async (name) => {
-      const launcher = startLauncher(requestFor("serve", anyServer("hello", "stay:forever")));
+      const launcher = startLauncher(
+        requestFor("serve", anyServer("hello", "stay:forever"), { patience: LONG }),
+      );
       const pids = await pidsOf(launcher);
 
       await CLIENTS[name]?.(launcher, LONG);

@@ -164,7 +164,7 @@ describe.skipIf(process.platform === "win32")("a signal to exec", () => {
 
 describe.skipIf(process.platform === "win32")("what exec leaves in the background", () => {
   it("lives on, and does not hold us for long by keeping our stdout open", async () => {
-    const launcher = exec(shell("sleep 60 & echo $!"));
+    const launcher = exec(shell("sleep 600 & echo $!"));
     const before = performance.now();
 
     expect(await launcher.ended).toEqual([0, null]);
@@ -172,7 +172,7 @@ describe.skipIf(process.platform === "win32")("what exec leaves in the backgroun
     const background = Number(launcher.out());
     mourn(background);
     expect(isAlive(background)).toBe(true);
-    expect(performance.now() - before).toBeLessThan(10_000);
+    expect(performance.now() - before).toBeLessThan(60_000);
   });
 });
 

@@ -11,7 +11,7 @@ import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Memory } from "../helpers/memory-runner.ts";
 
-const LIMIT_MS = 300_000;
+const LIMIT_MS = 600_000;
 
 let folder: string;
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import type { GenerationOptions } from "../../src/launch/generation.ts";
 import { probeByProgram } from "../../src/launch/probe-program.ts";
 import { STOP_TIMES } from "../../src/launch/stopping.ts";
@@ -11,6 +11,7 @@ import { startWatchdog, type Watchdog } from "../../src/launch/watchdog.ts";
 import { NeedleSet } from "../../src/scrub/needle-set.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { isAlive, until } from "../helpers/processes.ts";
+import { VirtualClock } from "../helpers/virtual-clock.ts";
 
 const KEY = "canary-key-value";
 let folder: string;
@@ -26,7 +27,7 @@ afterEach(() => {
 });
 
 /** As a server was started: its `release` is not the probe's business. */
-function server(): GenerationOptions {
+function server(clock: Clock = systemClock): GenerationOptions {
   const plan = {
     command: "/nonexistent/server",
     args: ["--of-the-server"],
@@ -38,13 +39,18 @@ function server(): GenerationOptions {
   };
   const { platform } = process;
   const uid = process.getuid?.();
-  return { plan, times: STOP_TIMES, platform, uid, clock: systemClock, watchdog, runFolder: folder };
+  return { plan, times: STOP_TIMES, platform, uid, clock, watchdog, runFolder: folder };
 }
 
-function probed(script: string, timeoutMs = 20_000, signal = new AbortController().signal) {
+function probed(
+  script: string,
+  timeoutMs = 20_000,
+  signal = new AbortController().signal,
+  clock: Clock = systemClock,
+) {
   const needles = new NeedleSet();
   needles.add("KEY", new Secret(KEY));
-  return probeByProgram({ program: ["sh", "-c", script], timeoutMs }, server(), needles, signal);
+  return probeByProgram({ program: ["sh", "-c", script], timeoutMs }, server(clock), needles, signal);
 }
 
 function pidIn(name: string): number {
@@ -83,9 +89,18 @@ describe.skipIf(process.platform === "win32")("a probe that is a program", () =>
 
   it("is ended after its time with all that came of it, also what does not listen to TERM", async () => {
     const stubborn = "trap '' TERM; (trap '' TERM; sleep 300) & echo $! >child; echo $$ >own; wait; wait";
-    const wrong = await probed(stubborn, 1_000);
+    const clock = new VirtualClock();
+    let isOver = false;
+    const wrong = probed(stubborn, 1_000, undefined, clock).finally(() => {
+      isOver = true;
+    });
+    await until("both run", () => pidIn("own") > 0 && pidIn("child") > 0);
+    await until("its end", () => {
+      void clock.advance(100);
+      return isOver;
+    });
 
-    expect(wrong).toBe("its probe sh did not end within 1 s");
+    expect(await wrong).toBe("its probe sh did not end within 1 s");
     expect([pidIn("own"), pidIn("child")].map(isAlive)).toEqual([false, false]);
   });
 

@@ -1,4 +1,5 @@
 /** A server that can't run twice is replaced under a client that goes on asking. */
+import { rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -144,13 +145,16 @@ describe("a server that can't run twice", () => {
   it("is asked what was held for the next one when the client ends its input", async () => {
     const session = await connect({ clock, swap });
     const { control, call, served, pids } = session;
-    const slow = call("wait", { ms: 300, value: "in time" });
+    const hold = join(folder, "hold");
+    writeFileSync(hold, "");
+    const slow = call("wait", { hold, value: "in time" });
     await roundTrip(session);
     const replaced = outcome(control.replace(planWith({ SECRET: "new" })));
     await clock.advance(0);
     const held = call("who");
 
     served.stdin.end();
+    rmSync(hold);
 
     expect(await held).toMatchObject({ pid: pids[0] });
     expect(await slow).toBe("in time");
@@ -174,7 +178,7 @@ describe("a server that can't run twice", () => {
   });
 
   it("ends with its own exit code when a signal comes while there is none", async () => {
-    const session = await connect({ swap });
+    const session = await connect({ clock, swap });
     const { control, call, served, pids } = session;
     const plan = planWith({ HANGS: "yes", PID_FILE: join(folder, "pid") });
     const change = outcome(control.replace(plan));

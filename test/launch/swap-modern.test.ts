@@ -33,6 +33,7 @@ async function start(options: Partial<Pick<SwapOptions, "changes" | "env" | "ser
 describe("a client of the newer protocol", () => {
   it.each(["overlap", "sequential"] as const)(
     "does not notice eight changes under load: %s",
+    { timeout: 240_000 },
     async (mode) => {
       const session = await start({ changes: { swap: { mode, drainMs: 60_000 } } });
       const pids: number[] = [];

@@ -1,8 +1,10 @@
 /** Requests that wait while a rotation ends the key of the server that is there: real servers, an official SDK's client. */
+import { rmSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Withheld } from "../../src/launch/serving.ts";
 import { connect, type McpSession, planWith, start } from "../helpers/mcp-session.ts";
 import { until } from "../helpers/processes.ts";
+import { held } from "../helpers/swap-session.ts";
 
 function withheld({ control }: Pick<McpSession, "control">): Withheld {
   const held = control.withhold();
@@ -14,21 +16,23 @@ describe("requests that are to wait", () => {
   it("go to the next server, while what is under way goes on and a ping is answered", async () => {
     const session = await connect();
     const { call, client, control, pids } = session;
-    const slow = call("wait", { ms: 300, value: "done" });
+    const hold = held();
+    const slow = call("wait", { hold, value: "done" });
     await call("who");
-    const held = withheld(session);
-    expect(held.isBusy()).toBe(true);
+    const withholding = withheld(session);
+    expect(withholding.isBusy()).toBe(true);
     const order: string[] = [];
     const first = call("who").finally(() => order.push("first"));
     const second = call("who").finally(() => order.push("second"));
 
     await client.ping();
+    rmSync(hold);
     expect(await slow).toBe("done");
-    expect(held.isBusy()).toBe(false);
+    expect(withholding.isBusy()).toBe(false);
     await control.replace(planWith({ SECRET: "new" }));
     await client.ping();
     expect(order).toEqual([]);
-    held.letGo();
+    withholding.letGo();
 
     expect(await first).toMatchObject({ secret: "new" });
     expect(await second).toMatchObject({ secret: "new" });

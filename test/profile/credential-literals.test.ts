@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findCredential, findCredentials } from "../../src/profile/credential-literals.ts";
 import { looksRandom } from "../../src/profile/looks-random.ts";
+import { cpuTime } from "../helpers/cpu-time.ts";
 
 describe("a credential in plain text", () => {
   it.each([
@@ -103,9 +104,9 @@ describe("a credential in plain text", () => {
     const pieces = ["eyJ-", "sk-", "a.", "://", "x:y@", "Bearer ", "key=", "aB3", "-----BEGIN ", "AA:", "gl"];
     for (const piece of pieces) {
       const text = piece.repeat(Math.ceil(2 ** 18 / piece.length));
-      const start = performance.now();
+      const start = cpuTime();
       findCredentials(text);
-      expect(performance.now() - start, piece).toBeLessThan(10_000);
+      expect(cpuTime() - start, piece).toBeLessThan(10_000);
     }
   });
 

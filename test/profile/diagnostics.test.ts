@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { loadProfile } from "../../src/profile/load.ts";
+import { cpuTime } from "../helpers/cpu-time.ts";
 import { diagnosticsOf, expectCode, fileOf, messagesOf, room } from "./room.ts";
 
 describe("what is said of a bad file", () => {
@@ -115,21 +116,21 @@ describe("a file that is no profile file at all", () => {
         ? "a: &a [1,1,1,1,1,1,1,1,1,1]"
         : `${letter}: &${letter} [${`*${letters[index - 1]},`.repeat(9)}]`,
     );
-    const start = performance.now();
+    const start = cpuTime();
 
     const printed = await diagnosticsOf(lines.join("\n"));
 
     expect(printed).toContain("its aliases expand to too much for a profile");
-    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(cpuTime() - start).toBeLessThan(15_000);
   });
 
   it("that is made of too many pieces is refused quickly", async () => {
-    const start = performance.now();
+    const start = cpuTime();
 
     const printed = await diagnosticsOf("a: [".padEnd(2 ** 20, ","));
 
     expect(printed).toContain("the file holds too much for a profile");
-    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(cpuTime() - start).toBeLessThan(15_000);
   });
 });
 

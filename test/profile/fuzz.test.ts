@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../src/errors.ts";
 import { loadProfile } from "../../src/profile/load.ts";
 import { readYaml } from "../../src/profile/read-yaml.ts";
+import { cpuTime } from "../helpers/cpu-time.ts";
 import { room } from "./room.ts";
 
 const KEYS = [
@@ -125,19 +126,19 @@ describe("whatever stands in a file", () => {
     await fc.assert(
       fc.asyncProperty(texts, async (text) => {
         main(text);
-        const start = performance.now();
+        const start = cpuTime();
         const error = await loadProfile("p", request).then(
           () => undefined,
           (reason: unknown) => reason,
         );
         expect(error === undefined || error instanceof McpRunError, String(error)).toBe(true);
-        expect(performance.now() - start).toBeLessThan(30_000);
+        expect(cpuTime() - start).toBeLessThan(30_000);
       }),
       { numRuns: 300 },
     );
   });
 
-  it("reading it takes no longer than a few seconds, even for a whole MiB of one thing", () => {
+  it("reading it takes no longer than a few seconds, even for a whole MiB of one thing", async () => {
     const repeated = [
       "[",
       "{",
@@ -169,9 +170,11 @@ describe("whatever stands in a file", () => {
     ];
     for (const piece of repeated) {
       const text = piece.repeat(2 ** 20 / piece.length);
-      const start = performance.now();
+      const start = cpuTime();
       readYaml(text);
-      expect(performance.now() - start, JSON.stringify(piece)).toBeLessThan(30_000);
+      expect(cpuTime() - start, JSON.stringify(piece)).toBeLessThan(30_000);
+      // Vitest takes a worker for dead that says nothing for a minute.
+      await new Promise(setImmediate);
     }
   }, 300_000);
 
@@ -179,10 +182,10 @@ describe("whatever stands in a file", () => {
     const { request, main } = room();
     const keys = Array.from({ length: 10_000 }, (_, index) => `    k${index}: 1\n`);
     main(`version: 1\nprofiles:\n  p:\n${keys.join("")}`);
-    const start = performance.now();
+    const start = cpuTime();
 
     await expect(loadProfile("p", request)).rejects.toThrow(/: 10001 errors$/);
 
-    expect(performance.now() - start).toBeLessThan(30_000);
+    expect(cpuTime() - start).toBeLessThan(30_000);
   });
 });

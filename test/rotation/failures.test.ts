@@ -640,7 +640,7 @@ describe("a document that somebody else writes to", () => {
 
     expect(outcome).toMatchObject({
       is: "discarded",
-      reason: `somebody has changed TOKEN in ${GITHUB} since the plan was made`,
+      reason: `somebody has changed TOKEN in ${GITHUB} since the plan was made, and the old key may be valid still`,
     });
     expect((await world.state()).documents[0]?.current).toContain("canary-theirs");
   });
@@ -652,13 +652,13 @@ describe("a document that somebody else writes to", () => {
     await writes(world, "canary-new-TOKEN-1", () => "somebody")();
     world.answer = () => "go-on";
 
-    const outcome = await world.rollback(rotation);
-
-    expect(outcome).toMatchObject({
-      is: "incomplete",
-      reason: `somebody has changed ${GITHUB} since it was promoted`,
+    await expect(world.rollback(rotation)).rejects.toMatchObject({
+      message: `Cannot roll back rotation ${rotation}: somebody has changed ${GITHUB} since it was promoted`,
+      hint: `mcp-run rotate github --resume ${rotation}, or putting the old value back by hand first`,
     });
+
     expect((await world.state()).documents[0]?.current).toContain("somebody");
+    expect(world.journalOf(rotation)).not.toContain('"turn"');
   });
 });
 
@@ -726,7 +726,10 @@ describe("a rollback", () => {
     const { rotation } = await world.rotate();
     const before = [await world.state(), world.journalOf(rotation)];
 
-    await expect(world.rollback(rotation)).rejects.toThrow("the old key was not wanted back");
+    await expect(world.rollback(rotation)).rejects.toMatchObject({
+      message: expect.stringContaining("the old key was not wanted back"),
+      hint: `mcp-run rotate github --resume ${rotation}`,
+    });
 
     expect([await world.state(), world.journalOf(rotation)]).toEqual(before);
     expect(world.questions.at(-1)).toEqual({ type: "put-back", targets: [GITHUB, DATABASE] });

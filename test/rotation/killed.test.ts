@@ -15,7 +15,7 @@ import { testContext } from "../helpers/provider-context.ts";
 import type { Orders } from "./rotator-process.ts";
 import { never } from "./world.ts";
 
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 
 let bundle: string;
 beforeAll(async () => {

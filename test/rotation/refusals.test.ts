@@ -141,7 +141,7 @@ describe("a plan", () => {
     });
 
     // The other store answers first, and takes its turns for it.
-    await vi.waitFor(() => expect(clock.pending).toBe(1), { timeout: 10_000 });
+    await vi.waitFor(() => expect(clock.pending).toBe(1), { timeout: 30_000 });
     await clock.advance(60_000);
 
     await refused;

@@ -37,7 +37,7 @@ function node(script: string, ...args: string[]): [string, ...string[]] {
 
 /** Waits for a file that a program writes when it has come that far. */
 async function written(path: string): Promise<string> {
-  for (let attempt = 0; attempt < 500; attempt++) {
+  for (let attempt = 0; attempt < 3_000; attempt++) {
     const text = await readFile(path, "utf8").catch(() => "");
     if (text.endsWith("\n")) return text.trim();
     await sleep(10);
@@ -46,7 +46,7 @@ async function written(path: string): Promise<string> {
 }
 
 async function isGone(pid: number): Promise<boolean> {
-  for (let attempt = 0; attempt < 500; attempt++) {
+  for (let attempt = 0; attempt < 3_000; attempt++) {
     try {
       process.kill(pid, 0);
     } catch {

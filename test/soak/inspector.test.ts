@@ -11,7 +11,7 @@ import { SoakHome } from "./mcp-run-session.ts";
 
 const CHANGES = 10;
 /** Ms after which there are no more changes, and the load goes on long enough for the last one, on a slow machine too. */
-const CHANGING_MS = 8_000;
+const CHANGING_MS = 6_000;
 const LOAD = ["--load", "--load-rate", "250", "--load-concurrency", "20", "--load-duration", "16"];
 
 const homes: SoakHome[] = [];

@@ -27,7 +27,7 @@ describe.each(ERAS)("a session of the SDK, %s", (era) => {
     expect(traffic.faults()).toEqual([]);
     const values = Array.from({ length: result.count }, (_, number) => answerTo(number));
     expect(lostNotifications(traffic, values)).toEqual([]);
-    expect(result.perSecond).toBeGreaterThan(100);
+    expect(result.count).toBeGreaterThan(10 * rotations);
   });
 });
 

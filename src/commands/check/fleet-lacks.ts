@@ -1,5 +1,7 @@
 /** What a host may not do on the bus, said of the secret, or of what else, that suffers from it. */
+import { LONGEST_REPORT } from "../../control/bus/messages.ts";
 import { hostInbox, hostToken, subjects } from "../../control/bus/names.ts";
+import { lackOfRoom, WANTED_ROOM } from "../../control/bus/room.ts";
 import type { BusTrial, RefusedSubject } from "../../control/bus/trial.ts";
 import { shellWord } from "../../shell-word.ts";
 import type { SharedSecrets } from "../fleet/shared-secrets.ts";
@@ -12,8 +14,9 @@ export interface WhoAsked {
 }
 
 /** One finding for each of them, whatever the number of subjects. */
-export function lacksOf({ refused, unanswered }: BusTrial, who: WhoAsked): readonly Finding[] {
+export function lacksOf({ refused, unanswered, tightest }: BusTrial, who: WhoAsked): readonly Finding[] {
   const { host, profile, shared } = who;
+  const cramped = tightest ? lacksOfRoom(tightest) : [];
   const mine = `\`fleet.credentials\` of the user of ${host}, or the \`fleet.host\` whose user that is`;
   const permissions = `mcp-run fleet permissions ${shellWord(profile)} --host ${shellWord(host)} (with every profile that it runs), and its lines in the server's configuration`;
   const things = [
@@ -45,10 +48,22 @@ export function lacksOf({ refused, unanswered }: BusTrial, who: WhoAsked): reado
     const message = `${what} in the fleet: the server does not let ${host} ${subjectsText(of)}`;
     return [{ severity: "error", message, hint, code: "access-denied" }];
   });
-  if (!unanswered) return denied;
+  if (!unanswered) return [...denied, ...cramped];
   const { reason, hint } = unanswered;
   const message = `Cannot read what the fleet's bus keeps: ${reason}`;
-  return [...denied, { severity: "error", message, hint, code: "backend-unavailable" }];
+  return [...denied, ...cramped, { severity: "error", message, hint, code: "backend-unavailable" }];
+}
+
+/** A host is heard as long as its longest report fits; longer are only entries, which the operator puts. */
+function lacksOfRoom({ server, room }: NonNullable<BusTrial["tightest"]>): readonly Finding[] {
+  if (room >= WANTED_ROOM) return [];
+  if (room >= LONGEST_REPORT) {
+    const { reason, hint } = lackOfRoom(server, room, "an entry can be longer");
+    return [{ severity: "warning", message: `not every rotation can be told in the fleet: ${reason}`, hint }];
+  }
+  const { reason, hint } = lackOfRoom(server, room, "a report can be longer");
+  const message = `this host may not be heard in the fleet: ${reason}`;
+  return [{ severity: "error", message, hint, code: "access-denied" }];
 }
 
 function subjectsText(refused: readonly RefusedSubject[]): string {

@@ -1,5 +1,6 @@
 /** Puts together what one rotation works with, out of a profile, what was typed, and the command's surroundings. */
 import { untilAborted } from "../../clock.ts";
+import { McpRunError } from "../../errors.ts";
 import { escapeControl } from "../../escape.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { Issuer, Target } from "../../rotation/contract.ts";
@@ -10,7 +11,7 @@ import { issuerFor } from "../../rotation/issuers/issuer-for.ts";
 import { stdinIssuer } from "../../rotation/issuers/stdin.ts";
 import { journalFolder } from "../../rotation/journal/folder.ts";
 import type { JournalPlace } from "../../rotation/journal/journal.ts";
-import { commandOf, type PlanLine } from "../../rotation/journal/journal-line.ts";
+import type { PlanLine } from "../../rotation/journal/journal-line.ts";
 import { modeOf } from "../../rotation/modes.ts";
 import type { RotationDeps } from "../../rotation/run.ts";
 import type { NeedleSet } from "../../scrub/needle-set.ts";
@@ -32,12 +33,20 @@ import { SpreadProgress } from "./spread-progress.ts";
 import { targetsOf } from "./targets.ts";
 import { triesOf } from "./trying.ts";
 
+/** Whoever goes on asks the issuer of the plan, which alone knows the keys. */
+function otherSource({ name, rotate }: SecretSpec, planned: string): McpRunError {
+  const now = rotate ? `\`rotate: ${rotate.source.type}\`` : "no `rotate`";
+  return new McpRunError(
+    "profile-invalid",
+    `Cannot go on: ${name} has ${now} in the profile now, and the plan has it from \`${planned}\``,
+    { hint: "the profile as it was when the rotation began" },
+  );
+}
+
 const GENERATED = { bytes: 32, encoding: "base64url" } as const;
 
 export interface Given {
   readonly context: CommandContext;
-  /** What names the profile behind `mcp-run rotate`. */
-  readonly typed: readonly string[];
   readonly profile: Profile;
   readonly options: RotateOptions;
   readonly ask: Ask | undefined;
@@ -78,6 +87,7 @@ export class RotationParts {
       return stdinIssuer((signal) => readPiped(context.stdin, signal));
     const isOurs = options.generate || (kind === "generate" && secret.rotate?.source.type !== "generate");
     if (isOurs) return generateIssuer(GENERATED);
+    if (kind !== undefined && kind !== secret.rotate?.source.type) throw otherSource(secret, kind);
     const { runProgram } = providerContext(context, new RecordingEnvironment(context.env));
     return issuerFor(secret, profile.secrets, {
       ask,
@@ -114,14 +124,13 @@ export class RotationParts {
     { rotation, options: { revokeFirst } }: Pick<PlanLine, "rotation" | "options">,
     targets: readonly Target[],
   ): RotationDeps {
-    const { context, profile, typed, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
+    const { context, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
     const progress = this.#progress;
     const refs = targets.map(({ ref }) => ref);
     // Where the old key works no longer, nobody gains by waiting for the first few.
     const pace = revokeFirst || targets.some((target) => !modeOf(target).overlap) ? "all" : "few-first";
     const fleet = told.fleet(refs, rotation, pace);
     return {
-      command: commandOf({ typed, profile: profile.name }),
       ...triesOf(context, profile, needles),
       fleet,
       clock: context.clock,

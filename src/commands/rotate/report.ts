@@ -11,6 +11,7 @@ import { incidentOf } from "../../rotation/incident/incident-of.ts";
 import { incidentReport } from "../../rotation/incident/report.ts";
 import { readJournal } from "../../rotation/journal/journal.ts";
 import { commandOf } from "../../rotation/journal/journal-line.ts";
+import type { RotationPlan } from "../../rotation/plan.ts";
 import { writePrivate } from "../../secrets/private-file.ts";
 import { parseRef } from "../../secrets/ref.ts";
 import type { CommandContext } from "../context.ts";
@@ -44,7 +45,8 @@ export async function mustHaveRoom(
 
 /** What can't be written is a warning: the rotation has ended as it has. */
 export async function writeReport(
-  { context: { cwd, printer }, profile, typed }: Pick<Given, "context" | "profile" | "typed">,
+  { context: { cwd, printer }, profile }: Pick<Given, "context" | "profile">,
+  plan: RotationPlan["record"],
   file: string,
   journals: string,
   outcome: Outcome,
@@ -61,8 +63,7 @@ export async function writeReport(
     const code = systemErrorCode(error);
     if (code === undefined && !(error instanceof McpRunError)) throw error;
     const reason = error instanceof McpRunError ? error.message : code;
-    const command = commandOf({ typed, profile: profile.name });
-    const hint = `\`${command} --resume ${outcome.rotation} --report FILE\`, if it is not done`;
+    const hint = `\`${commandOf(plan, "--resume")} --report FILE\`, if it is not done`;
     printer.emit({ type: "warning", message: `the report could not be written to ${path}: ${reason}`, hint });
   }
 }

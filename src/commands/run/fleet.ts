@@ -8,6 +8,7 @@ import type { IsOld } from "../../control/bus/entry-watch.ts";
 import type { HoldingForBus } from "../../control/bus/hold-calls.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
 import { busKey } from "../../control/bus/names.ts";
+import { realmOf } from "../../control/bus/realm.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { FleetSettings } from "../../profile/profile.ts";
@@ -138,6 +139,7 @@ export class FleetSeat {
           key,
           ref: secret.from,
           ...(secret.version !== undefined && { version: secret.version }),
+          realm: realmOf(secret.place),
         })),
       fingerprint: (key, under, ways) => proofOf(this.#shared.get(key), under, ways),
       leases: (key) => leasesOf(this.#shared.get(key)),

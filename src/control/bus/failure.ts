@@ -4,6 +4,7 @@
  */
 import { errors } from "@nats-io/transport-node";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
+import { isTooLong } from "./room.ts";
 
 export interface Failure {
   /** `refused`: somebody has to mend something. */
@@ -38,6 +39,8 @@ export function failureOf(error: unknown, address: string): Failure {
     return unreachable("no answer in time");
   if (error instanceof errors.AuthorizationError)
     return refused("does not accept the credentials", "`fleet.credentials` of a user that the server knows");
+  if (isTooLong(error))
+    return unreachable("it hung up, since a message was longer than it takes (max_payload)");
   const code = systemErrorCode(error) ?? systemErrorCode(causeOf(error));
   if (code !== undefined && CERTIFICATE.test(code))
     return refused(

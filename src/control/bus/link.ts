@@ -30,6 +30,7 @@ export class Link {
   readonly #stop = new AbortController();
   readonly #over: Promise<void>;
   #connection: NatsConnection | undefined;
+  #isRenewed = false;
 
   /** Begins at once. */
   constructor(options: LinkOptions) {
@@ -40,6 +41,13 @@ export class Link {
   /** Undefined while there is none. */
   get connection(): NatsConnection | undefined {
     return this.#connection;
+  }
+
+  /** Another connection in place of this one, without a word: what a server says of itself it says at the beginning. */
+  renew(): void {
+    if (!this.#connection) return;
+    this.#isRenewed = true;
+    void quietly(this.#connection.close());
   }
 
   /** Never rejects; ends within a second. */
@@ -56,6 +64,9 @@ export class Link {
       const { failure, wasUp } = await this.#round(failed > 0);
       if (this.#stop.signal.aborted) return;
       if (wasUp) failed = 0;
+      const isWanted = this.#isRenewed;
+      this.#isRenewed = false;
+      if (wasUp && isWanted) continue;
       onDown(failure);
       const most = failure.type === "refused" && !wasUp ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS;
       const base = Math.min(

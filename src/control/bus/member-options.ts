@@ -1,32 +1,18 @@
 /** What a supervisor on the bus is given, and how it stands there. */
 import type { BusOptions } from "./connect.ts";
-import type { IsOld, Standing } from "./entry-watch.ts";
+import type { IsOld } from "./entry-watch.ts";
 import type { HoldingForBus } from "./hold-calls.ts";
 import type { Lack } from "./lack.ts";
+import type { Reporter } from "./member-report.ts";
 import type { Entry } from "./messages.ts";
 
-export interface BusSecret {
-  /** busKey of it. */
-  readonly key: string;
-  /** For people. */
-  readonly ref: string;
-  readonly version?: string;
-}
-
-export interface BusMemberOptions extends BusOptions {
-  readonly pid: number;
+export interface BusMemberOptions extends BusOptions, Reporter {
   /** The name of this life, of one who comes back with other credentials; without it a new one. */
   readonly instance?: string;
-  readonly profile: string;
-  /** See Report. */
-  readonly pidSpace?: string;
-  /** What the server that serves has now, less what no other machine has (isOfOneMachine). */
-  readonly secrets: () => readonly BusSecret[];
   /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
   readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
   /** See EntryWatchOptions; without it nothing is had by a lease. */
   readonly leases?: (busKey: string) => readonly string[] | undefined;
-  readonly standing: () => Standing;
   /**
    * A look, limited by the owner; resolves when it has ended, whichever way.
    *

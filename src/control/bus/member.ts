@@ -7,14 +7,17 @@ import { settledWithin, type Timer } from "../../clock.ts";
 import { readServers, type Server } from "./connect.ts";
 import { EntryWatch } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
+import { flushed } from "./flushed.ts";
 import { HoldCalls } from "./hold-calls.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
-import type { BusMemberOptions, BusSecret, BusState } from "./member-options.ts";
-import { readCall, readEntry, writeReport } from "./messages.ts";
+import type { BusMemberOptions, BusState } from "./member-options.ts";
+import { memberReport } from "./member-report.ts";
+import { readCall, readEntry } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
+import { lackOfRoom, roomOf } from "./room.ts";
 
-export type { BusMemberOptions, BusSecret, BusState } from "./member-options.ts";
+export type { BusMemberOptions, BusState } from "./member-options.ts";
 
 /** Ms between two looks at what is stored; each host has its own time. */
 const LOOK_EVERY_MS = 300_000;
@@ -47,6 +50,8 @@ export class BusMember {
   /** What the server does not let us do, and what it has not answered; of this connection. */
   #refused: Lack | undefined;
   #unanswered: Lack | undefined;
+  /** Why what we say can't be sent. */
+  #tooLong: Lack | undefined;
   /** While it is tried whether that is allowed by now: what is refused still. */
   #trial: { refused: Lack | undefined } | undefined;
   #calls: readonly Subscription[] = [];
@@ -134,7 +139,9 @@ export class BusMember {
     this.#refused = undefined;
     this.#unanswered = undefined;
     this.#trial = undefined;
-    this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address });
+    this.#tooLong = this.#lackOfRoom(connection, this.#reportAs("serving"));
+    const lacks = this.#tooLong && { lacks: this.#tooLong };
+    this.#become({ id: "connected", since: this.#options.clock.now(), server: server.address, ...lacks });
     void this.#hearRefusals(connection);
     this.#subscribeAll(connection);
     void this.#readStored(connection, [...this.#watched.keys()]);
@@ -154,7 +161,7 @@ export class BusMember {
       for (const subscription of before.flat()) subscription.unsubscribe();
       this.#subscribeAll(connection);
       this.#say(connection);
-      await connection.flush();
+      await flushed(connection);
       // What is refused has come before that answer, and is told us within this turn.
       await new Promise<void>((resolve) => this.#options.clock.after(0, resolve, { background: true }));
     } catch {
@@ -230,7 +237,8 @@ export class BusMember {
     this.#unanswered = unanswered.find((lack) => lack !== undefined);
     this.#judge();
     this.#report(true);
-    const base = this.#unanswered ? LOOK_SOON_MS : this.#refused ? TRY_AGAIN_MS : LOOK_EVERY_MS;
+    const isLacking = this.#refused ?? this.#tooLong;
+    const base = this.#unanswered ? LOOK_SOON_MS : isLacking ? TRY_AGAIN_MS : LOOK_EVERY_MS;
     this.#nextLook?.cancel();
     const again = () => void this.#lookAgain(connection);
     this.#nextLook = this.#options.clock.after(base * (0.8 + Math.random() * 0.4), again, {
@@ -240,6 +248,7 @@ export class BusMember {
 
   /** Never rejects. */
   async #lookAgain(connection: NatsConnection): Promise<void> {
+    if (this.#tooLong) return this.#link.renew();
     if (this.#refused) await this.#tryAgain(connection);
     if (!this.#isClosed) await this.#readStored(connection, [...this.#watched.keys()]);
   }
@@ -312,41 +321,32 @@ export class BusMember {
 
   /** False if that is impossible. */
   #say(connection: NatsConnection, call?: string, state: "serving" | "ended" = "serving"): boolean {
-    const { host, pid, profile, pidSpace, secrets, standing } = this.#options;
-    const { generation, era, mode } = standing();
-    // What was put last is asked after: of the others there may be no room to say much.
-    const heardOf = ({ key }: BusSecret) => this.#watched.get(key)?.watch.heardOf ?? 0;
-    const latestFirst = [...secrets()].sort((a, b) => heardOf(b) - heardOf(a));
-    const said = latestFirst.map(({ key, ref, version }) => ({
-      key,
-      ref,
-      ...(version !== undefined && { version }),
-      ...(this.#watched.get(key)?.watch.said ?? { state: "idle" as const }),
-    }));
-    const hold = this.#holdCalls?.said;
-    const report = {
-      v: 1 as const,
-      host,
-      pid,
-      instance: this.#instance,
-      profile,
-      state,
-      generation,
-      era,
-      mode,
-      ...(pidSpace !== undefined && { pidSpace }),
-      ...(hold && { hold }),
-    };
+    const line = this.#reportAs(state, call);
+    this.#tooLong = this.#lackOfRoom(connection, line);
+    this.#judge();
+    if (this.#tooLong) return false;
     try {
-      connection.publish(
-        subjects.report(host, this.#instance),
-        writeReport({ ...report, ...(call !== undefined && { call }), secrets: said }),
-      );
+      connection.publish(subjects.report(this.#options.host, this.#instance), line);
       return true;
     } catch {
       // It has been closed a moment ago: a report follows when there is a new one.
       return false;
     }
+  }
+
+  #lackOfRoom(connection: NatsConnection, line: string): Lack | undefined {
+    const room = roomOf(connection);
+    return Buffer.byteLength(line) > room
+      ? lackOfRoom("the server", room, "its reports are longer")
+      : undefined;
+  }
+
+  #reportAs(state: "serving" | "ended", call?: string): string {
+    const followed = (key: string) => this.#watched.get(key)?.watch;
+    const hold = this.#holdCalls?.said;
+    const asked = { ...(call !== undefined && { call }), ...(hold && { hold }) };
+    const life = { instance: this.#instance, state, ...asked };
+    return memberReport(this.#options, followed, life);
   }
 
   async #hearRefusals(connection: NatsConnection): Promise<void> {
@@ -363,7 +363,7 @@ export class BusMember {
   #judge(): void {
     if (this.#state.id !== "connected") return;
     const { id, since, server } = this.#state;
-    const lacks = this.#refused ?? this.#unanswered;
+    const lacks = this.#refused ?? this.#tooLong ?? this.#unanswered;
     this.#become({ id, since, server, ...(lacks && { lacks }) });
   }
 }

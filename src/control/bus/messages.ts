@@ -96,6 +96,8 @@ const reportedSecret = z.object({
   key,
   ref: text(LONGEST_REF),
   version: z.optional(text(LONGEST_REF)),
+  /** See realmOf. */
+  realm: z.optional(text(64)),
   /** Of the last entry for it that was heard. */
   rotation: z.optional(id),
   /** Of the value that the server which serves has, under that entry's key. */

@@ -9,11 +9,13 @@ import { pause, untilAborted, withDeadline } from "../../clock.ts";
 import { McpRunError } from "../../errors.ts";
 import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
+import { flushed } from "./flushed.ts";
 import { keptReports } from "./kept-reports.ts";
 import { Link } from "./link.ts";
 import { type Entry, type HoldAsked, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
-import { BUCKET_STREAM, OPERATOR_INBOX, reportSource, subjects } from "./names.ts";
-import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
+import { BUCKET_STREAM, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
+import { isConflict, isTransient, LostClusterError, refusalOf, refusalToConnect } from "./refusal.ts";
+import { refuseTooLong } from "./room.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
 export interface HeardReport extends Report {
@@ -129,7 +131,7 @@ export class BusOperator {
     const ask = async (connection: NatsConnection) => {
       const line = JSON.stringify({ v: 1, id, spreadMs: hold.overMs, hold });
       for (const key of keys) connection.publish(subjects.call(key), line);
-      await connection.flush();
+      await flushed(connection);
     };
     await this.#surely("ask servers to hold requests", signal, ask);
   }
@@ -199,6 +201,7 @@ export class BusOperator {
     const line = JSON.stringify({ v: 1, generation, at, bucket, ...entry });
     if (Buffer.byteLength(line) > LONGEST_ENTRY || !readEntry(Buffer.from(line)))
       throw new McpRunError("internal", "Cannot put an entry on the fleet's bus: it is not of its form");
+    refuseTooLong(connection, Buffer.byteLength(line));
     await jetstream(connection, { timeout: ANSWER_MS }).publish(subjects.put(key), line, {
       expect: { lastSubjectSequence: sequence },
     });
@@ -222,8 +225,9 @@ export class BusOperator {
       lastAt = clock.monotonic();
     });
     try {
+      await untilAborted(signal, proveIsAmongAll(connection));
       id = publishCall(connection, key === undefined ? subjects.callAll : subjects.call(key), spreadMs);
-      await untilAborted(signal, connection.flush());
+      await untilAborted(signal, flushed(connection));
       lastAt = clock.monotonic();
       const end = lastAt + window.forMs;
       for (;;) {
@@ -232,7 +236,8 @@ export class BusOperator {
         await pause(clock, left, signal);
       }
       // What the server had for us has come before its answer.
-      await untilAborted(signal, connection.flush());
+      await untilAborted(signal, flushed(connection));
+      await untilAborted(signal, proveIsAmongAll(connection));
       if (this.#deafness) throw this.#deafness;
     } finally {
       stop();
@@ -321,7 +326,7 @@ export class BusOperator {
         refusal ??= error;
       };
       const probe = connection.subscribe(subjects.anyReport, { callback });
-      await connection.flush();
+      await flushed(connection);
       if (refusal) throw refusal;
       probe.unsubscribe();
     };
@@ -361,6 +366,16 @@ function publishCall(connection: NatsConnection, subject: string, spreadMs: numb
   const id = randomBytes(12).toString("hex");
   connection.publish(subject, JSON.stringify({ v: 1, id, spreadMs }));
   return id;
+}
+
+/**
+ * A server that is cut off from its cluster, or has only just come back to it, lets us in, and carries a call to those
+ * alone who are on it. It answers for the streams all the same, but can't say who speaks for them.
+ */
+async function proveIsAmongAll(connection: NatsConnection): Promise<void> {
+  const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: ANSWER_MS });
+  const { cluster } = await streams.info(REPORTS_STREAM);
+  if (cluster && !cluster.leader) throw new LostClusterError();
 }
 
 /** `sequence` is 0 where nothing is stored. */

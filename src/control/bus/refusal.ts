@@ -4,6 +4,7 @@ import { errors } from "@nats-io/transport-node";
 import { McpRunError } from "../../errors.ts";
 import type { Failure } from "./failure.ts";
 import { isUnanswered, violationIn } from "./lack.ts";
+import { isTooLong } from "./room.ts";
 
 /** JetStream's numbers: server/errors.json of nats-server. */
 const WRONG_LAST_SEQUENCE = 10071;
@@ -15,6 +16,9 @@ const OFF: readonly number[] = [10039, 10076, 10008];
 
 /** The mend where somebody is let in who is not allowed what an operator is. */
 export const OPERATOR_PERMISSIONS = "mcp-run fleet permissions --operator";
+
+/** The server that we are on has not enough of its cluster. */
+export class LostClusterError extends Error {}
 
 /** Another operator has written meanwhile. */
 export function isConflict(error: unknown): boolean {
@@ -32,7 +36,8 @@ export function isStreamMissing(error: unknown): boolean {
 export function isTransient(error: unknown): boolean {
   if (error instanceof JetStreamApiError)
     return error.status === UNAVAILABLE || error.code === CONSUMER_NOT_FOUND;
-  return error instanceof JetStreamError || isUnanswered(error) || error instanceof errors.TimeoutError;
+  if (error instanceof LostClusterError || error instanceof errors.TimeoutError) return true;
+  return error instanceof JetStreamError || isUnanswered(error);
 }
 
 /** @param action «read the reports», after «Cannot » */
@@ -45,12 +50,21 @@ export function refusalOf(action: string, error: unknown): McpRunError {
     const state = `the server does not let the operator ${violation.operation === "publish" ? "publish to" : "subscribe to"} ${violation.subject}`;
     return because("access-denied", state, OPERATOR_PERMISSIONS);
   }
-  const isOff = isUnanswered(error) || (error instanceof JetStreamApiError && OFF.includes(error.code));
+  const isOff =
+    isUnanswered(error) ||
+    error instanceof LostClusterError ||
+    (error instanceof JetStreamApiError && OFF.includes(error.code));
   if (isOff)
     return because(
       "backend-unavailable",
       "JetStream is off for this account, or has too few of its servers for a leader",
       "`jetstream: enabled` in the account, or a look at the cluster",
+    );
+  if (isTooLong(error))
+    return because(
+      "access-denied",
+      "a message is longer than the server takes (max_payload)",
+      "`max_payload: 64KB` or more in the server's configuration",
     );
   if (isStreamMissing(error))
     return because("backend-unavailable", "its bucket and stream are not there", "mcp-run fleet setup");

@@ -7,6 +7,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { LONGEST_ENTRY, LONGEST_REPORT } from "./messages.ts";
 import { BUCKET, BUCKET_STREAM, REPORTS_STREAM, subjects } from "./names.ts";
 import { isStreamMissing, refusalOf } from "./refusal.ts";
+import { refuseTooLittleRoom } from "./room.ts";
 
 export interface SetUpOptions {
   /** How many servers of a cluster keep a copy: 1, 3 or 5. Without it as many as do now, and one at first. */
@@ -29,6 +30,7 @@ export async function setUp(
   options: SetUpOptions,
 ): Promise<readonly SetUpResult[]> {
   try {
+    refuseTooLittleRoom(connection, "set up the bucket and the stream");
     return [
       { name: `bucket ${BUCKET}`, done: await provide(connection, bucket(options)) },
       { name: `stream ${REPORTS_STREAM}`, done: await provide(connection, reports(options)) },

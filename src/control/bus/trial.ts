@@ -11,6 +11,7 @@ import { type Lack, lackOf, violationIn } from "./lack.ts";
 import { writeReport } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
 import { whyUnreachable } from "./reach.ts";
+import { roomOf } from "./room.ts";
 
 export interface BusTrial {
   /** The one that was asked; undefined where none lets us in. */
@@ -21,6 +22,8 @@ export interface BusTrial {
   readonly refused: readonly RefusedSubject[];
   /** Why what the bus keeps could not be read, although that is allowed. */
   readonly unanswered?: Lack;
+  /** Of those that let us in, the one that takes the shortest messages: bytes. */
+  readonly tightest?: { readonly server: string; readonly room: number };
 }
 
 export interface RefusedSubject {
@@ -30,6 +33,8 @@ export interface RefusedSubject {
 
 /** Ms for each answer. */
 const ANSWER_MS = 3_000;
+/** Bytes of what is said to see whether we may, headers and all. */
+const LONGEST_FAREWELL = 2_048;
 /** Ms for taking leave. */
 const CLOSE_MS = 500;
 
@@ -55,18 +60,33 @@ export async function tryBus(
     if (!connection) return { failures, refused: [] };
     const index = dialled.findIndex((one) => "connection" in one);
     const server = servers[index]?.address ?? "";
-    return { server, failures, ...(await ask(connection, options, keys, signal)) };
+    const tightest = tightestOf(servers, dialled);
+    return { server, failures, tightest, ...(await ask(connection, options, keys, signal)) };
   } finally {
     const closing = Promise.allSettled(connections.map((one) => one.close()));
     await settledWithin(options.clock, CLOSE_MS, closing);
   }
 }
 
+type Dialled = Awaited<ReturnType<typeof dial>>;
+
 /** Where nobody listens the library is not asked: its attempt would hold up the end of the process. */
 async function enter(server: Server, options: BusOptions, signal: AbortSignal): ReturnType<typeof dial> {
   const silence = await whyUnreachable(server, options.clock, signal);
   if (silence === undefined) return dial(server, options, hostInbox(options.host), signal);
   return { failure: { type: "unreachable", reason: `${server.address}: ${silence}` } };
+}
+
+function tightestOf(
+  servers: readonly Server[],
+  dialled: readonly Dialled[],
+): { server: string; room: number } {
+  return dialled
+    .map((one, index) => ({
+      server: servers[index]?.address ?? "",
+      room: "connection" in one ? roomOf(one.connection) : Number.POSITIVE_INFINITY,
+    }))
+    .reduce((least, one) => (one.room < least.room ? one : least));
 }
 
 async function ask(
@@ -93,7 +113,7 @@ async function ask(
     ...keys.flatMap((key) => [subjects.entry(key), subjects.call(key)]),
   ];
   for (const subject of heard) connection.subscribe(subject, { callback: note });
-  publishFarewell(connection, host);
+  if (roomOf(connection) >= LONGEST_FAREWELL) publishFarewell(connection, host);
   const answers = keys.map(async (key) => {
     try {
       await connection.request(subjects.stored(key), Empty, { timeout: ANSWER_MS });

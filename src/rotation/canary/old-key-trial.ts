@@ -67,7 +67,7 @@ async function oldValues(
     const document = await oldDocument(run, target, signal);
     for (const part of parts) {
       const value = partValue(part, document);
-      if (!value) return undefined;
+      if (!value || run.fingerprint(value) !== run.planned(part.name).fingerprint) return undefined;
       values.set(part.name, value);
     }
   }

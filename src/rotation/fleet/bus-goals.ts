@@ -1,8 +1,9 @@
 /** Under which keys of the bus a rotation is spoken of, and what is wanted under each. */
 
-import { isWay, MOST_OLD_LEASES, MOST_WAYS } from "../../control/bus/messages.ts";
+import { isWay, MOST_OLD_LEASES, MOST_WAYS, type ReportedSecret } from "../../control/bus/messages.ts";
 import { busKey } from "../../control/bus/names.ts";
 import { fingerprintOfKey } from "../../control/bus/old-leases.ts";
+import { mayBeSameRealm, realmOf } from "../../control/bus/realm.ts";
 import { fingerprintOf, jointFingerprint } from "../../control/fingerprint.ts";
 import { holdersOf, type SecretName } from "../../secrets/identity.ts";
 import type { Wanted } from "../contract.ts";
@@ -30,19 +31,39 @@ export interface OldLeases {
 export interface Sought {
   readonly keys: ReadonlySet<string>;
   /** Refs less the word before the colon: one with another key may have it by another address of its backend. */
-  readonly paths: ReadonlySet<string>;
+  readonly paths: SoughtPaths;
   /** Likewise, of whole documents that are had by a lease: whoever has any field of them has one. */
   readonly lent: ReadonlySet<string>;
 }
+
+/** The realms in which a path is sought: see realmOf. */
+export type SoughtPaths = ReadonlyMap<string, readonly (string | undefined)[]>;
 
 /** Also who has the whole document of a field, or a field around it. */
 export function soughtFor(secrets: readonly (SecretName & Pick<Wanted, "oldLeases">)[]): Sought {
   const names = secrets.flatMap((one) => [one, ...holdersOf(one).map(({ name }) => name)]);
   return {
     keys: new Set(names.map(busKey)),
-    paths: new Set(names.map(({ from }) => pathOf(from))),
+    paths: pathsOf(names),
     lent: new Set(secrets.filter(({ oldLeases }) => oldLeases).map(({ from }) => documentPath(from))),
   };
+}
+
+function pathsOf(names: readonly SecretName[]): SoughtPaths {
+  const paths = new Map<string, (string | undefined)[]>();
+  for (const { from, place } of names) {
+    const realms = paths.get(pathOf(from)) ?? [];
+    paths.set(pathOf(from), [...realms, realmOf(place)]);
+  }
+  return paths;
+}
+
+/** Whether what is reported may be one of those, whatever its key. */
+export function mayBeAmong(
+  paths: SoughtPaths,
+  { ref, realm }: Pick<ReportedSecret, "ref" | "realm">,
+): boolean {
+  return paths.get(pathOf(ref))?.some((sought) => mayBeSameRealm(sought, realm)) === true;
 }
 
 export function documentPath(ref: string): string {

@@ -8,10 +8,13 @@
 import type { ReportedSecret } from "../../control/bus/messages.ts";
 import type { HeardReport } from "../../control/bus/operator.ts";
 import type { Acknowledgement, Member } from "../contract.ts";
-import { type BusGoal, documentPath, pathOf, type Sought } from "./bus-goals.ts";
+import { type BusGoal, documentPath, mayBeAmong, type Sought, type SoughtPaths } from "./bus-goals.ts";
 
 /** What its server has to have, by the key of the secret on the bus. */
 export type KeyedGoals = ReadonlyMap<string, Pick<BusGoal, "fingerprint" | "oldLeases">>;
+
+const MEND_OF_TWO_ADDRESSES =
+  "can't be told: have it by one address everywhere, or give another environment an account of its own on the bus";
 
 export class HeardMember {
   #last: HeardReport;
@@ -68,8 +71,10 @@ export class HeardMember {
 
   /** Also true for one that may, and does not say. */
   uses({ keys, paths, lent }: Sought): boolean {
-    const isOneOf = ({ key, ref }: ReportedSecret) =>
-      keys.has(key) || paths.has(pathOf(ref)) || (lent.size > 0 && lent.has(documentPath(ref)));
+    const isOneOf = (secret: ReportedSecret) =>
+      keys.has(secret.key) ||
+      mayBeAmong(paths, secret) ||
+      (lent.size > 0 && lent.has(documentPath(secret.ref)));
     return this.#last.secrets.some(isOneOf) || this.#mayHideOne(keys);
   }
 
@@ -90,11 +95,7 @@ export class HeardMember {
   }
 
   /** @param paths see Sought */
-  acknowledgement(
-    goals: KeyedGoals,
-    rotation: string,
-    paths: ReadonlySet<string> = new Set(),
-  ): Acknowledgement {
+  acknowledgement(goals: KeyedGoals, rotation: string, paths: SoughtPaths = new Map()): Acknowledgement {
     const { state, reason } = this.#conclusion(goals, rotation, paths);
     return { ...this.member, state, ...(reason !== undefined && { reason }) };
   }
@@ -111,12 +112,14 @@ export class HeardMember {
   #conclusion(
     goals: KeyedGoals,
     rotation: string,
-    paths: ReadonlySet<string>,
+    paths: SoughtPaths,
   ): Pick<Acknowledgement, "state" | "reason"> {
     const wanted = this.#last.secrets.filter(({ key }) => goals.has(key));
     const isWanted = (secret: ReportedSecret) => isProven(secret, goals.get(secret.key));
     const isUnclear = this.#mayHideOne(goals);
-    const isElsewhere = this.#last.secrets.some(({ key, ref }) => !goals.has(key) && paths.has(pathOf(ref)));
+    const isElsewhere = this.#last.secrets.some(
+      (secret) => !goals.has(secret.key) && mayBeAmong(paths, secret),
+    );
     if (wanted.length > 0 && wanted.every(isWanted) && !isUnclear && !isElsewhere)
       return { state: "acknowledged" };
     if (this.hasEnded) return { state: "gone", reason: "it has ended" };
@@ -130,7 +133,7 @@ export class HeardMember {
     if (isElsewhere || (wanted.length === 0 && !isUnclear))
       return {
         state: "cannot-swap",
-        reason: `it has ${isLent(goals) ? "another field of this document, or has it" : "a secret of this path"} by another address, and can't be told`,
+        reason: `it has ${isLent(goals) ? "another field of this document, or has it" : "a secret of this path"} by another address, and ${MEND_OF_TWO_ADDRESSES}`,
       };
     if (wanted.some(({ key }) => !canBeTold(goals.get(key))))
       return { state: "failed", reason: "the bus has no room to say what it is to have" };

@@ -135,15 +135,12 @@ export type Facts = z.infer<typeof facts>;
 export type PartFacts = z.infer<typeof partFacts>;
 export type OutcomeWord = z.infer<typeof end>["outcome"];
 
-/** What `--resume ID` and `--rollback ID` are typed behind. */
-export function commandOf({
-  typed,
-  profile,
-}: {
-  readonly typed?: readonly string[] | undefined;
-  readonly profile: string;
-}): string {
-  return ["mcp-run", "rotate", ...(typed ?? [profile])].map(shellWord).join(" ");
+/** What goes on with a rotation, or back, as it has to be typed. */
+export function commandOf(
+  { typed, profile, rotation }: Pick<PlanLine, "typed" | "profile" | "rotation">,
+  way: "--resume" | "--rollback",
+): string {
+  return ["mcp-run", "rotate", ...(typed ?? [profile]), way, rotation].map(shellWord).join(" ");
 }
 
 /** Undefined for what is none. */

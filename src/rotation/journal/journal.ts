@@ -194,15 +194,29 @@ export async function unfinishedRotations(
     try {
       const { lines } = await readJournal(folder, rotation);
       const [plan] = lines;
-      const last = lines.at(-1);
-      const isOver = last?.kind === "end" && last.outcome !== "incomplete";
-      if (plan?.kind === "plan" && !isOver) found.push({ plan, lines });
+      if (plan?.kind === "plan" && !endOf(lines)) found.push({ plan, lines });
     } catch (error) {
       if (!(error instanceof McpRunError)) throw error;
       onDamaged(error);
     }
   }
   return found;
+}
+
+/** Throws McpRunError `usage` where it has come to its end. */
+export function refuseEnded({ plan, lines }: RecordedRotation): void {
+  const end = endOf(lines);
+  if (!end) return;
+  throw new McpRunError(
+    "usage",
+    `Cannot go on with rotation ${plan.rotation}: it has ended (${end.outcome}) at ${end.at}`,
+    { hint: "a new rotation" },
+  );
+}
+
+function endOf(lines: readonly JournalLine[]) {
+  const last = lines.at(-1);
+  return last?.kind === "end" && last.outcome !== "incomplete" ? last : undefined;
 }
 
 /** The ids of all rotations that have a journal, oldest first; none where there is no folder. */

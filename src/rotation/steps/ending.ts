@@ -3,14 +3,15 @@
  * What fails for one key keeps nobody from ending the others; a key that may still be valid is retired nowhere.
  */
 import { pause } from "../../clock.ts";
-import { McpRunError } from "../../errors.ts";
+import { McpRunError, ProviderError } from "../../errors.ts";
 import { tryOldKey } from "../canary/old-key-trial.ts";
 import type { KeyToEnd, Target, TargetPart } from "../contract.ts";
-import type { Facts, PartFacts } from "../journal/journal-line.ts";
+import { commandOf, type Facts, type PartFacts } from "../journal/journal-line.ts";
 import { isLive, modeOf } from "../modes.ts";
 import { type Run, reasonOf, type TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
 import { revokeLeases, verifyLeases } from "./backend-steps.ts";
+import { replacedText, standingOf } from "./standing.ts";
 
 /** Ms between two looks whether the issuer refuses the key by now: a revocation takes its time to get around. */
 const VERIFY_PAUSES_MS = [1_000, 2_000, 4_000];
@@ -20,6 +21,7 @@ const revoke: TargetStep = {
   isNeeded: (run, target) => endingParts(run, target).length > 0 && mayBeEnded(run, target),
   async forTarget(run, target, signal) {
     if (modeOf(target).revokes === "each-lease") return revokeLeases(run, target, signal);
+    const replaced = await replacedSince(run, target, signal);
     const parts: PartFacts[] = [];
     for (const part of endingParts(run, target)) {
       const known = run.progress.resultOf("revoke", part.name);
@@ -32,6 +34,10 @@ const revoke: TargetStep = {
           ...(await settledPart(() => revokeOld(run, target, part, signal), run)),
         });
       await revokeStrays(run, part, signal);
+    }
+    for (const [at, part] of parts.entries()) {
+      const reason = part.reason ?? replaced.get(part.name);
+      parts[at] = { ...part, ...(reason !== undefined && { reason }) };
     }
     return asFacts(parts, ["revoked", "by-hand"], () => "may be valid still");
   },
@@ -93,6 +99,34 @@ function mayBeEnded(run: Run, target: Target): boolean {
   if (!target.own || !isLive(target.own)) return true;
   const isByHand = modeOf(target).revokes === "by-hand";
   return progress.isDone("rotate", target.ref) && (!isByHand || progress.isDone("spread"));
+}
+
+/**
+ * What is in the store is what servers take, whoever has put it there. By name what has become of parts that somebody
+ * else has replaced. Throws ProviderError `conflict` where that is the old value.
+ */
+async function replacedSince(run: Run, target: Target, signal: AbortSignal): Promise<Map<string, string>> {
+  const replaced = new Map<string, string>();
+  if (!run.progress.isDone(target.own ? "rotate" : "promote", target.ref)) return replaced;
+  const names = new Set(endingParts(run, target).map(({ name }) => name));
+  try {
+    const standing = await standingOf(run, target, signal);
+    for (const { part, whose } of standing.parts.filter((one) => names.has(one.part.name))) {
+      if (whose === "old") throw isBack(run, target, part);
+      if (whose === "another") replaced.set(part.name, replacedText(run, target, part, standing));
+    }
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.failure === "conflict") throw error;
+    run.note(`nobody could look whether ${target.ref} has the old value again: ${error.reason}`);
+  }
+  return replaced;
+}
+
+function isBack({ plan }: Run, { ref }: Target, { name }: TargetPart): ProviderError {
+  const state = `somebody has put the old ${name} back into ${ref}, where servers take it`;
+  return new ProviderError("conflict", state, {
+    hint: `\`${commandOf(plan, "--rollback")}\`, which ends the new key, and another rotation after that`,
+  });
 }
 
 type Settled = Pick<PartFacts, "result" | "reason">;
@@ -160,10 +194,17 @@ export async function oldKey(
   try {
     const document = base === undefined ? undefined : await target.store.readVersion(base, signal);
     value = partValue(part, document?.value);
+    if (value && run.fingerprint(value) !== run.planned(part.name).fingerprint) {
+      // Its issuer is told of no other key, whatever the store says by now.
+      run.note(`version ${base} of ${target.ref} does not have the old ${part.name} any more`);
+      value = undefined;
+    }
   } catch (error) {
     if (!(error instanceof McpRunError)) throw error;
     run.note(`the old ${part.name} could not be read again: ${reasonOf(error)}`);
   }
+  value ??= run.oldValues.get(part.name);
+  if (!value && base !== undefined) run.note(`no store has the old ${part.name} any more`);
   return { ...(keyId !== undefined && { keyId }), ...(value && { value }) };
 }
 

@@ -1,23 +1,38 @@
 /** Telling everybody, and waiting until nobody needs what was there before; where somebody does, a person decides. */
+import { isDeepStrictEqual } from "node:util";
 import type { Acknowledgement, Wanted } from "../contract.ts";
 import type { Facts } from "../journal/journal-line.ts";
 import type { Run } from "../run.ts";
+import type { Replaced } from "./standing.ts";
 
 /** There, and without the new value. */
 const BLOCKING: ReadonlySet<Acknowledgement["state"]> = new Set(["pending", "failed", "cannot-swap"]);
 
 const NAMED_IN_NOTES = 10;
 
-/** @param value what they are to have: `the new value` */
+interface Look {
+  readonly wanted: readonly Wanted[];
+  /** What somebody else has replaced, by the part's name. */
+  readonly replaced: ReadonlyMap<string, Pick<Replaced, "reason">>;
+}
+
+/** How often others may change what is wanted before somebody is asked what to do. */
+const MOST_CHANGES = 3;
+
+/**
+ * @param look what they are to have now
+ * @param value what that is: `the new value`
+ */
 export async function spread(
   run: Run,
-  wanted: readonly Wanted[],
+  look: () => Promise<Look>,
   value: string,
   signal: AbortSignal,
 ): Promise<Facts> {
   const { fleet, ackTimeoutMs, missingOk, emit } = run.deps;
   const key = Buffer.from(run.plan.key, "base64url");
-  for (;;) {
+  let { wanted, replaced } = await look();
+  for (let changes = 0; ; ) {
     const found = await fleet.spread(wanted, key, ackTimeoutMs, signal, (acknowledgements) =>
       emit({ type: "acknowledgements", acknowledgements }),
     );
@@ -26,13 +41,18 @@ export async function spread(
     const isWaitedFor = (host: string) => !missingOk.includes(host) && !missingOk.includes("*");
     const members = found.filter(({ state, host }) => BLOCKING.has(state) && isWaitedFor(host));
     noteUnknown(run, found);
-    if (members.length === 0) return { acknowledgements };
+    const parts = [...replaced].map(([name, { reason }]) => ({ name, reason }));
+    const known = { acknowledgements, ...(parts.length > 0 && { parts }) };
+    if (members.length === 0) return known;
+    const before = wanted;
+    ({ wanted, replaced } = await look());
+    if (changes++ < MOST_CHANGES && !isDeepStrictEqual(wanted, before)) continue;
     const reason = whoLacks(found, members, value);
     const answer = await run.ask({ type: "not-acknowledged", members }, signal);
-    if (answer === "stop") return { isDone: false, acknowledgements, reason };
+    if (answer === "stop") return { ...known, isDone: false, reason };
     if (answer === "again") continue;
     run.note(`${reason}, and it went on without them`);
-    return { acknowledgements, reason };
+    return { ...known, reason };
   }
 }
 

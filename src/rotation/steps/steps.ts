@@ -15,6 +15,7 @@ import { holdAfter, holdBefore } from "./holding.ts";
 import { candidateOf, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
 import { spread } from "./spread.ts";
+import { isOurs, replacedByOthers, standingOf } from "./standing.ts";
 import { canaryStep } from "./trying.ts";
 import { wantedOf } from "./wanted.ts";
 
@@ -54,6 +55,13 @@ const candidate: TargetStep = {
       { rotationId, operator, createdAt: new Date(run.deps.clock.now()) },
       signal,
     );
+    // No other rotation can promote from here on; one may have done so right before, and then ours is of no use.
+    const planned = (await store.read(signal))?.value;
+    refuseOtherKeys(run, ref, target.parts, planned);
+    for (const part of target.parts) {
+      const value = partValue(part, planned);
+      if (value) run.oldValues.set(part.name, value);
+    }
     return { base: base ?? null, fingerprint: run.fingerprint(document) };
   },
 };
@@ -70,9 +78,9 @@ function refuseOtherKeys(
     if ((value && run.fingerprint(value)) === run.planned(part.name).fingerprint) continue;
     throw new ProviderError(
       "conflict",
-      `somebody has changed ${part.name} in ${ref} since the plan was made`,
+      `somebody has changed ${part.name} in ${ref} since the plan was made, and the old key may be valid still`,
       {
-        hint: "again, from what is there now",
+        hint: "asking whoever has changed it to end the old key; or again, from what is there now",
       },
     );
   }
@@ -82,21 +90,36 @@ const promote: TargetStep = {
   name: "promote",
   isBounded: true,
   isNeeded: (_run, target) => hasStep(target, "promote"),
-  async forTarget({ plan, progress }, { store, ref }, signal) {
-    const base = progress.factsOf("candidate", ref)?.base ?? undefined;
-    return { version: (await store.promote(plan.rotation, base, signal)).version };
+  async forTarget(run, target, signal) {
+    const { store, ref } = target;
+    const { rotation } = run.plan;
+    const base = run.progress.factsOf("candidate", ref)?.base ?? undefined;
+    try {
+      return { version: (await store.promote(rotation, base, signal)).version };
+    } catch (error) {
+      if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
+      // One that was broken off may have come through, and somebody has written another field since.
+      const now = await standingOf(run, target, signal);
+      if (now.version === undefined || !isOurs(run, now)) throw error;
+      await store.discard(rotation, signal);
+      return { version: now.version };
+    }
   },
 };
 
 const tell: OverallStep = {
   name: "spread",
   async forAll(run, signal) {
-    const values = wantedOf(
-      run,
-      ({ name }) => run.progress.mintedFor(name).at(-1),
-      (part) => part,
-    );
-    return spread(run, [...values, ...wantedLeases(run)], "the new value", signal);
+    const look = async () => {
+      const replaced = await replacedByOthers(run, signal);
+      const values = wantedOf(
+        run,
+        ({ name }) => replaced.get(name)?.prints ?? run.progress.mintedFor(name).at(-1),
+        (part) => part,
+      );
+      return { wanted: [...values, ...wantedLeases(run)], replaced };
+    };
+    return spread(run, look, "the new value", signal);
   },
 };
 

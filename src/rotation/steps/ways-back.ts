@@ -12,6 +12,7 @@ import { partValue } from "../target.ts";
 import { asFacts, settledPart } from "./ending.ts";
 import { candidateOf } from "./mint.ts";
 import { spread } from "./spread.ts";
+import { replacedByOthers, standingOf } from "./standing.ts";
 import { wantedOf } from "./wanted.ts";
 
 const revokeNew: TargetStep = {
@@ -150,11 +151,34 @@ const restore: TargetStep = {
       return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
     });
     if (isBack) return { ...(present?.version !== undefined && { version: present.version }) };
-    throw new ProviderError("conflict", `somebody has changed ${ref} since it was promoted`, {
-      hint: "putting the old value back by hand",
-    });
+    // Whether it ever was promoted nobody can say; what is there now is somebody else's, and stays.
+    const { parts: now } = await standingOf(run, target, signal);
+    if (!run.progress.isDone("promote", ref) && now.every(({ whose }) => whose === "another"))
+      return {
+        reason: "somebody else has replaced it: it is left as it is, and the old key may be valid still",
+      };
+    throw changedSince(ref);
   },
 };
+
+function changedSince(ref: string): ProviderError {
+  return new ProviderError("conflict", `somebody has changed ${ref} since it was promoted`, {
+    hint: "putting the old value back by hand",
+  });
+}
+
+/** Rejects where it is certain that an old value can't be put back: before a rotation goes back for good. */
+export async function mustBeRestorable(run: Run, signal: AbortSignal): Promise<void> {
+  for (const target of run.targets.filter(({ ref }) => run.progress.isDone("promote", ref))) {
+    const { fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
+    const [present, { parts }] = await Promise.all([
+      target.store.read(signal),
+      standingOf(run, target, signal),
+    ]);
+    const isAsPromoted = present !== undefined && run.fingerprint(present.value) === fingerprint;
+    if (!isAsPromoted && !parts.every(({ whose }) => whose === "old")) throw changedSince(target.ref);
+  }
+}
 
 /** There was nothing before. What can't be removed has no key in it that works once this way back is done. */
 async function removeNew(
@@ -182,16 +206,16 @@ const UNREMOVABLE: ReadonlySet<ProviderError["failure"]> = new Set(["denied", "i
 const spreadBack: OverallStep = {
   name: "spread-back",
   async forAll(run, signal) {
-    return spread(
-      run,
-      wantedOf(
+    const look = async () => {
+      const replaced = await replacedByOthers(run, signal);
+      const wanted = wantedOf(
         run,
-        (part) => part,
+        (part) => replaced.get(part.name)?.prints ?? part,
         ({ name }) => run.progress.mintedFor(name).at(-1),
-      ),
-      "the old value again",
-      signal,
-    );
+      );
+      return { wanted, replaced: new Map() };
+    };
+    return spread(run, look, "the old value again", signal);
   },
 };
 

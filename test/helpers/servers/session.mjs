@@ -1,11 +1,12 @@
 /**
  * An MCP server of the older way, small enough to be started a hundred times. Its tools: `who` says which
- * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, `ask` asks the client
- * (sampling) and answers what it heard, `die` ends the process, `progress` sends three progress notifications
- * first, `works` fails after a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS and DIES_OF_PROBE (`yes`)
- * are what they say; its pid goes to PID_FILE. With FAREWELL_FILE it takes a moment to end at a SIGTERM, and notes it there.
+ * process it is, what SECRET it has and what it has heard, `wait` answers after `ms`, and not as long as there is the
+ * file `hold`, `ask` asks the client (sampling) and answers what it heard, `die` ends the process, `progress` sends
+ * three progress notifications first, `works` fails after a SIGHUP if BREAKS_AT_SIGHUP says so. FAILS_TO_START, HANGS
+ * and DIES_OF_PROBE (`yes`) are what they say; its pid goes to PID_FILE. With FAREWELL_FILE it takes a moment to end
+ * at a SIGTERM, and notes it there.
  */
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 const { FAILS_TO_START, HANGS, DIES_OF_PROBE, BREAKS_AT_SIGHUP, PID_FILE, FAREWELL_FILE } = process.env;
@@ -32,7 +33,11 @@ const tools = {
       heard,
     }),
   works: async () => ({ ...text("it"), isError: hangups > 0 && BREAKS_AT_SIGHUP === "yes" }),
-  wait: ({ ms, value }) => new Promise((resolve) => setTimeout(() => resolve(text(value)), ms)),
+  wait: async ({ ms = 20, value, hold }) => {
+    do await new Promise((resolve) => setTimeout(resolve, ms));
+    while (hold !== undefined && existsSync(hold));
+    return text(value);
+  },
   big: async ({ bytes }) => text("x".repeat(bytes)),
   die: async ({ code = 1 }) => process.exit(code),
   ask: async () => {

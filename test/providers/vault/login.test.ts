@@ -62,6 +62,32 @@ describe("a login", () => {
     expect([...server.tokens.keys()]).toEqual(["canary-root"]);
   });
 
+  it("is taken back also where the end comes before its answer", async () => {
+    const { provider } = await openApprole();
+    const interrupt = new AbortController();
+    let letAnswer: () => void = () => undefined;
+    const asked = new Promise<void>((tell) => {
+      server.delay = async ({ path }) => {
+        if (!path.endsWith("/login")) return;
+        tell();
+        await new Promise<void>((resolve) => {
+          letAnswer = resolve;
+        });
+      };
+    });
+    const reading = settled(provider.fetch([KEY], interrupt.signal));
+    await asked;
+    interrupt.abort(new Error("the session has ended"));
+    await reading;
+
+    const closed = provider.close();
+    letAnswer();
+    await closed;
+
+    expect(server.asked()).toEqual(["POST auth/approle/login", "POST auth/token/revoke-self"]);
+    expect([...server.tokens.keys()]).toEqual(["canary-root"]);
+  });
+
   it("is never taken back where the token was given to us", async () => {
     const { provider } = track(await openWithToken(server.url, "canary-root"));
     await expectKey(provider);

@@ -131,7 +131,8 @@ describe("a list", () => {
     await one.close();
   });
 
-  it("has an end", async () => {
+  // That is a great many requests, one after the other.
+  it("has an end", { timeout: 300_000 }, async () => {
     server.before = ({ method }) =>
       method === "LIST" ? { status: 200, body: { data: { keys: ["deeper/", "deep/"] } } } : undefined;
 

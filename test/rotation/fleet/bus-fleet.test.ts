@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { ReportedSecret } from "../../../src/control/bus/messages.ts";
 import { busKey } from "../../../src/control/bus/names.ts";
 import type { HeardReport, NewEntry } from "../../../src/control/bus/operator.ts";
+import { realmOf } from "../../../src/control/bus/realm.ts";
 import { McpRunError } from "../../../src/errors.ts";
 import type { Acknowledgement } from "../../../src/rotation/contract.ts";
 import { BusFleet } from "../../../src/rotation/fleet/bus-fleet.ts";
@@ -201,8 +202,30 @@ describe("a fleet over the bus", () => {
 
     const { all } = await spread();
 
-    const why = "cannot-swap: it has a secret of this path by another address, and can't be told";
+    const why =
+      "cannot-swap: it has a secret of this path by another address, and can't be told: have it by one address everywhere, or give another environment an account of its own on the bus";
     expect(brief(all)).toEqual([`web-1 ${why}`, `web-2 ${why}`, `web-4 ${why}`]);
+  });
+
+  it("passes over a secret of the same path that is certainly of another account", async () => {
+    const arn = (account: string) => `arn:aws:secretsmanager:eu-west-1:${account}:secret:prod/app-AbC123`;
+    const [ours, theirs] = ["111122223333", "444455556666"].map((account) => {
+      const name = { from: "aws:prod/app#key", place: arn(account) };
+      return { name, secret: { key: busKey(name), ref: name.from, realm: realmOf(name.place) } };
+    });
+    const idle = { state: "idle" as const };
+    bus.add({ secrets: [{ ...theirs?.secret, ...idle } as ReportedSecret] }, () => undefined);
+    const { realm: _unsaid, ...unsaid } = { ...theirs?.secret, ...idle } as ReportedSecret;
+    bus.add({ secrets: [unsaid] }, () => undefined);
+    const proven = { ...ours?.secret, fingerprint: NEW, rotation: ROTATION, state: "has" };
+    bus.add({ secrets: [proven as ReportedSecret, { ...theirs?.secret, ...idle } as ReportedSecret] });
+
+    const { all } = await spread(fleetWith(), [{ from: "", ...ours?.name, fingerprint: NEW }]);
+
+    expect(brief(all)).toEqual([
+      expect.stringMatching(/^web-2 cannot-swap: it has a secret of this path by another address/),
+      "web-3 acknowledged",
+    ]);
   });
 
   it("hears nothing of secrets that only this machine has", async () => {
@@ -577,7 +600,7 @@ describe("leases over the bus", () => {
     });
 
     expect(brief((await spread(fleetWith(), LENT)).all)).toEqual([
-      "web-1 cannot-swap: it has another field of this document, or has it by another address, and can't be told",
+      "web-1 cannot-swap: it has another field of this document, or has it by another address, and can't be told: have it by one address everywhere, or give another environment an account of its own on the bus",
       "web-3 acknowledged",
     ]);
   });

@@ -103,7 +103,8 @@ function issuerOf(example: Example, over: { env?: object; args?: readonly string
   });
 }
 
-describe.each(EXAMPLES)("the hook $file", (example) => {
+// Each starts a program with an SDK, one after the other.
+describe.each(EXAMPLES)("the hook $file", { timeout: 240_000 }, (example) => {
   beforeEach(async () => {
     service = await example.start();
     old = service.add(example.oldName);

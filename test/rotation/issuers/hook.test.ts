@@ -8,10 +8,11 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { quotable } from "../../../src/commands/quotable.ts";
 import type { Issuer } from "../../../src/rotation/contract.ts";
 import { type HookSurroundings, hookIssuer } from "../../../src/rotation/issuers/hook.ts";
-import { runProgram } from "../../../src/secrets/run-program.ts";
+import { createProgramRunner, runProgram } from "../../../src/secrets/run-program.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 import type { HookSpec } from "../../../src/secrets/spec.ts";
 import { isAlive, until } from "../../helpers/processes.ts";
+import { VirtualClock } from "../../helpers/virtual-clock.ts";
 import { errorOf } from "../../profile/room.ts";
 import { never, REQUEST } from "./asking.ts";
 
@@ -32,9 +33,15 @@ function around(env: HookSurroundings["env"] = {}): HookSurroundings {
 }
 
 /** A hook that is this shell script. */
-function hook(script: string, spec: Partial<HookSpec> = {}, along: readonly string[] = []): Issuer {
+function hook(
+  script: string,
+  spec: Partial<HookSpec> = {},
+  along: readonly string[] = [],
+  changes: Partial<HookSurroundings> = {},
+): Issuer {
   const argv = ["sh", "-c", script, "hook.sh"] as const;
-  return hookIssuer({ type: "hook", argv: [...argv], grantsOldValue: false, ...spec }, along, around());
+  const surroundings = { ...around(), ...changes };
+  return hookIssuer({ type: "hook", argv: [...argv], grantsOldValue: false, ...spec }, along, surroundings);
 }
 
 /** A hook that keeps what it was asked and answers this. */
@@ -408,7 +415,12 @@ describe("a hook that does not end", () => {
     until("its end", () => pidIn("child") > 0 && !isAlive(pidIn("pid")) && !isAlive(pidIn("child")));
 
   it("is killed with its children when its time is over, although it ignores SIGTERM", async () => {
-    const error = await errorOf(hook(IGNORES_TERM, { timeoutMs: 1_000 }).mint(REQUEST, never()));
+    const clock = new VirtualClock();
+    const stubborn = hook(IGNORES_TERM, { timeoutMs: 1_000 }, [], { runProgram: createProgramRunner(clock) });
+    const failed = errorOf(stubborn.mint(REQUEST, never()));
+    await until("its start", () => pidIn("child") > 0);
+    await clock.advance(1_000);
+    const error = await failed;
 
     expect(error).toMatchObject({
       code: "backend-unavailable",

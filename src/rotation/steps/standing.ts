@@ -1,0 +1,95 @@
+/** Whose values a store has now: others may write to it while a rotation is under way, or has to be gone on with. */
+import { ProviderError } from "../../errors.ts";
+import type { Secret } from "../../secrets/secret.ts";
+import type { Target, TargetPart } from "../contract.ts";
+import type { Prints } from "../fingerprints.ts";
+import { isLive } from "../modes.ts";
+import type { Run } from "../run.ts";
+import { partValue } from "../target.ts";
+
+export interface PartStanding {
+  readonly part: TargetPart;
+  readonly value: Secret | undefined;
+  /** `old` is what was planned to be replaced, `ours` what this rotation has made for it. */
+  readonly whose: "old" | "ours" | "another" | "nobody";
+}
+
+export interface Standing {
+  readonly version: string | undefined;
+  /** Of leases none: whoever asks gets another. */
+  readonly parts: readonly PartStanding[];
+}
+
+/** Rejects with ProviderError. */
+export async function standingOf(run: Run, target: Target, signal: AbortSignal): Promise<Standing> {
+  const { own, store, parts } = target;
+  if (own && !isLive(own)) return { version: undefined, parts: [] };
+  const present = await (own ?? store).read(signal);
+  return {
+    version: present?.version,
+    parts: parts.map((part) => standingOfPart(run, part, partValue(part, present?.value))),
+  };
+}
+
+function standingOfPart(run: Run, part: TargetPart, value: Secret | undefined): PartStanding {
+  if (!value) return { part, value, whose: "nobody" };
+  const print = run.fingerprint(value);
+  if (print === newPrint(run, part)) return { part, value, whose: "ours" };
+  return { part, value, whose: print === run.planned(part.name).fingerprint ? "old" : "another" };
+}
+
+/** Whether it shows that our values have been promoted: what came along and is as it was shows nothing. */
+export function isOurs(run: Run, { parts }: Standing): boolean {
+  return parts.some(
+    ({ part, whose }) => whose === "ours" && newPrint(run, part) !== run.planned(part.name).fingerprint,
+  );
+}
+
+function newPrint({ progress }: Run, { name }: TargetPart): string | undefined {
+  return progress.mintedFor(name).at(-1)?.fingerprint;
+}
+
+export interface Replaced {
+  readonly prints: Prints;
+  /** What has happened: a state. */
+  readonly reason: string;
+}
+
+/**
+ * The parts that somebody else has replaced since, by name: servers take that. What can't be looked at is taken to be
+ * as it was left.
+ */
+export async function replacedByOthers(
+  run: Run,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Replaced>> {
+  const replaced = new Map<string, Replaced>();
+  for (const target of run.targets) {
+    const standing = await standingOf(run, target, signal).catch(asItWasLeft);
+    for (const { part, value, whose } of standing.parts) {
+      if (whose !== "another" || !value) continue;
+      const reason = replacedText(run, target, part, standing);
+      replaced.set(part.name, { prints: run.prints(part, value), reason });
+    }
+  }
+  return replaced;
+}
+
+/** A rotation after ours ends our key as its old one; somebody at a console may not think of it. */
+export function replacedText(
+  { progress }: Run,
+  { ref }: Target,
+  { name, comesWith }: TargetPart,
+  { version }: Standing,
+): string {
+  const by = version === undefined ? "" : `, and version ${version} is current`;
+  const minted = comesWith === undefined ? progress.mintedFor(name).at(-1) : undefined;
+  const keyId = minted?.keyId === undefined ? "" : ` ${minted.keyId}`;
+  const ours = minted ? `; the key${keyId} that this rotation has made may be valid still` : "";
+  return `somebody else has replaced ${name} of ${ref} since${by}${ours}`;
+}
+
+function asItWasLeft(error: unknown): Standing {
+  if (error instanceof ProviderError) return { version: undefined, parts: [] };
+  throw error;
+}

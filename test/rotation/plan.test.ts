@@ -1,0 +1,43 @@
+/** What the plan of a rotation asks supervisors for. */
+import { expect, it } from "vitest";
+import { readRequest } from "../../src/control/protocol.ts";
+import type { SecretInUse, Target } from "../../src/rotation/contract.ts";
+import { targetStore } from "../../src/rotation/target.ts";
+import { Secret } from "../../src/secrets/secret.ts";
+import { never, World } from "./world.ts";
+
+const FIELDS = Array.from({ length: 100 }, (_, number) => `f${number}`);
+
+/** A document that is replaced as a whole, with as many fields as are looked at. */
+async function wholeDocument(world: World, path: string): Promise<Target> {
+  const store = await world.store();
+  const document = Object.fromEntries(FIELDS.map((field) => [field, `canary-${path}-${field}`]));
+  await store.put({ path }, new Secret(JSON.stringify(document)), never());
+  const from = `memory:${path}`;
+  const issuer = world.issuers.issuer();
+  return { ref: from, parts: [{ name: path, from, issuer }], store: targetStore(store, { path }) };
+}
+
+it("names all documents, and of their fields as many as supervisors take in one message", async () => {
+  const world = new World();
+  const paths = ["one", "two", "three"];
+  const targets = await Promise.all(paths.map((path) => wholeDocument(world, path)));
+  let named: readonly SecretInUse[] = [];
+  let key = "";
+  const list = async (secrets: readonly SecretInUse[], _signal: AbortSignal, under: Buffer) => {
+    [named, key] = [secrets, under.toString("base64url")];
+    return [];
+  };
+
+  const { record } = await world.plan({ targets }, { fleet: { ...world.fleet, list } });
+
+  const refs = named.map(({ from }) => from);
+  const question = JSON.stringify({ v: 1, type: "acknowledge", refs, key });
+  expect(readRequest(question)).toMatchObject({ request: { type: "acknowledge" } });
+  expect(refs.slice(0, paths.length)).toEqual(paths.map((path) => `memory:${path}`));
+  expect(refs.slice(paths.length)).toEqual(
+    paths.flatMap((path) => FIELDS.map((field) => `memory:${path}#${field}`)).slice(0, 250 - paths.length),
+  );
+  // What is not asked for is planned all the same.
+  expect(record.targets.map(({ parts }) => parts[0]?.fields?.length)).toEqual([100, 100, 100]);
+});
