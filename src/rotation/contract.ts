@@ -168,6 +168,13 @@ export interface Fleet {
    * @param key that of the fingerprints
    */
   leaseHolders?(wanted: readonly Wanted[], key: Buffer, signal: AbortSignal): Promise<readonly LeaseHolder[]>;
+  /**
+   * Asks them to hold their clients' requests, and waits some seconds for their answers. What has no pid stands for
+   * all who could not be asked.
+   *
+   * @param key that of the fingerprints
+   */
+  hold?(secrets: readonly SecretInUse[], key: Buffer, signal: AbortSignal): Promise<readonly Holder[]>;
 }
 
 export interface SecretInUse extends SecretName {

@@ -11,6 +11,8 @@ export interface FleetSupervisor {
   readonly profile: string;
   readonly generation: number;
   readonly mode: string;
+  /** The id of the rotation for whose end new requests of its client wait. */
+  readonly holdsFor?: string;
   readonly secrets: readonly {
     readonly ref: string;
     readonly version?: string | undefined;
@@ -105,14 +107,16 @@ function secretsOf(members: readonly FleetSupervisor[]): string {
 }
 
 function troubles(members: readonly FleetSupervisor[]): readonly string[] {
-  return members.flatMap(({ host, pid, profile, secrets }) =>
-    secrets
-      .filter(({ state }) => !SETTLED.has(state))
-      .map(({ ref, state, reason }) => {
-        const why = reason === undefined ? "" : `, ${reason}`;
-        return `${profile} on ${host} (pid ${pid}): ${ref} ${state}${why}`;
-      }),
-  );
+  return members.flatMap(({ host, pid, profile, holdsFor, secrets }) => {
+    const who = `${profile} on ${host} (pid ${pid})`;
+    const odd = secrets.filter(({ state }) => !SETTLED.has(state));
+    return [
+      ...(holdsFor === undefined ? [] : [`${who}: new requests wait for the end of rotation ${holdsFor}`]),
+      ...odd.map(
+        ({ ref, state, reason }) => `${who}: ${ref} ${state}${reason === undefined ? "" : `, ${reason}`}`,
+      ),
+    ];
+  });
 }
 
 function shown(notes: readonly string[], rest: string): readonly string[] {

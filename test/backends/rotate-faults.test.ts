@@ -276,6 +276,7 @@ describeBackend("a rotation that goes wrong", ["vault", "moto"], () => {
     expect(result, result.out).toMatchObject({ status: 0 });
     expect(result.out.indexOf("✔ verify")).toBeLessThan(result.out.indexOf("✔ canary"));
     expect(result.out).toContain("✔ hold: 2 of 2 servers hold their requests");
+    expect(result.out).toMatch(/other machines: nobody is asked to hold requests, .* has no fleet/);
     expect(result.out.indexOf("✔ hold")).toBeLessThan(result.out.indexOf("✔ revoke"));
     expect(traffic.wrong).toEqual([]);
     await isAllWell(drill, now);

@@ -26,7 +26,7 @@ export const PATIENCE_MS = 60_000;
 const ACK_TIMEOUT = ["--ack-timeout", "120s"];
 
 /** Makes and ends the keys of a folder: `valid` has one a line, `calls` what was asked. KILL: dies with who asked. */
-const HOOK = `
+export const HOOK = `
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 let text = "";
@@ -58,7 +58,7 @@ process.stdout.write(JSON.stringify(answer));
 `;
 
 /** Each tool fails unless KEY is valid at the issuer; `probe` is not answered while the folder has a file `hold`. */
-const SERVER = `
+export const SERVER = `
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";

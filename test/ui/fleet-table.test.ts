@@ -44,6 +44,14 @@ unknown: db-9, never heard
     );
   });
 
+  it("names who has requests wait for the end of a rotation", () => {
+    const supervisors = [one("web-1", 1, { holdsFor: "r1" })];
+
+    expect(fleetText({ state: "seen", supervisors, silent: [] }, NOW)).toContain(
+      "\ngithub on web-1 (pid 1): new requests wait for the end of rotation r1\n",
+    );
+  });
+
   it("of ten thousand is as long as a person can read, with those first that have trouble", () => {
     const failed = [{ ref: REF, state: "failed", reason: "no" }];
     const supervisors = Array.from({ length: 10_000 }, (_, index) =>

@@ -70,13 +70,14 @@ export class FleetView {
       state: "seen",
       supervisors: census.present
         .filter(({ report }) => isShown(report.profile) && !report.isUnreadable)
-        .map(({ report: { host, pid, instance, profile, generation, mode, secrets } }) => ({
+        .map(({ report: { host, pid, instance, profile, generation, mode, secrets, hold } }) => ({
           host,
           pid,
           instance,
           profile,
           generation,
           mode,
+          ...(hold?.holds && { holdsFor: hold.rotation }),
           secrets: secrets.map(({ ref, version, state, reason, rotation }) => ({
             ref,
             version,

@@ -4,7 +4,7 @@ import type { BusOperator } from "../../control/bus/operator.ts";
 import { McpRunError } from "../../errors.ts";
 import { readInventory } from "../../profile/inventory.ts";
 import type { FleetSettings, Profile } from "../../profile/profile.ts";
-import type { Acknowledgement, Fleet, Member } from "../../rotation/contract.ts";
+import type { Acknowledgement, Fleet, Holder, Member } from "../../rotation/contract.ts";
 import { BusFleet } from "../../rotation/fleet/bus-fleet.ts";
 import { LocalFleet } from "../../rotation/fleet/local-fleet.ts";
 import { type Pace, rateOf } from "../../rotation/fleet/waves.ts";
@@ -82,6 +82,7 @@ export class WhoIsTold {
     if (!fleet || !this.#isShared(refs)) return local;
     return new WholeFleet({
       local,
+      clock,
       host: hostOf(fleet),
       pidSpace: pidSpace(),
       isRunning,
@@ -90,6 +91,12 @@ export class WhoIsTold {
           ? this.#lostFleet(fleet, this.#lost)
           : this.#busFleet(fleet, rotation, this.#atOnce ? "at-once" : pace, signal),
     });
+  }
+
+  /** Who else may have one of them, and can't be asked to hold requests: there is no fleet. */
+  beyondReach(refs: readonly string[]): readonly Holder[] {
+    if (this.#profile.fleet || !this.#isShared(refs)) return [];
+    return [othersDoNotHold("the profile file has no fleet")];
   }
 
   /** Lines for the plan: what is not shared with other machines, and who is silent. */
@@ -139,6 +146,7 @@ export class WhoIsTold {
       list: async () => unknown.map((one) => ({ ...one, isSilent: true })),
       spread: async (wanted) =>
         wanted.some(({ from }) => this.#backendOf(from) !== undefined) ? unknown : [],
+      hold: async () => [othersDoNotHold(message)],
     };
   }
 
@@ -169,4 +177,10 @@ export class WhoIsTold {
   #backendOf(from: string): string | undefined {
     return backendOf(from, this.#profile.providers);
   }
+}
+
+/** @param reason a state */
+function othersDoNotHold(reason: string): Holder {
+  const nobody = { pid: 0, profile: "?", generation: 0, canSwap: true };
+  return { host: "other machines", ...nobody, holds: false, reason };
 }

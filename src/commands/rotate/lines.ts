@@ -36,7 +36,7 @@ export function planText({ record, members }: RotationPlan, alone?: string): str
   if (!modes.every(({ overlap }) => overlap)) lines.push(LIVE);
   if (options.revokeFirst)
     lines.push(
-      "  The old key is revoked before the new one serves: servers of this machine hold new requests meanwhile, for 45 s at most; what goes on with the old key fails.",
+      "  The old key is revoked before the new one serves: servers are asked to hold new requests meanwhile, for 45 s at most; what goes on with the old key fails.",
     );
   else if (modes.some(({ overlap }) => overlap))
     lines.push("  The new key is tried and spread before the old one is revoked.");

@@ -4,7 +4,6 @@ import { McpRunError } from "../../errors.ts";
 import { escapeControl } from "../../escape.ts";
 import type { Profile } from "../../profile/profile.ts";
 import type { Issuer, Target } from "../../rotation/contract.ts";
-import { holdRequests } from "../../rotation/fleet/holding.ts";
 import type { RotationEvent } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
 import { generateIssuer } from "../../rotation/issuers/generate.ts";
@@ -22,7 +21,6 @@ import type { ProviderPool } from "../../secrets/provider-pool.ts";
 import type { SecretSpec } from "../../secrets/spec.ts";
 import { readPiped } from "../../ui/prompt.ts";
 import type { CommandContext } from "../context.ts";
-import { controlPlace } from "../control-place.ts";
 import { providerContext } from "../start/provider-context.ts";
 import { forgetCopies } from "./copies.ts";
 import type { WhoIsTold } from "./fleet.ts";
@@ -118,14 +116,13 @@ export class RotationParts {
   ): RotationDeps {
     const { context, profile, options, ask, record, needles, told, ackTimeoutMs } = this.#given;
     const progress = this.#progress;
+    const refs = targets.map(({ ref }) => ref);
+    // Where the old key works no longer, nobody gains by waiting for the first few.
+    const pace = revokeFirst || targets.some((target) => !modeOf(target).overlap) ? "all" : "few-first";
+    const fleet = told.fleet(refs, rotation, pace);
     return {
       ...triesOf(context, profile, needles),
-      fleet: told.fleet(
-        targets.map(({ ref }) => ref),
-        rotation,
-        // Where the old key works no longer, nobody gains by waiting for the first few.
-        revokeFirst || targets.some((target) => !modeOf(target).overlap) ? "all" : "few-first",
-      ),
+      fleet,
       clock: context.clock,
       ackTimeoutMs,
       missingOk: missingOk(options),
@@ -140,8 +137,10 @@ export class RotationParts {
         const text = eventText(event);
         if (text !== undefined) this.say(text);
       },
-      holdRequests: (secrets, key, signal) =>
-        holdRequests({ place: controlPlace(context), clock: context.clock, rotation }, secrets, key, signal),
+      holdRequests: async (...asked) => [
+        ...((await fleet.hold?.(...asked)) ?? []),
+        ...told.beyondReach(refs),
+      ],
       forgetCopies: (refs) => forgetCopies(context, refs),
     };
   }

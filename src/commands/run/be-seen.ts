@@ -3,6 +3,7 @@ import { McpRunError, systemErrorCode } from "../../errors.ts";
 import { AskedLooks } from "./asked-looks.ts";
 import type { OpenControl } from "./control.ts";
 import type { FleetSeat } from "./fleet.ts";
+import type { Holding } from "./holding.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /**
@@ -13,22 +14,32 @@ import type { Supervised } from "./supervisor-status.ts";
 export async function beSeen(supervised: Supervised): Promise<OpenControl> {
   const { context, refreshing } = supervised;
   const looks = new AskedLooks(context.clock, () => refreshing.now());
-  const seat = await seatOf(supervised, looks);
+  const holding = await holdingOf(supervised, looks);
+  const seat = await seatOf(supervised, looks, holding);
   const seen = { ...supervised, ...(seat && { fleet: () => seat.status }) };
-  const control = await openControl(seen, looks);
+  const control = await openControl(seen, looks, holding);
+  const stop = () => {
+    holding?.stop();
+    control?.stop();
+  };
   return {
-    stop: () => control?.stop(),
+    stop,
     close: async () => {
+      stop();
       looks.stop();
       await Promise.all([control?.close(), seat?.close()]);
     },
   };
 }
 
-async function openControl(supervised: Supervised, looks: AskedLooks): Promise<OpenControl | undefined> {
+async function openControl(
+  supervised: Supervised,
+  looks: AskedLooks,
+  holding: Holding | undefined,
+): Promise<OpenControl | undefined> {
   try {
     const { openControl } = await import("./control.ts");
-    const control = await openControl(supervised, looks);
+    const control = await openControl(supervised, looks, holding);
     void lookIfRotated(supervised, looks);
     return control;
   } catch (error) {
@@ -47,13 +58,27 @@ async function lookIfRotated({ context, startedAt }: Supervised, looks: AskedLoo
   if (await asked.catch(() => false)) void looks.ask();
 }
 
+async function holdingOf(supervised: Supervised, looks: AskedLooks): Promise<Holding | undefined> {
+  try {
+    const { Holding } = await import("./holding.ts");
+    return new Holding(supervised, looks);
+  } catch (error) {
+    warn(supervised, `${supervised.profile.name} holds no requests for a rotation`, error);
+    return undefined;
+  }
+}
+
 /** Takes its seat and waits for nothing. */
-async function seatOf(supervised: Supervised, looks: AskedLooks): Promise<FleetSeat | undefined> {
+async function seatOf(
+  supervised: Supervised,
+  looks: AskedLooks,
+  holding: Holding | undefined,
+): Promise<FleetSeat | undefined> {
   const { fleet, name } = supervised.profile;
   if (!fleet) return undefined;
   try {
     const { FleetSeat } = await import("./fleet.ts");
-    return new FleetSeat(supervised, fleet, looks);
+    return new FleetSeat(supervised, fleet, looks, holding);
   } catch (error) {
     warn(supervised, `${name} is not heard in its fleet`, error);
     return undefined;

@@ -12,7 +12,7 @@ import type { CommandContext } from "../context.ts";
 import { controlPlace } from "../control-place.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import { CandidateCanary } from "./candidate-canary.ts";
-import { Holding } from "./holding.ts";
+import type { Holding } from "./holding.ts";
 import { fingerprint, meantBy, namedIn } from "./meant-secrets.ts";
 import { type Supervised, statusOf } from "./supervisor-status.ts";
 
@@ -22,25 +22,28 @@ export interface OpenControl {
   close(): Promise<void>;
 }
 
-/** Throws McpRunError where there can be no socket. @param looks those that messages ask for; to be stopped by whoever made it */
-export async function openControl(supervised: Supervised, looks: AskedLooks): Promise<OpenControl> {
+/**
+ * Throws McpRunError where there can be no socket.
+ *
+ * @param looks those that messages ask for; as `holding`, to be stopped by whoever made it
+ */
+export async function openControl(
+  supervised: Supervised,
+  looks: AskedLooks,
+  holding: Holding | undefined,
+): Promise<OpenControl> {
   const { context, needles } = supervised;
   refuseMissingHome(context);
   const { clock } = context;
   const scrub = (text: string) => scrubText(text, needles);
   const canary = new CandidateCanary(supervised);
-  const holding = new Holding(supervised, looks);
-  const stop = () => {
-    canary.stop();
-    holding.stop();
-  };
   const handlers = handlersFor(supervised, looks, canary, holding, scrub);
   const place = controlPlace(context);
   const server = await ControlServer.listen({ place, pid: process.pid, clock, handlers, scrub });
   return {
-    stop,
+    stop: () => canary.stop(),
     close: async () => {
-      stop();
+      canary.stop();
       await server.close();
       await canary.close();
     },
@@ -51,14 +54,14 @@ function handlersFor(
   supervised: Supervised,
   looks: AskedLooks,
   canary: CandidateCanary,
-  holding: Holding,
+  holding: Holding | undefined,
   scrub: (text: string) => string,
 ): ControlHandlers {
   const { inUse, refreshing } = supervised;
   const isLooking = () => refreshing.outlook.isLooking || looks.isPending;
   return {
     status: () => {
-      const held = holding.status;
+      const held = holding?.status;
       return { status: { ...statusOf(supervised, isLooking(), scrub), ...(held && { holding: held }) } };
     },
     refresh: ({ renew, rotation, ...meant }) => {
@@ -70,7 +73,7 @@ function handlersFor(
       return { accepted, generation: refreshing.server.generation };
     },
     acknowledge: (request) => acknowledgement(supervised, request, isLooking()),
-    hold: (request, signal) => holding.ask(request, signal),
+    ...(holding && { hold: (request, signal) => holding.ask(request, signal) }),
     canary: (request, signal) => canary.try(request, signal),
   };
 }

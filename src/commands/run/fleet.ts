@@ -5,12 +5,14 @@
  */
 import { settledWithin, type Timer } from "../../clock.ts";
 import type { IsOld } from "../../control/bus/entry-watch.ts";
+import type { HoldingForBus } from "../../control/bus/hold-calls.ts";
 import { BusMember, type BusState } from "../../control/bus/member.ts";
 import { busKey } from "../../control/bus/names.ts";
 import { realmOf } from "../../control/bus/realm.ts";
 import type { FleetStatus } from "../../control/protocol.ts";
 import { McpRunError, systemErrorCode } from "../../errors.ts";
 import type { FleetSettings } from "../../profile/profile.ts";
+import { questionOf } from "../../rotation/fleet/follower.ts";
 import { scrubText } from "../../scrub/scrub-stream.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import { certificates, fetchFleetCredentials, hideFleetCredentials, hostOf } from "../fleet/credentials.ts";
@@ -18,6 +20,7 @@ import { pidSpace } from "../fleet/pid-space.ts";
 import { type SharedSecrets, sharedSecrets } from "../fleet/shared-secrets.ts";
 import type { AskedLooks } from "./asked-looks.ts";
 import { leasesOf, proofOf } from "./bus-proof.ts";
+import type { Holding } from "./holding.ts";
 import type { Supervised } from "./supervisor-status.ts";
 
 /** Ms before credentials that were refused, or could not be had, are fetched again: at first, and at most. */
@@ -32,6 +35,7 @@ export class FleetSeat {
   readonly #supervised: Supervised;
   readonly #fleet: FleetSettings;
   readonly #looks: AskedLooks;
+  readonly #holding: Holding | undefined;
   readonly #stop = new AbortController();
   #state: State;
   #member: BusMember | undefined;
@@ -45,10 +49,11 @@ export class FleetSeat {
   #work: Promise<void>;
 
   /** Returns at once. Never throws. */
-  constructor(supervised: Supervised, fleet: FleetSettings, looks: AskedLooks) {
+  constructor(supervised: Supervised, fleet: FleetSettings, looks: AskedLooks, holding?: Holding) {
     this.#supervised = supervised;
     this.#fleet = fleet;
     this.#looks = looks;
+    this.#holding = holding;
     this.#state = { id: "connecting", since: supervised.context.clock.now() };
     this.#work = this.#enter();
     supervised.refreshing.onNews?.(() => this.#news());
@@ -117,6 +122,7 @@ export class FleetSeat {
   /** Throws McpRunError. */
   #join(credentials: Secret, ca: string | undefined, instance: string | undefined): BusMember {
     const { context, profile, refreshing, control, mode } = this.#supervised;
+    const holding = this.#holding;
     const pids = pidSpace();
     const member = BusMember.join({
       servers: this.#fleet.servers,
@@ -158,6 +164,12 @@ export class FleetSeat {
         // What an old server still does with the old value is done before ours is said.
         void control.drained?.().then(() => this.#news());
       },
+      ...(holding && {
+        holding: {
+          ask: (keys, hold) => this.#hold(holding, keys, hold),
+          rotation: () => holding.status?.rotation,
+        },
+      }),
       onState: (state) => {
         if (state.id !== "closed" && this.#member === member) this.#become(state);
       },
@@ -172,6 +184,22 @@ export class FleetSeat {
       const id = secret.lease?.id?.();
       return id !== undefined && isOld(id) && busKey(secret) === key;
     });
+  }
+
+  /** Never rejects. */
+  async #hold(holding: Holding, keys: readonly string[], hold: Parameters<HoldingForBus["ask"]>[1]) {
+    const secrets = keys.flatMap((key) => this.#shared.get(key) ?? []);
+    const question = { v: 1, type: "hold", ...hold, ...questionOf(secrets) } as const;
+    try {
+      const { accepted, holds, reason } = await holding.ask(question, this.#stop.signal);
+      if (!accepted) return { holds, reason: "it has none of these secrets any more" };
+      return { holds, ...(reason !== undefined && { reason }) };
+    } catch (error) {
+      return {
+        holds: false,
+        reason: error instanceof McpRunError ? this.#scrub(error.message) : "a bug in mcp-run",
+      };
+    }
   }
 
   get #shared(): SharedSecrets {

@@ -7,7 +7,7 @@
  *         |            ends, or the time is over; then what waits goes to the server that is there
  *         -> does not, and says why
  */
-import { pause, type Timer } from "../../clock.ts";
+import { pause, type Timer, untilAborted } from "../../clock.ts";
 import type { Request, SupervisorStatus } from "../../control/protocol.ts";
 import { type AnswerBody, BusyError } from "../../control/server.ts";
 import { ProviderError } from "../../errors.ts";
@@ -53,7 +53,8 @@ export class Holding {
   /** Rotations that it has held for. */
   readonly #heldFor = new Set<string>();
   #lastAt = Number.NEGATIVE_INFINITY;
-  #isAsked = false;
+  /** The rotation whose candidates are being looked for, and what comes of it. */
+  #asking: { readonly rotation: string; readonly answer: Promise<AnswerBody<"hold">> } | undefined;
   #hold: Hold | undefined;
 
   constructor(supervised: Supervised, looks: Pick<AskedLooks, "ask">) {
@@ -78,26 +79,38 @@ export class Holding {
     const no = this.#whyNot(rotation);
     if (no !== undefined) return notHeld(no);
     const { clock } = context;
+    // By its socket and over the bus of its fleet.
+    if (this.#asking?.rotation === rotation) return untilAborted(signal, this.#asking.answer);
     const isSoon = clock.monotonic() < this.#lastAt + LEAST_MS;
-    if (this.#isAsked || isSoon) {
+    if (this.#asking || isSoon) {
       const state = "it has only just looked for another candidate";
       throw new BusyError(`Cannot hold requests of ${profile.name}: ${state}`, "again in 10 s");
     }
     this.#lastAt = clock.monotonic();
-    this.#isAsked = true;
+    const answer = this.#answer(request, secrets, signal);
+    this.#asking = { rotation, answer };
     try {
-      const either = AbortSignal.any([signal, this.#ending.signal]);
-      await this.#fetch(rotation, secrets, either).catch((error: unknown) => {
-        either.throwIfAborted();
-        throw aboutCandidate(rotation, error);
-      });
-      const hold = this.#begin(request, secrets);
-      if (typeof hold === "string") return notHeld(hold);
-      await this.#settled(hold);
-      return this.#hold === hold ? held(hold) : notHeld("it has let them go already");
+      return await answer;
     } finally {
-      this.#isAsked = false;
+      this.#asking = undefined;
     }
+  }
+
+  async #answer(
+    request: Request<"hold">,
+    secrets: readonly AskedSecret[],
+    signal: AbortSignal,
+  ): Promise<AnswerBody<"hold">> {
+    const { rotation } = request;
+    const either = AbortSignal.any([signal, this.#ending.signal]);
+    await this.#fetch(rotation, secrets, either).catch((error: unknown) => {
+      either.throwIfAborted();
+      throw aboutCandidate(rotation, error);
+    });
+    const hold = this.#begin(request, secrets);
+    if (typeof hold === "string") return notHeld(hold);
+    await this.#settled(hold);
+    return this.#hold === hold ? held(hold) : notHeld("it has let them go already");
   }
 
   /** The session ends. */

@@ -33,7 +33,7 @@ export interface Followed {
 export function memberReport(
   { host, pid, profile, pidSpace, secrets, standing }: Reporter,
   followed: (busKey: string) => Followed | undefined,
-  life: Pick<Report, "instance" | "state" | "call">,
+  life: Pick<Report, "instance" | "state" | "call" | "hold">,
 ): string {
   const { generation, era, mode } = standing();
   // What was put last is asked after: of the others there may be no room to say much.

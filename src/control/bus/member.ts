@@ -4,41 +4,20 @@
  */
 import { Empty, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import { settledWithin, type Timer } from "../../clock.ts";
-import { type BusOptions, readServers, type Server } from "./connect.ts";
-import { EntryWatch, type IsOld } from "./entry-watch.ts";
+import { readServers, type Server } from "./connect.ts";
+import { EntryWatch } from "./entry-watch.ts";
 import type { Failure } from "./failure.ts";
 import { flushed } from "./flushed.ts";
+import { HoldCalls } from "./hold-calls.ts";
 import { type Lack, lackOf } from "./lack.ts";
 import { Link } from "./link.ts";
-import { memberReport, type Reporter } from "./member-report.ts";
-import { type Entry, readCall, readEntry } from "./messages.ts";
+import type { BusMemberOptions, BusState } from "./member-options.ts";
+import { memberReport } from "./member-report.ts";
+import { readCall, readEntry } from "./messages.ts";
 import { hostInbox, newInstance, subjects } from "./names.ts";
 import { lackOfRoom, roomOf } from "./room.ts";
 
-export interface BusMemberOptions extends BusOptions, Reporter {
-  /** The name of this life, of one who comes back with other credentials; without it a new one. */
-  readonly instance?: string;
-  /** Of the value that the serving server has (busFingerprint), or of fields of it (jointFingerprint). */
-  readonly fingerprint: (busKey: string, key: Buffer, ways: Entry["ways"]) => string | undefined;
-  /** See EntryWatchOptions; without it nothing is had by a lease. */
-  readonly leases?: (busKey: string) => readonly string[] | undefined;
-  /**
-   * A look, limited by the owner; resolves when it has ended, whichever way.
-   *
-   * @param isOld where this secret is had by such a lease, another one is to be taken
-   */
-  readonly look: (busKey: string, isOld?: IsOld) => Promise<void>;
-  readonly onState: (state: BusState) => void;
-}
-
-/** Times are wall-clock ms. */
-export type BusState =
-  | { readonly id: "connecting"; readonly since: number }
-  | { readonly id: "connected"; readonly since: number; readonly server: string; readonly lacks?: Lack }
-  | { readonly id: "reconnecting"; readonly since: number; readonly reason: string }
-  /** Somebody has to mend something; it tries again all the same. */
-  | { readonly id: "refused"; readonly since: number; readonly reason: string; readonly hint?: string }
-  | { readonly id: "closed" };
+export type { BusMemberOptions, BusState } from "./member-options.ts";
 
 /** Ms between two looks at what is stored; each host has its own time. */
 const LOOK_EVERY_MS = 300_000;
@@ -65,6 +44,7 @@ export class BusMember {
   readonly #instance: string;
   readonly #link: Link;
   readonly #watched = new Map<string, Watched>();
+  readonly #holdCalls: HoldCalls | undefined;
   #state: BusState;
   #dropped = 0;
   /** What the server does not let us do, and what it has not answered; of this connection. */
@@ -91,6 +71,9 @@ export class BusMember {
     this.#options = options;
     this.#instance = options.instance ?? newInstance(options.pid);
     this.#state = { id: "connecting", since: options.clock.now() };
+    const { clock, holding } = options;
+    const onAnswer = () => this.#report(true);
+    this.#holdCalls = holding && new HoldCalls({ clock, holding, instance: this.#instance, onAnswer });
     this.#watchAll();
     this.#link = new Link({
       ...options,
@@ -140,6 +123,7 @@ export class BusMember {
     this.#nextLook?.cancel();
     this.#nextReport?.timer.cancel();
     for (const timer of this.#answers) timer.cancel();
+    this.#holdCalls?.close();
     const { connection } = this.#link;
     if (isForGood && connection && this.#say(connection, undefined, "ended")) {
       const said = connection.flush().catch(() => undefined);
@@ -297,6 +281,11 @@ export class BusMember {
         this.#dropped += 1;
         return;
       }
+      if (call.hold && key !== undefined && this.#holdCalls) {
+        this.#later(BREATH_MS, () => undefined);
+        this.#holdCalls.hear(key, call.id, call.hold);
+        return;
+      }
       this.#later(Math.random() * (call.spreadMs ?? 0), () => {
         this.#later(BREATH_MS, () => undefined);
         const { connection } = this.#link;
@@ -354,7 +343,9 @@ export class BusMember {
 
   #reportAs(state: "serving" | "ended", call?: string): string {
     const followed = (key: string) => this.#watched.get(key)?.watch;
-    const life = { instance: this.#instance, state, ...(call !== undefined && { call }) };
+    const hold = this.#holdCalls?.said;
+    const asked = { ...(call !== undefined && { call }), ...(hold && { hold }) };
+    const life = { instance: this.#instance, state, ...asked };
     return memberReport(this.#options, followed, life);
   }
 

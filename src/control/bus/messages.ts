@@ -22,6 +22,8 @@ export const MOST_LEASES_OF_ONE = 16;
 /** Of an entry, and characters of each as JSON. */
 export const MOST_WAYS = 32;
 const LONGEST_WAY = 1024;
+/** Ms for which requests may be held: clients give up after a minute. */
+const LONGEST_HOLD_MS = 60_000;
 /** Characters of what a supervisor says of a failure. */
 export const LONGEST_REASON = 300;
 
@@ -71,11 +73,23 @@ const entry = z.object({
   overMs: count.check(z.maximum(86_400_000)),
 });
 
+/** Asks for something that nobody believes who does not find the candidates of that rotation himself. */
+const hold = z.object({
+  rotation: id,
+  /** For so long at most. */
+  forMs: z.int().check(z.minimum(1), z.maximum(LONGEST_HOLD_MS)),
+  /** As in an entry. */
+  upTo: z.number().check(z.minimum(0), z.maximum(1)),
+  overMs: count.check(z.maximum(LONGEST_HOLD_MS)),
+});
+
 const call = z.object({
   v,
   id,
   /** Ms over which the answers are spread. */
   spreadMs: z.optional(count.check(z.maximum(600_000))),
+  /** Whoever has the secret that is asked after has new requests of its client wait; an earlier version only answers. */
+  hold: z.optional(hold),
 });
 
 const reportedSecret = z.object({
@@ -109,6 +123,10 @@ const report = z.object({
   call: z.optional(id),
   /** Within what its pid means one process: see pidSpace. */
   pidSpace: z.optional(text(64)),
+  /** What it says to the last call that has asked it to hold requests. */
+  hold: z.optional(
+    z.object({ call: id, rotation: id, holds: z.boolean(), reason: z.optional(text(LONGEST_REASON)) }),
+  ),
   secrets: z.array(reportedSecret).check(z.maxLength(MOST_SECRETS)),
   /** Keys of further secrets, of which there was no room to say more. */
   more: z.optional(z.array(key).check(z.maxLength(MOST_KEYS))),
@@ -118,6 +136,8 @@ const report = z.object({
 
 export type Entry = z.infer<typeof entry>;
 export type Call = z.infer<typeof call>;
+export type HoldAsked = z.infer<typeof hold>;
+export type HoldSaid = NonNullable<Report["hold"]>;
 export type ReportedSecret = z.infer<typeof reportedSecret>;
 export type SecretState = ReportedSecret["state"];
 export type Report = z.infer<typeof report>;

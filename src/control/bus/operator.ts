@@ -12,7 +12,7 @@ import type { Failure } from "./failure.ts";
 import { flushed } from "./flushed.ts";
 import { keptReports } from "./kept-reports.ts";
 import { Link } from "./link.ts";
-import { type Entry, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
+import { type Entry, type HoldAsked, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
 import { BUCKET_STREAM, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
 import { isConflict, isTransient, LostClusterError, refusalOf, refusalToConnect } from "./refusal.ts";
 import { refuseTooLong } from "./room.ts";
@@ -119,6 +119,21 @@ export class BusOperator {
     } finally {
       over.abort(new Error("nobody waits for it"));
     }
+  }
+
+  /**
+   * Asks everybody who has one of the secrets with these keys to have new requests wait, and waits for nobody: see
+   * Report. May be said again.
+   *
+   * @param id of the call: whoever answers to it and says nothing of holding knows nothing of that
+   */
+  async askToHold(keys: readonly string[], id: string, hold: HoldAsked, signal: AbortSignal): Promise<void> {
+    const ask = async (connection: NatsConnection) => {
+      const line = JSON.stringify({ v: 1, id, spreadMs: hold.overMs, hold });
+      for (const key of keys) connection.publish(subjects.call(key), line);
+      await flushed(connection);
+    };
+    await this.#surely("ask servers to hold requests", signal, ask);
   }
 
   /** The last report of every supervisor that was ever heard, for 30 days; those that have ended too. */

@@ -9,10 +9,20 @@ import { type Clock, pause, untilAborted } from "../../clock.ts";
 import { writeOldLeases } from "../../control/bus/old-leases.ts";
 import { McpRunError } from "../../errors.ts";
 import type { SecretName } from "../../secrets/identity.ts";
-import type { Acknowledgement, Fleet, LeaseHolder, Member, Wanted } from "../contract.ts";
+import type {
+  Acknowledgement,
+  Fleet,
+  Holder,
+  LeaseHolder,
+  Member,
+  SecretInUse,
+  Wanted,
+} from "../contract.ts";
 import { type BusGoal, goalsOf, soughtFor } from "./bus-goals.ts";
+import { holdOverBus } from "./bus-holding.ts";
 import { type Bus, Census, insist } from "./census.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
+import { lostBus } from "./lost-bus.ts";
 import { isInWave, LEASE_RATE, type Pace, type Wave, wavesOf } from "./waves.ts";
 
 export interface BusFleetOptions {
@@ -107,6 +117,12 @@ export class BusFleet implements Fleet {
     return [...present, ...absent.filter(({ id }) => this.#options.met.has(id))]
       .map((member) => ({ ...member.member, leases: member.oldLeases(goals) }))
       .filter(({ leases }) => leases.length > 0);
+  }
+
+  /** See Fleet: within 20 s, whatever the bus does. */
+  async hold(secrets: readonly SecretInUse[], _key: Buffer, signal: AbortSignal): Promise<readonly Holder[]> {
+    const shared = this.#shared(secrets);
+    return shared.length === 0 ? [] : holdOverBus(this.#options, shared, signal);
   }
 
   #shared<Name extends SecretName>(secrets: readonly Name[]): readonly Name[] {
@@ -297,13 +313,6 @@ function turnOf(keys: readonly string[], turn: number): readonly string[] {
 
 function idOf({ host, instance = "" }: Acknowledgement): string {
   return HeardMember.idOf({ host, instance });
-}
-
-/** Nobody knows who has not been heard because of it, so it stands for them all. */
-export function lostBus(error: unknown, signal: AbortSignal): Acknowledgement {
-  if (!(error instanceof McpRunError) || signal.aborted) throw error;
-  const nobody = { pid: 0, profile: "?", generation: 0, canSwap: true };
-  return { host: "the fleet's bus", ...nobody, state: "failed", reason: error.message };
 }
 
 async function untilEither(

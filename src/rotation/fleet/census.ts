@@ -11,7 +11,7 @@ import { HeardMember, type KeyedGoals } from "./heard-member.ts";
 
 /** What of the operator is needed here. */
 export type Bus = Pick<BusOperator, "call" | "history" | "put" | "onReport"> &
-  Partial<Pick<BusOperator, "isFull">>;
+  Partial<Pick<BusOperator, "isFull" | "askToHold">>;
 
 export interface CensusOptions {
   readonly bus: Omit<Bus, "put">;

@@ -2,9 +2,8 @@
 import type { Clock } from "../../clock.ts";
 import { type Outcome, type Question, tryToAsk } from "../../control/client.ts";
 import { type ControlPlace, listEndpoints } from "../../control/endpoint.ts";
-import type { Holder, SecretInUse } from "../contract.ts";
+import type { Holder, Member, SecretInUse } from "../contract.ts";
 import { questionOf } from "./follower.ts";
-import { LocalFleet } from "./local-fleet.ts";
 import { Turns } from "./turns.ts";
 
 /** Ms: what they allow themselves as long as clients wait for an answer. */
@@ -19,18 +18,13 @@ export interface HoldingOptions {
   readonly rotation: string;
 }
 
-/**
- * Everybody who uses one of these, and whether it holds. One that has gone is left out. Throws as LocalFleet.list.
- *
- * @param key that of the fingerprints
- */
+/** Whether each holds; one that has gone is left out. @param members who uses one of these */
 export async function holdRequests(
   { place, clock, rotation }: HoldingOptions,
+  members: readonly Member[],
   secrets: readonly SecretInUse[],
-  key: Buffer,
   signal: AbortSignal,
 ): Promise<readonly Holder[]> {
-  const members = await new LocalFleet({ place, clock, rotation }).list(secrets, signal, key);
   const endpoints = new Map(listEndpoints(place).map((endpoint) => [endpoint.pid, endpoint]));
   const question: Question<"hold"> = { type: "hold", rotation, ...questionOf(secrets), forMs: HOLD_MS };
   const turns = new Turns(MOST_AT_ONCE);

@@ -9,8 +9,17 @@ import { type ControlPlace, type Endpoint, listEndpoints, removeIfStale } from "
 import type { RequestType, SecretStatus, SupervisorStatus } from "../../control/protocol.ts";
 import { askAll } from "../../control/supervisors.ts";
 import { type SecretName, wayWithin } from "../../secrets/identity.ts";
-import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "../contract.ts";
+import type {
+  Acknowledgement,
+  Fleet,
+  Holder,
+  LeaseHolder,
+  Member,
+  SecretInUse,
+  Wanted,
+} from "../contract.ts";
 import { Follower, type Goal, memberOf, questionOf, strangerAt } from "./follower.ts";
+import { holdRequests } from "./holding.ts";
 import { Turns } from "./turns.ts";
 
 /** Ms for one answer. */
@@ -75,6 +84,13 @@ export class LocalFleet implements Fleet {
       const member = said?.type === "answered" ? memberOf(said.answer.status) : strangerAt(endpoint);
       return leases.length > 0 ? [{ ...member, leases: [...new Set(leases)] }] : [];
     });
+  }
+
+  /** See Fleet; throws as `list` does. Nobody is asked as long as it is only planned. */
+  async hold(secrets: readonly SecretInUse[], key: Buffer, signal: AbortSignal): Promise<readonly Holder[]> {
+    const { rotation, ...options } = this.#options;
+    if (rotation === undefined) return [];
+    return holdRequests({ ...options, rotation }, await this.list(secrets, signal, key), secrets, signal);
   }
 
   /** A status names refs; whether it has the value by another ref has to be asked. */

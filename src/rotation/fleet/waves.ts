@@ -61,6 +61,16 @@ export function wavesOf(
   return [{ upTo, overMs: overMs(first) }, everybody];
 }
 
+/** Ms over which looks for candidates are spread: an old key is abused meanwhile. As often does each who holds look again. */
+const HOLD_OVER_MS = 3_000;
+
+/** Who is asked to hold requests: so many as the backend can answer all the time. */
+export function holdWave(count: number, rate: number, pace: Pace): Wave {
+  if (pace === "at-once") return { upTo: 1, overMs: 0 };
+  const overMs = Math.floor((count * 1_000) / rate);
+  return { upTo: Math.min(1, HOLD_OVER_MS / Math.max(1, overMs)), overMs: Math.min(overMs, HOLD_OVER_MS) };
+}
+
 export function isInWave(rotation: string, instance: string, { upTo }: Wave): boolean {
   return fractionOf(rotation, instance) < upTo;
 }

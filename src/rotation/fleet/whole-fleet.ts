@@ -1,9 +1,20 @@
 /** This machine by its sockets, and all others by the bus. One supervisor that is heard both ways is one. */
-import type { Acknowledgement, Fleet, LeaseHolder, Member, SecretInUse, Wanted } from "../contract.ts";
-import { lostBus } from "./bus-fleet.ts";
+import type { Clock } from "../../clock.ts";
+import { inTime } from "../../secrets/in-time.ts";
+import type {
+  Acknowledgement,
+  Fleet,
+  Holder,
+  LeaseHolder,
+  Member,
+  SecretInUse,
+  Wanted,
+} from "../contract.ts";
+import { lostBus, lostHolder } from "./lost-bus.ts";
 
 export interface WholeFleetOptions {
   readonly local: Fleet;
+  readonly clock: Clock;
   /** Rejects with McpRunError where the bus can't be reached. */
   readonly bus: (signal: AbortSignal) => Promise<Fleet>;
   /** This machine's name on the bus. */
@@ -23,6 +34,9 @@ const BY_WEIGHT: readonly Acknowledgement["state"][] = [
   "pending",
   "unknown",
 ];
+
+/** Ms for asking others to hold, which includes that the bus may have to be found first. */
+const HOLD_MS = 21_000;
 
 export class WholeFleet implements Fleet {
   readonly #options: WholeFleetOptions;
@@ -90,6 +104,25 @@ export class WholeFleet implements Fleet {
     }
     const same = sameAmong(here, this.#options);
     return [...here, ...(second.value ?? []).filter((holder) => !same(holder))];
+  }
+
+  /** Where the bus fails, it stands for all who could not be asked. One that is asked both ways holds if it says so once. */
+  async hold(secrets: readonly SecretInUse[], key: Buffer, signal: AbortSignal): Promise<readonly Holder[]> {
+    const { local, bus, clock } = this.#options;
+    const [first, second] = await Promise.allSettled([
+      local.hold?.(secrets, key, signal),
+      inTime({ clock, limitMs: HOLD_MS, signal, hint: "when the bus answers" }, async (either) =>
+        (await bus(either)).hold?.(secrets, key, either),
+      ),
+    ]);
+    if (first.status === "rejected") throw first.reason;
+    const here = first.value ?? [];
+    if (second.status === "rejected") return [...here, lostHolder(second.reason, signal)];
+    const everywhere = second.value ?? [];
+    const same = sameAmong(here, this.#options);
+    const holding = new Map(everywhere.flatMap((one) => (one.holds ? [[same(one), one]] : [])));
+    const others = everywhere.filter((one) => !same(one) && !(one.isSilent && this.#hasGone(one)));
+    return [...here.map((one) => holding.get(one) ?? one), ...others];
   }
 
   #together(

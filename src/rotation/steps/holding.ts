@@ -70,18 +70,29 @@ async function hold(run: Run, signal: AbortSignal): Promise<Facts> {
 }
 
 function countText(holders: readonly Holder[]): string {
-  const all = holders.length;
-  if (all === 0) return "no server of this machine has it";
-  const count = holders.filter(({ holds }) => holds).length;
-  return `${count} of ${all} server${all === 1 ? "" : "s"} ${count === 1 ? "holds its" : "hold their"} requests`;
+  const heard = holders.filter((one) => one.pid > 0 && !one.isSilent);
+  const all = heard.length;
+  const count = heard.filter(({ holds }) => holds).length;
+  const silent = holders.filter(({ isSilent }) => isSilent).length;
+  return [
+    all === 0
+      ? "no server is heard that has it"
+      : `${count} of ${all} server${all === 1 ? "" : "s"} ${count === 1 ? "holds its" : "hold their"} requests`,
+    ...(silent > 0 ? [`nothing is heard of ${silent} more`] : []),
+  ].join(", ");
 }
 
 function noteOthers(run: Run, holders: readonly Holder[]): void {
-  const others = holders.filter(({ holds }) => !holds);
-  for (const { profile, pid, reason = "it does not say why" } of others.slice(0, NAMED_IN_NOTES)) {
-    const who = profile === "?" ? `the mcp-run with pid ${pid}` : `${profile} (pid ${pid})`;
-    run.note(`${who} does not hold its requests, which may fail until it has the new value: ${reason}`);
-  }
+  const isOnOne = new Set(holders.map(({ host }) => host)).size === 1;
+  const others = holders.filter(({ holds, isSilent }) => !holds && !isSilent);
+  for (const one of others.slice(0, NAMED_IN_NOTES)) run.note(noteOn(one, isOnOne));
   const more = others.length - NAMED_IN_NOTES;
   if (more > 0) run.note(`${more} more do not hold their requests`);
+}
+
+function noteOn({ host, pid, profile, reason = "it does not say why" }: Holder, isOnOne: boolean): string {
+  if (pid === 0) return `${host}: nobody is asked to hold requests, and some may fail: ${reason}`;
+  const where = isOnOne ? "" : ` on ${host}`;
+  const who = profile === "?" ? `the mcp-run with pid ${pid}${where}` : `${profile}${where} (pid ${pid})`;
+  return `${who} does not hold its requests, which may fail until it has the new value: ${reason}`;
 }

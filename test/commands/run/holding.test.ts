@@ -150,6 +150,17 @@ describe("a supervisor that is asked to hold requests", () => {
     ]);
   });
 
+  it("looks once where the same rotation asks by its socket and over the bus at the same time", async () => {
+    await candidate();
+    const room = await new Room().open();
+
+    const answers = await Promise.all([room.ask(), room.ask()]);
+
+    expect(answers.map(({ holds }) => holds)).toEqual([true, true]);
+    expect(fetches).toBe(1);
+    expect(room.events).toHaveLength(1);
+  });
+
   it("does not without a candidate, and not for that of another rotation", async () => {
     const room = await new Room().open();
     await expect(room.ask()).rejects.toThrow(`Cannot fetch the candidate of ${ROTATION}: `);

@@ -66,6 +66,15 @@ describe("a message of the bus", () => {
     expect(readEntry(bytes(message))).toBeUndefined();
   });
 
+  it("is a call to hold requests only for as long as clients wait, and less than everybody is a part", () => {
+    const hold = { rotation: "r1", forMs: 45_000, upTo: 0.5, overMs: 3_000 };
+    const callWith = (more: object) => readCall(bytes({ v: 1, id: "a", hold: { ...hold, ...more } }));
+
+    expect(callWith({ later: 1 })).toEqual({ v: 1, id: "a", hold });
+    for (const wrong of [{ forMs: 60_001 }, { forMs: 0 }, { upTo: 2 }, { overMs: 60_001 }, { rotation: "*" }])
+      expect(callWith(wrong)).toBeUndefined();
+  });
+
   it("names as many old leases as a provider lists, for the longest ref", () => {
     const whole = { ...entry, ref: "\u0001".repeat(1_024), oldLeases: "abcd".repeat(10_000) };
 

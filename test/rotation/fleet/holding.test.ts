@@ -4,7 +4,7 @@ import { systemClock } from "../../../src/clock.ts";
 import { fingerprintOf } from "../../../src/control/fingerprint.ts";
 import type { Request } from "../../../src/control/protocol.ts";
 import { BusyError, type ControlHandlers } from "../../../src/control/server.ts";
-import { holdRequests } from "../../../src/rotation/fleet/holding.ts";
+import { LocalFleet } from "../../../src/rotation/fleet/local-fleet.ts";
 import { ControlRoom } from "../../control/room.ts";
 import { statusOf } from "../../control/status.ts";
 
@@ -44,7 +44,7 @@ function someone(hold: ControlHandlers["hold"], pid: number, ref = REF) {
 
 const secrets = [{ from: REF, place: PLACE, fingerprint: fingerprintOf("canary-old", KEY) }];
 const hold = () =>
-  holdRequests({ place: room.place, clock: systemClock, rotation: "r1" }, secrets, KEY, signal);
+  new LocalFleet({ place: room.place, clock: systemClock, rotation: "r1" }).hold(secrets, KEY, signal);
 
 describe("supervisors that are asked to hold requests", () => {
   it("are those who use the secret; each is told what and how long, and says whether it does", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isInWave, rateOf, wavesOf } from "../../../src/rotation/fleet/waves.ts";
+import { holdWave, isInWave, rateOf, wavesOf } from "../../../src/rotation/fleet/waves.ts";
 
 const ROTATION = "20261121-093015-k3x9ab";
 const members = (count: number) => Array.from({ length: count }, (_, index) => `${index}-instance`);
@@ -47,5 +47,20 @@ describe("the waves of a rotation", () => {
 
   it("are off when somebody wants all at once", () => {
     expect(wavesOf(members(10_000), ROTATION, 1_000, "at-once")).toEqual([{ upTo: 1, overMs: 0 }]);
+  });
+});
+
+describe("who is asked to hold requests", () => {
+  it.each([
+    [0, { upTo: 1, overMs: 0 }],
+    [2, { upTo: 1, overMs: 2 }],
+    [3_000, { upTo: 1, overMs: 3_000 }],
+    [12_000, { upTo: 0.25, overMs: 3_000 }],
+  ])("is of %i supervisors as many as the backend can answer within 3 s", (count, wave) => {
+    expect(holdWave(count, 1_000, "all")).toEqual(wave);
+  });
+
+  it("is everybody at once where somebody wants it", () => {
+    expect(holdWave(12_000, 1_000, "at-once")).toEqual({ upTo: 1, overMs: 0 });
   });
 });

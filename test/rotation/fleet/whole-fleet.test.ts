@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { McpRunError } from "../../../src/errors.ts";
-import type { Acknowledgement, Fleet, LeaseHolder } from "../../../src/rotation/contract.ts";
+import type { Acknowledgement, Fleet, Holder, LeaseHolder } from "../../../src/rotation/contract.ts";
 import { WholeFleet } from "../../../src/rotation/fleet/whole-fleet.ts";
+import { VirtualClock } from "../../helpers/virtual-clock.ts";
 
 const signal = new AbortController().signal;
 const one = (facts: Partial<Acknowledgement>): Acknowledgement => ({
@@ -26,7 +27,14 @@ function wholeOf(
   running: readonly number[] = [],
 ) {
   const isRunning = (pid: number) => running.includes(pid);
-  return new WholeFleet({ local: fleetOf(local), bus, host: "here", pidSpace: "ours", isRunning });
+  return new WholeFleet({
+    local: fleetOf(local),
+    bus,
+    host: "here",
+    pidSpace: "ours",
+    isRunning,
+    clock: new VirtualClock(),
+  });
 }
 
 async function spread(fleet: Fleet) {
@@ -124,7 +132,14 @@ describe("this machine and all others together", () => {
       holding({ host: "there", pid: 9, instance: "9-z" }, "two"),
     ]);
     const whole = (of: () => Promise<Fleet>) =>
-      new WholeFleet({ local, bus: of, host: "here", pidSpace: "ours", isRunning: () => true });
+      new WholeFleet({
+        local,
+        bus: of,
+        host: "here",
+        pidSpace: "ours",
+        isRunning: () => true,
+        clock: new VirtualClock(),
+      });
     const ask = async (of: () => Promise<Fleet>) =>
       (await whole(of).leaseHolders(wanted, Buffer.alloc(32), signal)).map(
         ({ host, leases, reason }) => [host, leases, reason] as const,
@@ -158,6 +173,66 @@ describe("this machine and all others together", () => {
       ["here", 4],
       ["here", 5],
       ["there", 9],
+    ]);
+  });
+});
+
+describe("servers that are asked to hold requests on this machine and all others", () => {
+  const { state: _state, ...member } = one({});
+  const holder = (facts: Partial<Holder>): Holder => ({ ...member, holds: true, ...facts });
+  const wholeWith = (here: readonly Holder[], bus: (signal: AbortSignal) => Promise<Fleet>) =>
+    new WholeFleet({
+      local: { ...fleetOf([]), hold: async () => here },
+      bus,
+      host: "here",
+      pidSpace: "ours",
+      isRunning: () => false,
+      clock,
+    });
+  const clock = new VirtualClock();
+  const KEY = Buffer.alloc(32);
+
+  it("are one each, and hold if they say so in one of two ways", async () => {
+    const here = [
+      holder({ pid: 1, instance: "1-a", holds: false, reason: "no answer in time" }),
+      holder({ pid: 2, instance: "2-b", holds: false, reason: "it is ending" }),
+    ];
+    const everywhere = [
+      holder({ pid: 1, instance: "1-a" }),
+      holder({ pid: 2, instance: "2-b", holds: false, reason: "it has only just looked" }),
+      holder({ pid: 3, instance: "3-gone", holds: false, isSilent: true }),
+      holder({ host: "there", pid: 1, instance: "1-c" }),
+    ];
+
+    const all = await wholeWith(here, async () => ({ ...fleetOf([]), hold: async () => everywhere })).hold(
+      [],
+      KEY,
+      signal,
+    );
+
+    expect(all.map(({ host, pid, holds, reason }) => [host, pid, holds, reason])).toEqual([
+      ["here", 1, true, undefined],
+      ["here", 2, false, "it is ending"],
+      ["there", 1, true, undefined],
+    ]);
+  });
+
+  it.each<[how: string, bus: (signal: AbortSignal) => Promise<Fleet>, reason: string]>([
+    [
+      "is down",
+      async () => {
+        throw new McpRunError("backend-unavailable", "Cannot reach the fleet's bus: down");
+      },
+      "Cannot reach the fleet's bus: down",
+    ],
+    ["never answers", () => new Promise<never>(() => undefined), "no answer within 21 s"],
+  ])("are those of this machine where the bus %s, which is said", async (_how, bus, reason) => {
+    const asked = wholeWith([holder({})], bus).hold([], KEY, signal);
+    await clock.advance(21_000);
+
+    expect(await asked).toEqual([
+      holder({}),
+      expect.objectContaining({ host: "the fleet's bus", pid: 0, holds: false, reason }),
     ]);
   });
 });

@@ -68,8 +68,41 @@ describe("a rotation that ends the old key first", () => {
     );
   });
 
+  it("names where they are as soon as there are several machines, and who could not be asked", async () => {
+    const world = new HeldWorld();
+    const bus = {
+      ...SERVER,
+      host: "the fleet's bus",
+      pid: 0,
+      profile: "?",
+      holds: false,
+      reason: "it is down",
+    };
+    const away = { ...DOES_NOT, host: "web-2", isSilent: true } as const;
+    world.holders = () => [HOLDS, { ...DOES_NOT, host: "web-1" }, away, bus];
+
+    expect(await world.rotate({ revokeFirst: true })).toMatchObject({ is: "done" });
+
+    expect(world.told).toEqual(["1 of 2 servers holds its requests, nothing is heard of 1 more"]);
+    expect(world.notes.filter((note) => note.includes("hold"))).toEqual([
+      "github on web-1 (pid 8) does not hold its requests, which may fail until it has the new value: it is ending",
+      "the fleet's bus: nobody is asked to hold requests, and some may fail: it is down",
+    ]);
+  });
+
+  it("names ten, and counts the others", async () => {
+    const world = new HeldWorld();
+    world.holders = () => Array.from({ length: 1_000 }, (_, pid) => ({ ...DOES_NOT, pid: pid + 1 }));
+
+    await world.rotate({ revokeFirst: true });
+
+    const notes = world.notes.filter((note) => note.includes("hold"));
+    expect(notes).toHaveLength(11);
+    expect(notes.at(-1)).toBe("990 more do not hold their requests");
+  });
+
   it.each([
-    ["where nobody is there", () => [], "no server of this machine has it"],
+    ["where nobody is there", () => [], "no server is heard that has it"],
     [
       "where nobody can be asked",
       () => {
