@@ -4,11 +4,10 @@ import { once } from "node:events";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endSession } from "../helpers/end-session.ts";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { isAlive, killAll, until } from "../helpers/processes.ts";
+import { ProgramTransport } from "../helpers/program-transport.ts";
 
 const KEYED_SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
 const NOTHING = ["--", process.execPath, "-e", "0"];
@@ -237,7 +236,6 @@ describe("check", () => {
 describe("run", () => {
   const pids = new Set<number>();
   let client: Client;
-  let transport: StdioClientTransport;
   let log = "";
 
   afterEach(async () => {
@@ -257,18 +255,17 @@ describe("run", () => {
       `command: node\nargs: [${JSON.stringify(KEYED_SERVER)}]\n${keys.replaceAll("SECRET_FILE", secretFile)}\n`,
     );
     log = "";
-    transport = new StdioClientTransport({
+    const transport = new ProgramTransport({
       command: process.execPath,
       args: [MAIN, "p"],
       env: mcpRun.env,
-      stderr: "pipe",
     });
-    transport.stderr?.on("data", (chunk) => {
+    transport.stderr.on("data", (chunk) => {
       log += chunk;
     });
     client = new Client({ name: "test", version: "1.0.0" });
     await client.connect(transport);
-    const pid = transport.pid ?? 0;
+    const pid = transport.pid;
     pids.add(pid);
     return { pid, secretFile };
   }
@@ -301,7 +298,7 @@ describe("run", () => {
     await happened(1, "refresh-failed");
     process.kill((await key()).pid, "SIGKILL");
     await happened(1, "restart");
-    await endSession(transport);
+    await client.close();
 
     const found = records();
     const from = `file:${secretFile}`;

@@ -3,16 +3,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endSession } from "../helpers/end-session.ts";
 import { Installation, MAIN, type Ran } from "../helpers/installation.ts";
 import { LOUD, leaksIn } from "../helpers/loud-run.ts";
 import { OtlpReceiver } from "../helpers/otlp-receiver.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/processes.ts";
+import { ProgramTransport } from "../helpers/program-transport.ts";
 import { collected } from "../helpers/serving.ts";
 
 const KEYED_SERVER = join(import.meta.dirname, "../helpers/servers/keyed.mjs");
@@ -229,18 +227,16 @@ describe("run", () => {
     const called = () => receiver.logs.find(({ eventName }) => eventName === "mcp_run.call");
     /** A session with one call; gives what mcp-run has said. */
     const serve = async () => {
-      const transport = new StdioClientTransport({
+      const transport = new ProgramTransport({
         command: process.execPath,
         args: [MAIN, "p"],
         env: { ...mcpRun.env, TT: TOKEN, OT: OTEL_KEY },
-        stderr: "pipe",
       });
-      const said = collected(transport.stderr as Readable);
+      const said = collected(transport.stderr);
       const client = new Client({ name: "test", version: "1.0.0" });
       await client.connect(transport);
       await client.callTool({ name: "key", arguments: { q: "canary-argument" } });
       await until("the call has come", () => called() !== undefined);
-      await endSession(transport);
       await client.close();
       return said();
     };
