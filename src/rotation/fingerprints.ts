@@ -28,8 +28,6 @@ export interface FieldPrint {
   readonly fingerprint: string;
 }
 
-/** The bounds of what supervisors are asked for: control/protocol.ts, control/bus/messages.ts. */
-export const MOST_NAMED_AT_ONCE = 250;
 const MOST_FIELDS = { count: 100, depth: 16 } as const;
 
 /** @param key see fingerprintUnder */

@@ -10,10 +10,11 @@ import { heldByAnother, type OwnRotation } from "../secrets/provider.ts";
 import { parseRef } from "../secrets/ref.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Fleet, Member, SecretInUse, Target } from "./contract.ts";
-import { fingerprintUnder, MOST_NAMED_AT_ONCE, newFingerprintKey, printsOf } from "./fingerprints.ts";
+import { fingerprintUnder, newFingerprintKey, printsOf } from "./fingerprints.ts";
 import { newRotationId } from "./journal/journal.ts";
 import type { PlanLine, PlannedPart, PlannedTarget } from "./journal/journal-line.ts";
 import { isLive } from "./modes.ts";
+import { canBeNamedAtOnce, namedAtOnce } from "./named-at-once.ts";
 import { STORE_LIMIT } from "./run.ts";
 import { partValue } from "./target.ts";
 
@@ -44,6 +45,7 @@ export interface PlanDeps {
 
 /** Messages to supervisors name all of them at once, and have a bound. */
 const MOST_PARTS = 100;
+const SOME_AT_A_TIME = "`--secret NAME`, some of them at a time";
 
 export interface RotationPlan {
   readonly record: Omit<PlanLine, "v" | "kind" | "at">;
@@ -158,14 +160,24 @@ async function planOwn(
   };
 }
 
-/** What servers have of them: all parts first, and of what lies within them as much as one message can name. */
+/**
+ * What servers have of them: all parts first, and of what lies within them as much as one message can name. Throws
+ * McpRunError where it can't name all parts: nobody could be taken for done.
+ */
 function inUse(targets: readonly PlannedTarget[]): readonly SecretInUse[] {
   const parts = targets.flatMap(({ place, parts }) => parts.map((part) => ({ ...part, place })));
   const within = parts.flatMap(({ from, place, fields = [] }) =>
     fields.flatMap(({ way }) => nameWithin({ from, place }, way) ?? []),
   );
   const wholes = parts.map(({ from, place, fingerprint }) => ({ from, place, fingerprint }));
-  return [...wholes, ...within].slice(0, MOST_NAMED_AT_ONCE);
+  if (!canBeNamedAtOnce(wholes)) {
+    throw new McpRunError(
+      "usage",
+      `Cannot rotate ${wholes.length} secrets at once: servers are asked in one message, and their names are too long for it`,
+      { hint: SOME_AT_A_TIME },
+    );
+  }
+  return namedAtOnce(wholes, within);
 }
 
 /** «Cannot rotate REF: …» for what a provider says; everything else as it is. */
@@ -189,10 +201,7 @@ function refuseUnfit({ reason, targets, credentials }: RotationRequest): void {
     throw refuse("Cannot rotate nothing: no secret is named", "`--secret NAME` or `--all`");
   const all = targets.flatMap(({ parts }) => parts);
   if (all.length > MOST_PARTS) {
-    throw refuse(
-      `Cannot rotate ${all.length} secrets at once: ${MOST_PARTS} are the most`,
-      "`--secret NAME`, some of them at a time",
-    );
+    throw refuse(`Cannot rotate ${all.length} secrets at once: ${MOST_PARTS} are the most`, SOME_AT_A_TIME);
   }
   const names = new Set(all.map(({ name }) => name));
   if (names.size < all.length || new Set(targets.map(({ ref }) => ref)).size < targets.length) {

@@ -1,8 +1,9 @@
 /** What servers have to have after a rotation: of each part, and of what lies within one that is a whole document. */
 import { nameWithin } from "../../secrets/identity.ts";
 import type { Wanted } from "../contract.ts";
-import { MOST_NAMED_AT_ONCE, type Prints } from "../fingerprints.ts";
+import type { Prints } from "../fingerprints.ts";
 import type { PlannedPart } from "../journal/journal-line.ts";
+import { namedAtOnce } from "../named-at-once.ts";
 import type { Run } from "../run.ts";
 
 type PrintsOf = (part: PlannedPart) => Prints | undefined;
@@ -33,9 +34,10 @@ export function wantedOf(run: Run, newOf: PrintsOf, oldOf: PrintsOf): readonly W
       return { ...named, fingerprint: field?.fingerprint ?? fingerprint };
     }),
   );
-  const left = wholes.length + within.length - MOST_NAMED_AT_ONCE;
+  const named = namedAtOnce(wholes, within);
+  const left = wholes.length + within.length - named.length;
   if (left > 0) run.note(`who has one of ${left} further fields by a ref of its own is not looked for`);
-  return [...wholes, ...within].slice(0, MOST_NAMED_AT_ONCE);
+  return named;
 }
 
 function isSameWay(one: readonly string[], other: readonly string[]): boolean {
