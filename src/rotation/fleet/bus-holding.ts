@@ -155,6 +155,8 @@ class Asking {
   #hear(report: HeardReport): void {
     const { hold, call } = report;
     const id = HeardMember.idOf(report);
+    // The census has heard it before; a host could invent answers without an end.
+    if (!this.#census.knows(id)) return;
     if (hold?.call === this.#id) {
       const { holds, reason = "it does not say why" } = hold;
       this.#answers.set(id, holds ? { holds } : { holds, reason });

@@ -83,6 +83,11 @@ export class Census {
     this.#stop();
   }
 
+  /** Whoever is not, beyond the bound of one host, has said things that nobody keeps. */
+  knows(id: string): boolean {
+    return this.#all.has(id);
+  }
+
   /** Those who have been heard since, have one of the secrets, and have not ended. */
   get present(): readonly HeardMember[] {
     return this.#members.filter((member) => member.isHere && !member.hasEnded);
