@@ -15,6 +15,7 @@ import type { Acknowledgement } from "../../src/rotation/contract.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { Installation } from "../helpers/installation.ts";
 import { NAMES, NatsCluster } from "../helpers/nats-cluster.ts";
 import { OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
@@ -95,8 +96,18 @@ async function clusterOf() {
   return { cluster, bus, operator };
 }
 
+function operatorsMachine(ca: string, server: string): Installation {
+  const here = new Installation();
+  ends.push(async () => here.remove());
+  here.write("config/ca.pem", ca);
+  const fleet = `{ servers: ["${server}"], ca: ${here.home}/config/ca.pem, credentials: "local:nats" }`;
+  here.write("config/mcp-run.yaml", `version: 1\nfleet: ${fleet}\nprofiles: {}\n`);
+  here.set("local:nats", OPERATOR);
+  return here;
+}
+
 describeBackend("a server that is cut off from the others of its cluster", ["nats-server"], () => {
-  it("is no silence of those who are not on it", async () => {
+  it("is no silence of those who are not on it, and status says what it is", async () => {
     const { cluster, bus } = await clusterOf();
     const raw = await connect({
       ...{ servers: cluster.urls.map((url) => url.replace("tls://", "")), tls: { ca: bus.ca } },
@@ -133,8 +144,11 @@ describeBackend("a server that is cut off from the others of its cluster", ["nat
     // One that has just come to speak for the others takes some seconds to see that it has lost them.
     for (const name of NAMES) if (name !== alone) cluster.hold(name);
     const isSaid = async () => (await count()) === 0 && refusal !== undefined;
+    const here = operatorsMachine(bus.ca, cluster.urlOf(alone));
+    const isShown = async () => /can't be seen: .* too few of its servers/.test(here.run(["status"]).stdout);
     try {
       await until("that is said", isSaid, PATIENCE_MS);
+      await until("that is shown", isShown, PATIENCE_MS);
     } finally {
       for (const name of NAMES) if (name !== alone) cluster.release(name);
     }

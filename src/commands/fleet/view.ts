@@ -40,8 +40,9 @@ export class FleetView {
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof McpRunError)) throw error;
-      const reason = "reason" in error && typeof error.reason === "string" ? error.reason : error.message;
-      const hint = this.#mendOf(error);
+      const why = this.#operator?.setback ?? error;
+      const reason = "reason" in why && typeof why.reason === "string" ? why.reason : why.message;
+      const hint = this.#mendOf(why);
       return { state: "unseen", reason: scrubText(reason, this.#needles), ...(hint && { hint }) };
     }
   }

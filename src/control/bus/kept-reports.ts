@@ -3,6 +3,7 @@ import { type Consumer, DeliverPolicy, type JsMsg, jetstream } from "@nats-io/je
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 import { LONGEST_REPORT } from "./messages.ts";
 import { REPORTS_STREAM } from "./names.ts";
+import { LostClusterError } from "./refusal.ts";
 
 /** Ms for one answer of the server. */
 const ANSWER_MS = 5_000;
@@ -30,7 +31,9 @@ export async function* keptReports(
   onLimit: (isFull: boolean) => void,
 ): AsyncGenerator<JsMsg, void, undefined> {
   const { streams } = await jetstream(connection, { timeout: ANSWER_MS }).jetstreamManager(false);
-  const { state, config } = await streams.info(REPORTS_STREAM);
+  const { state, config, cluster } = await streams.info(REPORTS_STREAM);
+  // Nobody would answer who is to read from it.
+  if (cluster && !cluster.leader) throw new LostClusterError();
   // Limits that there are not are -1.
   const { max_msgs = -1, max_bytes = -1 } = config;
   onLimit(

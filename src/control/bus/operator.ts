@@ -55,6 +55,7 @@ export class BusOperator {
   #dropped = 0;
   #wasUp = false;
   #isFull = false;
+  #setback: McpRunError | undefined;
   /** Why this connection hears no reports. */
   #deafness: Error | undefined;
 
@@ -98,6 +99,11 @@ export class BusOperator {
   /** When the history was read last, the server kept reports of nobody new any more. */
   get isFull(): boolean {
     return this.#isFull;
+  }
+
+  /** Why what was asked last has to be tried again, where that is so: for who can't wait for what comes of it. */
+  get setback(): McpRunError | undefined {
+    return this.#setback;
   }
 
   /** Every report from now on, whoever asked for it; gives what ends that. */
@@ -269,6 +275,7 @@ export class BusOperator {
   ): Promise<T> {
     const { clock } = this.#options;
     const end = clock.monotonic() + PATIENCE_MS;
+    this.#setback = undefined;
     for (;;) {
       const connection = await this.#connected(action, signal);
       let isPassing = false;
@@ -280,6 +287,7 @@ export class BusOperator {
         return await this.#answered(action, watched, signal, ms);
       } catch (error) {
         if (signal.aborted || isConflict(error) || clock.monotonic() > end) throw error;
+        this.#setback = isPassing && error instanceof McpRunError ? error : undefined;
         // What fails because the connection is closed fails a moment before it is.
         await pause(clock, AGAIN_MS, signal);
         if (!isPassing && this.#link.connection === connection) throw error;
