@@ -1,8 +1,8 @@
 /**
  * A candidate beside a secret that has a value: a version of it that bears AWSPENDING and a mark. The version's id
- * comes from the rotation's id, so that a repetition is the same version. AWSPENDING is the lock: PutSecretValue
- * would move it away from another without a word, so the value is put under its mark alone, and the label is then
- * moved by UpdateSecretVersionStage, which fails if somebody bears it. That is looked at once more afterwards.
+ * comes from the rotation's id, so that a repetition is the same version; each other value is the next one. AWSPENDING
+ * is the lock: PutSecretValue would move it away from another without a word, so the value is put under its mark alone,
+ * and the label is then moved by UpdateSecretVersionStage, which fails if somebody bears it. That is looked at once more.
  * What AWS can't do is erase a version: without its labels it can't be found, but for some time be read by its id.
  */
 import { GetSecretValueCommand } from "@aws-sdk/client-secrets-manager";
@@ -15,9 +15,15 @@ import type { Session } from "./session.ts";
 import { bearersOf, type Described, describeSecret, dropLabel, moveLabel, PENDING } from "./stages.ts";
 import { putVersion, versionIdFor } from "./write.ts";
 
-/** The version that a rotation's candidate is, or becomes. */
-export function candidateVersion(name: string, rotationId: string): string {
-  return versionIdFor("candidate", name, rotationId);
+/** More values than a rotation puts because others write to its document, also when it is gone on with. */
+const MOST_VALUES = 16;
+
+/** The versions that a rotation's candidates are, or become: one for each value, in the order in which they are put. */
+export function candidateVersions(name: string, rotationId: string): readonly [string, ...string[]] {
+  const later = Array.from({ length: MOST_VALUES - 1 }, (_, index) =>
+    versionIdFor("candidate", name, rotationId, String(index + 1)),
+  );
+  return [versionIdFor("candidate", name, rotationId), ...later];
 }
 
 /** The version that waits; undefined if none does. Throws ProviderError `conflict` if it is none of ours. */
@@ -43,9 +49,17 @@ export async function putPending(
   mark: CandidateMark,
   signal: AbortSignal,
 ): Promise<Candidate> {
-  const version = candidateVersion(known.name, mark.rotationId);
   const label = writeMark(mark);
-  await putMarked(session, path, version, value, label, signal);
+  // What is left of a value that was put before, and half taken away.
+  await dropPending(session, path, mark.rotationId, known, signal);
+  const version = await putMarked(
+    session,
+    path,
+    candidateVersions(known.name, mark.rotationId),
+    value,
+    label,
+    signal,
+  );
   let refusal: ProviderError | undefined;
   try {
     // AWS leaves the label on the current version when a rotation of its own has ended well.
@@ -58,46 +72,50 @@ export async function putPending(
   const now = await describeSecret(session, path, signal);
   const bearers = now ? bearersOf(now.labels, PENDING).filter((bearer) => bearer !== now.current) : [];
   if (bearers.length === 1 && bearers[0] === version) return { ...mark, version };
-  await dropPending(session, path, version, now, signal);
+  await dropPending(session, path, mark.rotationId, now, signal);
   const winner = bearers.find((bearer) => bearer !== version);
   if (!now || winner === undefined) throw refusal ?? takenAway();
   const theirs = markOf(now, winner);
   throw theirs ? conflictWith(theirs) : await foreign(session, path, winner, signal);
 }
 
-/** The value under its mark, whatever a former attempt has left of it. */
+/** The value under its mark, in the version that has it already or else the first that has no other. Answers which. */
 async function putMarked(
   session: Session,
   path: string,
-  version: string,
+  versions: readonly string[],
   value: Secret,
   label: string,
   signal: AbortSignal,
-): Promise<void> {
-  try {
-    const labels = await putVersion(session, path, value, version, [label], signal);
-    if (!labels.includes(label)) await moveLabel(session, path, label, { to: version }, signal);
-  } catch (error) {
-    if (isAws(error, "ResourceExistsException")) throw otherValue();
-    throw error;
+): Promise<string> {
+  for (const version of versions) {
+    try {
+      const labels = await putVersion(session, path, value, version, [label], signal);
+      if (!labels.includes(label)) await moveLabel(session, path, label, { to: version }, signal);
+      return version;
+    } catch (error) {
+      if (!isAws(error, "ResourceExistsException")) throw error;
+    }
   }
+  throw otherValue();
 }
 
-/** Takes the labels of a candidate off its version. False if there were none. */
+/** Takes the labels of a rotation's candidate off, from all its versions. False if there were none. */
 export async function dropPending(
   session: Session,
   path: string,
-  version: string,
+  rotationId: string,
   known: Described | undefined,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const labels = known?.labels.get(version) ?? [];
-  const ours = labels.filter((label) => label === PENDING || readMark(label));
-  // AWSPENDING first: without its mark it would be nobody's, and block everybody.
-  for (const label of ours.sort((a) => (a === PENDING ? -1 : 1))) {
-    await dropLabel(session, path, label, version, signal);
+  const isMark = (label: string) => readMark(label)?.rotationId === rotationId;
+  const marked = [...(known?.labels ?? [])].filter(([, labels]) => labels.some(isMark));
+  for (const [version, labels] of marked) {
+    // AWSPENDING first: without its mark it would be nobody's, and block everybody.
+    if (labels.includes(PENDING)) await dropLabel(session, path, PENDING, version, signal);
+    for (const label of labels.filter(isMark)) await dropLabel(session, path, label, version, signal);
   }
-  return ours.length > 0;
+  return marked.length > 0;
 }
 
 /** Undefined if that version has no value. */

@@ -1,6 +1,6 @@
 /**
  * The writable side of a rotation. Each step looks at what is there before and does only what is left to do, so that
- * it can be repeated after a crash at any point: the version of a candidate is known from the rotation's id, the
+ * it can be repeated after a crash at any point: the versions of its candidates are known from the rotation's id, the
  * current version is changed by compare-and-set (stages.ts), and labels go last.
  */
 import { ProviderError } from "../../src/errors.ts";
@@ -9,7 +9,7 @@ import type { Secret } from "../../src/secrets/secret.ts";
 import { isAws } from "./aws-error.ts";
 import { eraseSide, findSide, putSide, valueOfSide } from "./pending-secret.ts";
 import {
-  candidateVersion,
+  candidateVersions,
   conflictWith,
   dropPending,
   findPending,
@@ -66,41 +66,32 @@ export class Rotation {
   ): Promise<{ readonly version: string }> {
     const known = await describeSecret(this.#session, path, signal);
     const name = nameOf(path, known);
-    const version = candidateVersion(name, rotationId);
+    const versions = candidateVersions(name, rotationId);
     const current = known?.isDeleted ? undefined : known?.current;
-    if (current === version) {
-      await this.#tidy(path, name, known, version, rotationId, signal);
-      return { version };
+    if (current !== undefined && versions.includes(current)) {
+      await this.#tidy(path, name, known, rotationId, signal);
+      return { version: current };
     }
-    const ours = mustBeOurs(await this.#candidateOf(path, known, signal), rotationId);
-    if (current !== planned || (current !== undefined && ours.version === undefined)) {
-      throw notAsPlanned(current, planned);
-    }
+    const { version } = mustBeOurs(await this.#candidateOf(path, known, signal), rotationId);
+    if (current !== planned) throw notAsPlanned(current, planned);
     if (current === undefined) {
-      await this.#createFromSide(name, known, version, signal);
+      await this.#createFromSide(name, known, versions[0], signal);
       await eraseSide(this.#session, name, signal);
-    } else {
-      await makeCurrent(this.#session, path, { to: version, from: current }, signal);
-      await dropPending(this.#session, path, version, known, signal);
+      return { version: versions[0] };
     }
+    if (version === undefined) throw notAsPlanned(current, planned);
+    await makeCurrent(this.#session, path, { to: version, from: current }, signal);
+    await dropPending(this.#session, path, rotationId, known, signal);
     return { version };
   }
 
   async discard(path: string, rotationId: string, signal: AbortSignal): Promise<boolean> {
     const { known, candidate } = await this.#look(path, signal);
-    const name = nameOf(path, known);
-    const version = candidateVersion(name, rotationId);
     // Also what is left of a candidate that never became one, or was half taken away.
-    if (
-      known &&
-      known.current !== version &&
-      (await dropPending(this.#session, path, version, known, signal))
-    ) {
-      return true;
-    }
+    if (await dropPending(this.#session, path, rotationId, known, signal)) return true;
     if (candidate === undefined) return false;
     mustBeOurs(candidate, rotationId);
-    await eraseSide(this.#session, name, signal);
+    await eraseSide(this.#session, nameOf(path, known), signal);
     return true;
   }
 
@@ -185,11 +176,10 @@ export class Rotation {
     path: string,
     name: string,
     known: Described | undefined,
-    version: string,
     rotationId: string,
     signal: AbortSignal,
   ): Promise<void> {
-    await dropPending(this.#session, path, version, known, signal);
+    await dropPending(this.#session, path, rotationId, known, signal);
     const side = await findSide(this.#session, name, signal);
     if (side?.rotationId === rotationId) await eraseSide(this.#session, name, signal);
   }

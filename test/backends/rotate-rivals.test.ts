@@ -33,7 +33,7 @@ const STORES = {
 };
 type StoreName = keyof typeof STORES;
 
-/** A rotation that stands still when it has taken this step; `goOn` has it end. */
+/** A rotation that stands still when it has taken this step; `goOn` has it end, `kill` at once. */
 async function standingAfter(drill: Drill, step: string) {
   const { child, ended } = drill.signalAfter(`✔ ${step}`, "SIGSTOP");
   const over = ended.then(() => true);
@@ -45,6 +45,10 @@ async function standingAfter(drill: Drill, step: string) {
   return {
     goOn: () => {
       child.kill("SIGCONT");
+      return ended;
+    },
+    kill: () => {
+      child.kill("SIGKILL");
       return ended;
     },
   };
@@ -133,20 +137,40 @@ describeBackend("two machines with a key of the same store", ["vault", "moto"], 
 });
 
 describeBackend("a person who writes to the store during a rotation", ["vault", "moto"], () => {
-  it("keeps another field that was written, and goes on with it", async () => {
-    const { drill, now, type } = await STORES.Vault();
-    const rotation = await standingAfter(drill, "canary");
-    await type({ ...DOCUMENT, more: "canary-more" });
+  it.each<StoreName>(["Vault", "AWS"])(
+    "keeps another field that was written, in %s, and goes on with it",
+    async (name) => {
+      const { drill, now, type } = await STORES[name]();
+      const rotation = await standingAfter(drill, "canary");
+      await type({ ...DOCUMENT, more: "canary-more" });
 
-    const ended = await rotation.goOn();
+      const ended = await rotation.goOn();
 
-    expect(ended, ended.out).toMatchObject({ status: 0 });
-    expect(ended.out).toContain("rebase");
-    expect(await now()).toMatchObject({ more: "canary-more" });
-    await isAllWell(drill, now);
-  });
+      expect(ended, ended.out).toMatchObject({ status: 0 });
+      expect(ended.out).toContain("rebase");
+      expect(await now()).toMatchObject({ more: "canary-more" });
+      await isAllWell(drill, now);
+    },
+  );
 
-  it.each<StoreName>(["Vault"])("keeps another key that was written, in %s", async (name) => {
+  it.each<StoreName>(["Vault", "AWS"])(
+    "keeps another field that was written, in %s, also when the rotation died before and is gone on with",
+    async (name) => {
+      const { drill, now, type } = await STORES[name]();
+      const rotation = await standingAfter(drill, "canary");
+      const killed = await rotation.kill();
+      await type({ ...DOCUMENT, more: "canary-more" });
+
+      const resumed = await drill.resume(idIn(killed));
+
+      expect(resumed, resumed.out).toMatchObject({ status: 0 });
+      expect(resumed.out).toContain("rebase");
+      expect(await now()).toMatchObject({ more: "canary-more" });
+      await isAllWell(drill, now);
+    },
+  );
+
+  it.each<StoreName>(["Vault", "AWS"])("keeps another key that was written, in %s", async (name) => {
     const { drill, now, type } = await STORES[name]();
     const rotation = await standingAfter(drill, "canary");
     await type({ key: "canary-key-typed", sibling: SIBLING });

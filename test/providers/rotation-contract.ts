@@ -297,6 +297,25 @@ export function describeRotationContract<Ref extends object>(
       await store.discard(key, MINE.rotationId, never());
     });
 
+    it("promotes another candidate of the same rotation over what was written meanwhile, again and again", async () => {
+      const { store, other, key } = await start();
+      await store.putCandidate(key, secret("canary-new"), MINE, never());
+      let planned = "";
+      for (const number of [1, 2]) {
+        planned = (await other.put(key, secret(`canary-meanwhile-${number}`), never())).version ?? "";
+        await store.discard(key, MINE.rotationId, never());
+        await store.putCandidate(key, secret(`canary-new-${number}`), MINE, never());
+      }
+
+      const { version } = await store.promote(key, MINE.rotationId, planned, never());
+
+      expect(await other.promote(key, MINE.rotationId, planned, never())).toEqual({ version });
+      await expectValue(other, key, "canary-new-2");
+      expect(await store.findCandidate(key, never())).toBeUndefined();
+      await store.restore(key, planned, version, never());
+      await expectValue(other, key, "canary-meanwhile-2");
+    });
+
     it("changes nothing when the secret has gone since the plan was made", async () => {
       const { store, other, ref } = await start();
       const gone = ref("gone");
