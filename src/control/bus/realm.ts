@@ -10,7 +10,7 @@ const ACCOUNT = /^arn:([a-z-]+):secretsmanager:[a-z\d-]+:(\d{12}):/;
 /** Microsoft, «Azure Key Vault keys, secrets and certificates overview»: DNS suffixes for object identifiers. */
 const VAULT = /^https:\/\/([a-z\d-]+\.vault\.(?:azure\.net|azure\.cn|usgovcloudapi\.net))\//;
 
-/** A name for it that tells nobody anything; undefined where the place does not say. */
+/** A name for it, by which only who knows the account or the vault can tell it; undefined where the place does not say. */
 export function realmOf(place: string | undefined): string | undefined {
   const [account, vault] = [ACCOUNT.exec(place ?? ""), VAULT.exec(place ?? "")];
   const realm = account ? `${account[1]} ${account[2]}` : vault?.[1];
