@@ -116,6 +116,7 @@ async function planTarget(
       issuer: issuer.kind,
       ...(field && { field: [...field] }),
       ...(comesWith !== undefined && { comesWith }),
+      ...(comesWith === undefined && issuer.reencrypt && { reencrypts: true }),
       ...(value && printsOf(part, value, key)),
       ...(keyId !== undefined && { keyId }),
     };

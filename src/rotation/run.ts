@@ -93,18 +93,27 @@ export class Run {
     this.plan = journal.plan;
     this.targets = this.plan.targets.map((planned) => {
       const target = targets.find(({ ref }) => ref === planned.ref);
-      if (target && isSame(target.parts, planned.parts) && target.own?.mode === planned.mode) return target;
-      throw new McpRunError(
-        "profile-invalid",
-        `Cannot go on with rotation ${this.plan.rotation}: the profile no longer has ${planned.ref} as it was planned`,
-        { hint: "the profile as it was when the rotation began" },
+      const isIt = target && isSame(target.parts, planned.parts) && target.own?.mode === planned.mode;
+      if (!isIt) throw this.#noLonger(`${planned.ref} as it was planned`);
+      const unencrypted = planned.parts.find(
+        ({ reencrypts }, index) => reencrypts && !target.parts[index]?.issuer.reencrypt,
       );
+      if (unencrypted) throw this.#noLonger(`${unencrypted.name} as a key that data is encrypted with`);
+      return target;
     });
     this.deps = deps;
     this.progress = new Progress(this.plan, journal.lines);
     const wasMinting = journal.lines.some((line) => line.kind === "intent" && line.step === "mint");
     const names = this.targets.flatMap(({ parts }) => parts.map(({ name }) => name));
     this.mayBeMinted = new Set(wasMinting ? names : []);
+  }
+
+  #noLonger(what: string): McpRunError {
+    return new McpRunError(
+      "profile-invalid",
+      `Cannot go on with rotation ${this.plan.rotation}: the profile no longer has ${what}`,
+      { hint: "the profile as it was when the rotation began" },
+    );
   }
 
   fingerprint(value: Secret): string {

@@ -22,6 +22,8 @@ const plannedPart = z.strictObject({
   field: z.optional(texts),
   issuer: text,
   comesWith: z.optional(text),
+  /** Data is encrypted with it, which has to be encrypted anew before it is ended; absent in older journals. */
+  reencrypts: z.optional(z.literal(true)),
   /** Of the old value; absent if there is none. */
   fingerprint: z.optional(text),
   fields: z.optional(fields),

@@ -1,4 +1,6 @@
 /** Keys that data is encrypted with: the old one is not ended before its data is encrypted anew. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Issuer, Target } from "../../../src/rotation/contract.ts";
 import { failure, World } from "../world.ts";
@@ -118,6 +120,35 @@ describe("a key that data is encrypted with", () => {
     expect(stuck.next.join()).toContain("is no way any more");
     expect(world.asked).toEqual([]);
     expect(world.issuers.calls.join()).not.toContain("revoke");
+  });
+
+  it("is gone on with by no profile that says nothing of the data", async () => {
+    const world = new EncryptedWorld();
+    world.outcome = () => false;
+    const stuck = await world.rotate({ targets: await world.encrypting() });
+    const { rotation } = stuck;
+
+    await expect(world.resume(rotation)).rejects.toMatchObject({
+      code: "profile-invalid",
+      message: `Cannot go on with rotation ${rotation}: the profile no longer has DB as a key that data is encrypted with`,
+      hint: "the profile as it was when the rotation began",
+    });
+
+    expect(world.issuers.valid).toContain("canary-old-db");
+  });
+
+  it("is gone on with also where the journal is older than the note of it", async () => {
+    const world = new EncryptedWorld();
+    const targets = await world.encrypting();
+    world.outcome = () => false;
+    const { rotation } = await world.rotate({ targets });
+    const file = join(world.place.folder, `${rotation}.jsonl`);
+    const journal = readFileSync(file, "utf8");
+    expect(journal).toContain(',"reencrypts":true');
+    writeFileSync(file, journal.replace(',"reencrypts":true', ""));
+    world.outcome = () => true;
+
+    expect(await world.resume(rotation, targets)).toMatchObject({ is: "done", stillValid: [] });
   });
 
   it("is not ended before that under active abuse either, and other keys are", async () => {
