@@ -8,7 +8,8 @@ import type { Target } from "./contract.ts";
 import type { Outcome } from "./happening.ts";
 import { Journal, type JournalPlace, refuseEnded } from "./journal/journal.ts";
 import { commandOf, type Facts, type OutcomeWord } from "./journal/journal-line.ts";
-import { noWayBack, outcomeOf } from "./outcome.ts";
+import { noWayBack } from "./no-way-back.ts";
+import { outcomeOf } from "./outcome.ts";
 import type { RotationPlan } from "./plan.ts";
 import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } from "./run.ts";
 import { mustBeWhereItWas } from "./same-place.ts";
@@ -16,7 +17,7 @@ import { triesOf } from "./steps/backend-steps.ts";
 import { isNotPromoted, isOutOfUse, whatBecame } from "./steps/overtaken.ts";
 import type { StepName } from "./steps/step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps/steps.ts";
-import { mustBeRestorable, STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
+import { obstacleToRestoring, STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
 
 /** How often a candidate is made anew because somebody has changed another field of its document. */
 const MOST_REBASES = 3;
@@ -91,10 +92,8 @@ export function rollback(
       if (replaced.length > 0 && (await run.ask(question, signal)) !== "go-on") {
         throw refuse("the old key was not wanted back", commandOf(plan, "--resume"));
       }
-      await mustBeRestorable(run, signal).catch((error: unknown) => {
-        if (!(error instanceof ProviderError) || error.failure !== "conflict") return;
-        throw refuse(error.reason, `${commandOf(plan, "--resume")}, or ${error.hint} first`);
-      });
+      const obstacle = await obstacleToRestoring(run, signal);
+      if (obstacle) throw refuse(obstacle.reason, `${obstacle.hint} first`);
       await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
     }
     deps.emit({ type: "began", rotation, isResumed: true });
@@ -251,7 +250,10 @@ async function isGivenUp(run: Run, error: unknown): Promise<boolean> {
   await withTimeForTheWayBack(run, async (signal) => {
     isIt = await isOutOfUse(run, signal);
   });
-  if (isIt) run.note("old keys are revoked already, and servers take what somebody else has put there");
+  if (isIt)
+    run.note(
+      "old keys are revoked already, and servers get what somebody else has put there at their next look",
+    );
   return isIt;
 }
 

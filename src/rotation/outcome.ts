@@ -4,6 +4,7 @@ import type { Target } from "./contract.ts";
 import type { Outcome, StillValid } from "./happening.ts";
 import { commandOf, type OutcomeWord } from "./journal/journal-line.ts";
 import { hasStep } from "./modes.ts";
+import { noWayBack } from "./no-way-back.ts";
 import type { Run } from "./run.ts";
 import { endingParts } from "./steps/ending.ts";
 import type { StepName } from "./steps/step-names.ts";
@@ -124,18 +125,6 @@ function nextWords(run: Run): readonly string[] {
     ? [`# --rollback is no way any more: ${noWay}`]
     : [`# to ${inWords(BACK.slice(0, 3).map((step) => WHAT[step]))}:`, commandOf(plan, "--rollback")];
   return [...resume, ...rollback];
-}
-
-/** Why nothing can be put back; a state. */
-export function noWayBack({ progress, targets }: Run): string | undefined {
-  if (progress.isReplacedByBackend)
-    return "a backend may have replaced a key by itself, and nobody can put the old one back";
-  const mayEncrypt = targets.some(
-    (target) => hasStep(target, "reencrypt") && progress.mayBePromoted(target.ref),
-  );
-  // By whatever server has it, and the way back would end it.
-  if (mayEncrypt) return "data may be encrypted with the new key already";
-  return progress.mayBeRevoked ? "the old key may be revoked, and nothing else would work then" : undefined;
 }
 
 function isLeft(run: Run, step: StepName): boolean {

@@ -1,20 +1,21 @@
 /** Whoever goes on with a rotation works on the very documents of its plan: the same refs may lead elsewhere by now. */
-import { McpRunError, ProviderError } from "../errors.ts";
-import { inTime } from "../secrets/in-time.ts";
+import { McpRunError } from "../errors.ts";
 import type { Target } from "./contract.ts";
 import { isLive } from "./modes.ts";
-import { type Run, STORE_LIMIT } from "./run.ts";
+import type { Run } from "./run.ts";
 import { plannedTarget } from "./steps/backend-steps.ts";
+import { nothingKnown, presentOf } from "./steps/standing.ts";
 
-/** Throws McpRunError `profile-invalid`. Of a store that does not answer nothing is known: no step can take it for another. */
+/**
+ * Throws McpRunError `profile-invalid`. Of a store that gives no answer within a minute nothing is known: no step can
+ * take it for another. All are looked at together, so that a backend that is down costs that minute once.
+ */
 export async function mustBeWhereItWas(run: Run, signal: AbortSignal): Promise<void> {
-  const { clock } = run.deps;
-  for (const target of run.targets) {
+  const looks = run.targets.map(async (target) => {
     const { ref, place: planned } = plannedTarget(run, target.ref);
-    if (planned === undefined) continue;
-    const place = await inTime({ clock, ...STORE_LIMIT, signal }, (limited) =>
-      placeOf(target, limited),
-    ).catch(nothingKnown);
+    return { ref, planned, place: planned === undefined ? undefined : await placeOf(run, target, signal) };
+  });
+  for (const { ref, planned, place } of await Promise.all(looks)) {
     if (place === undefined || place === planned) continue;
     throw new McpRunError(
       "profile-invalid",
@@ -24,12 +25,8 @@ export async function mustBeWhereItWas(run: Run, signal: AbortSignal): Promise<v
   }
 }
 
-async function placeOf({ own, store }: Target, signal: AbortSignal): Promise<string | undefined> {
+async function placeOf(run: Run, target: Target, signal: AbortSignal): Promise<string | undefined> {
+  const { own } = target;
   if (own && !isLive(own)) return own.place;
-  return (await (own ?? store).read(signal))?.place;
-}
-
-function nothingKnown(error: unknown): undefined {
-  if (!(error instanceof ProviderError)) throw error;
-  return undefined;
+  return (await presentOf(run, target, signal).catch(nothingKnown))?.place;
 }

@@ -48,6 +48,19 @@ describe("a rollback of a secret that was not there before", () => {
     expect([...world.issuers.valid]).toEqual(["canary-old-token", "canary-old-db"]);
   });
 
+  it("goes on where somebody has removed it already", async () => {
+    const world = new World();
+    const targets = [await freshTarget(world)];
+    const rotation = await begun(world, targets);
+    world.lagging = undefined;
+    await (await world.store()).remove({ path: "fresh" }, never());
+
+    const outcome = await rollBack(world, rotation, targets);
+
+    expect(outcome).toMatchObject({ is: "rolled-back", stillValid: [] });
+    expect([...world.issuers.valid]).toEqual(["canary-old-token", "canary-old-db"]);
+  });
+
   it("asks only for what had an old key, if other secrets were replaced along with it", async () => {
     const world = new World();
     const targets = [...(await world.targets()), await freshTarget(world)];

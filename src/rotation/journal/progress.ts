@@ -82,7 +82,7 @@ export class Progress {
   /** Somebody may have a new value, or somebody's old one may be refused: nothing is taken back by itself. */
   get isPastReturn(): boolean {
     return (
-      this.mayBeRevoked ||
+      this.mayBeRevoked() ||
       this.isReplacedByBackend ||
       this.#plan.targets.some(({ ref }) => this.mayBePromoted(ref))
     );
@@ -107,11 +107,15 @@ export class Progress {
     return this.isDone("promote", ref) || this.isBegun("promote", ref);
   }
 
-  /** Whether some old key may have been refused by its issuer. */
-  get mayBeRevoked(): boolean {
+  /**
+   * Whether some old key may have been refused by its issuer.
+   *
+   * @param untouched the target whose revocation has begun, and has ended nothing
+   */
+  mayBeRevoked(untouched?: string): boolean {
     const targets = this.#plan.targets.filter(({ ref }) => this.isBegun("revoke", ref));
     return targets.some(({ ref, parts }) => {
-      if (!this.#facts.has(keyOf("revoke", ref))) return true;
+      if (ref !== untouched && !this.#facts.has(keyOf("revoke", ref))) return true;
       return parts.some(({ name }) => {
         return this.#revoked.has(name) || this.resultOf("revoke", name) === "failed";
       });

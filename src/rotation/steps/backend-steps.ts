@@ -55,7 +55,11 @@ async function whatIsThere(own: LiveRotation, parts: readonly TargetPart[], sign
 }
 
 /** How often it was begun since it was last known that nothing had come of it. */
-export function triesOf({ journal }: Run, ref: string, step: "rotate" | "promote" = "rotate"): number {
+export function triesOf(
+  { journal }: Run,
+  ref: string,
+  step: "rotate" | "promote" | "revoke" = "rotate",
+): number {
   const lines = journal.lines.filter(
     (line) => (line.kind === "intent" || line.kind === "fact") && line.step === step && line.target === ref,
   );

@@ -8,10 +8,11 @@ import { tryOldKey } from "../canary/old-key-trial.ts";
 import type { KeyToEnd, Target, TargetPart } from "../contract.ts";
 import { commandOf, type Facts, type PartFacts } from "../journal/journal-line.ts";
 import { isLive, modeOf } from "../modes.ts";
+import { noWayBack } from "../no-way-back.ts";
 import { type Run, reasonOf, type TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
-import { revokeLeases, verifyLeases } from "./backend-steps.ts";
-import { replacedText, standingOf } from "./standing.ts";
+import { revokeLeases, triesOf, verifyLeases } from "./backend-steps.ts";
+import { replacedText, type Standing, standingOf } from "./standing.ts";
 
 /** Ms between two looks whether the issuer refuses the key by now: a revocation takes its time to get around. */
 const VERIFY_PAUSES_MS = [1_000, 2_000, 4_000];
@@ -21,13 +22,14 @@ const revoke: TargetStep = {
   isNeeded: (run, target) => endingParts(run, target).length > 0 && mayBeEnded(run, target),
   async forTarget(run, target, signal) {
     if (modeOf(target).revokes === "each-lease") return revokeLeases(run, target, signal);
-    const replaced = await replacedSince(run, target, signal);
+    const ending = endingParts(run, target);
+    const standing = await standingSince(run, target, signal);
+    const back = standing?.parts.find(({ part, whose }) => whose === "old" && ending.includes(part));
+    if (back) return keptFor(run, target, back.part);
     const parts: PartFacts[] = [];
-    for (const part of endingParts(run, target)) {
-      const known = run.progress.resultOf("revoke", part.name);
-      const isAccepted = run.progress.resultOf("verify", part.name) === "accepted";
-      if (!isAccepted && (known === "revoked" || known === "by-hand"))
-        parts.push({ name: part.name, result: known });
+    for (const part of ending) {
+      const known = knownEnd(run, part);
+      if (known) parts.push({ name: part.name, result: known });
       else
         parts.push({
           name: part.name,
@@ -35,9 +37,10 @@ const revoke: TargetStep = {
         });
       await revokeStrays(run, part, signal);
     }
-    for (const [at, part] of parts.entries()) {
-      const reason = part.reason ?? replaced.get(part.name);
-      parts[at] = { ...part, ...(reason !== undefined && { reason }) };
+    for (const [at, settled] of parts.entries()) {
+      const found = standing?.parts.find(({ part }) => part.name === settled.name);
+      if (!standing || found?.whose !== "another") continue;
+      parts[at] = { reason: replacedText(run, target, found.part, standing), ...settled };
     }
     return asFacts(parts, ["revoked", "by-hand"], () => "may be valid still");
   },
@@ -101,32 +104,46 @@ function mayBeEnded(run: Run, target: Target): boolean {
   return progress.isDone("rotate", target.ref) && (!isByHand || progress.isDone("spread"));
 }
 
-/**
- * What is in the store is what servers take, whoever has put it there. By name what has become of parts that somebody
- * else has replaced. Throws ProviderError `conflict` where that is the old value.
- */
-async function replacedSince(run: Run, target: Target, signal: AbortSignal): Promise<Map<string, string>> {
-  const replaced = new Map<string, string>();
-  if (!run.progress.isDone(target.own ? "rotate" : "promote", target.ref)) return replaced;
-  const names = new Set(endingParts(run, target).map(({ name }) => name));
-  try {
-    const standing = await standingOf(run, target, signal);
-    for (const { part, whose } of standing.parts.filter((one) => names.has(one.part.name))) {
-      if (whose === "old") throw isBack(run, target, part);
-      if (whose === "another") replaced.set(part.name, replacedText(run, target, part, standing));
-    }
-  } catch (error) {
-    if (!(error instanceof ProviderError) || error.failure === "conflict") throw error;
-    run.note(`nobody could look whether ${target.ref} has the old value again: ${error.reason}`);
-  }
-  return replaced;
+/** How it was ended before, if that has not shown to be wrong. */
+function knownEnd({ progress }: Run, { name }: TargetPart): "revoked" | "by-hand" | undefined {
+  const known = progress.resultOf("revoke", name);
+  const isAccepted = progress.resultOf("verify", name) === "accepted";
+  return !isAccepted && (known === "revoked" || known === "by-hand") ? known : undefined;
 }
 
-function isBack({ plan }: Run, { ref }: Target, { name }: TargetPart): ProviderError {
-  const state = `somebody has put the old ${name} back into ${ref}, where servers take it`;
-  return new ProviderError("conflict", state, {
-    hint: `\`${commandOf(plan, "--rollback")}\`, which ends the new key, and another rotation after that`,
-  });
+/** What is in the store is what servers take, whoever has put it there. Undefined where it can't be looked at. */
+async function standingSince(run: Run, target: Target, signal: AbortSignal): Promise<Standing | undefined> {
+  if (!run.progress.isDone(target.own ? "rotate" : "promote", target.ref)) return undefined;
+  try {
+    return await standingOf(run, target, signal);
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    run.note(`nobody could look whether ${target.ref} has the old value again: ${error.reason}`);
+    return undefined;
+  }
+}
+
+/** None of its keys is ended where the old value is what servers take. */
+function keptFor(run: Run, target: Target, { name }: TargetPart): Facts {
+  const { ref, own } = target;
+  const { progress, plan } = run;
+  const wasCut = triesOf(run, ref, "revoke") > 1;
+  const reason = `somebody has put the old ${name} back into ${ref}, where servers take it`;
+  const { version } = progress.factsOf(own ? "rotate" : "promote", ref) ?? {};
+  const isWay = !wasCut && noWayBack(run, ref) === undefined;
+  const forward =
+    version === undefined
+      ? "putting the new value there again"
+      : `making version ${version} of it the current one again`;
+  run.hint ??= isWay
+    ? `\`${commandOf(plan, "--rollback")}\`, which ends the new key, and another rotation after that`
+    : `${forward}, and \`${commandOf(plan, "--resume")}\` after that`;
+  // What came of a try that was cut off nobody knows.
+  const parts = endingParts(run, target).map((part) => ({
+    name: part.name,
+    result: knownEnd(run, part) ?? ("failed" as const),
+  }));
+  return { isDone: false, ...(wasCut && { parts }), reason };
 }
 
 type Settled = Pick<PartFacts, "result" | "reason">;
@@ -193,18 +210,17 @@ export async function oldKey(
   let value: KeyToEnd["value"];
   try {
     const document = base === undefined ? undefined : await target.store.readVersion(base, signal);
-    value = partValue(part, document?.value);
-    if (value && run.fingerprint(value) !== run.planned(part.name).fingerprint) {
-      // Its issuer is told of no other key, whatever the store says by now.
+    const found = partValue(part, document?.value);
+    // Its issuer is told of no other key, whatever the store says by now.
+    const isOld = found && run.fingerprint(found) === run.planned(part.name).fingerprint;
+    value = isOld ? found : run.oldValues.get(part.name);
+    if (!value && base !== undefined)
       run.note(`version ${base} of ${target.ref} does not have the old ${part.name} any more`);
-      value = undefined;
-    }
   } catch (error) {
     if (!(error instanceof McpRunError)) throw error;
-    run.note(`the old ${part.name} could not be read again: ${reasonOf(error)}`);
+    value = run.oldValues.get(part.name);
+    if (!value) run.note(`the old ${part.name} could not be read again: ${reasonOf(error)}`);
   }
-  value ??= run.oldValues.get(part.name);
-  if (!value && base !== undefined) run.note(`no store has the old ${part.name} any more`);
   return { ...(keyId !== undefined && { keyId }), ...(value && { value }) };
 }
 

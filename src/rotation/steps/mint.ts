@@ -80,6 +80,15 @@ export async function candidateOf(
   }
 }
 
+/** Takes it away; where another rotation has taken the place over, nothing of ours is there. Throws ProviderError. */
+export async function dropCandidate(run: Run, { store }: Target, signal: AbortSignal): Promise<void> {
+  try {
+    await store.discard(run.plan.rotation, signal);
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
+  }
+}
+
 async function mintOrFind(run: Run, family: Family, signal: AbortSignal): Promise<void> {
   const { leader, members } = family;
   const { issuer, name } = leader;

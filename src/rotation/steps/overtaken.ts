@@ -16,10 +16,11 @@ type Became = "promoted" | "as-it-was" | "overtaken" | "unknown";
 export async function whatBecame(run: Run, target: Target, signal: AbortSignal): Promise<Became> {
   const { base, fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
   try {
-    const present = await target.store.read(signal);
-    if (present && run.fingerprint(present.value) === fingerprint) return "promoted";
-    if (isOurs(run, await standingOf(run, target, signal))) return "promoted";
-    if (present?.version === (base ?? undefined)) return "as-it-was";
+    const standing = await standingOf(run, target, signal);
+    const { document, version } = standing;
+    if (document && run.fingerprint(document) === fingerprint) return "promoted";
+    if (isOurs(run, standing)) return "promoted";
+    if (version === (base ?? undefined)) return "as-it-was";
     return (await candidateOf(run, target, signal)) === undefined ? "unknown" : "overtaken";
   } catch (error) {
     if (error instanceof McpRunError || signal.aborted) return "unknown";
@@ -55,7 +56,8 @@ export async function isOutOfUse(run: Run, signal: AbortSignal): Promise<boolean
   try {
     for (const target of targets.filter(({ ref }) => progress.isBegun("revoke", ref))) {
       const { parts } = await standingOf(run, target, signal);
-      if (!parts.every(({ whose }) => whose === "another")) return false;
+      // Who had a lease that was revoked takes no other before somebody tells him to.
+      if (parts.length === 0 || !parts.every(({ whose }) => whose === "another")) return false;
     }
     return true;
   } catch (error) {

@@ -1,10 +1,12 @@
 /** Whose values a store has now: others may write to it while a rotation is under way, or has to be gone on with. */
 import { ProviderError } from "../../errors.ts";
+import { inTime } from "../../secrets/in-time.ts";
+import type { FetchedSecret } from "../../secrets/provider.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Target, TargetPart } from "../contract.ts";
 import type { Prints } from "../fingerprints.ts";
 import { isLive } from "../modes.ts";
-import type { Run } from "../run.ts";
+import { type Run, STORE_LIMIT } from "../run.ts";
 import { partValue } from "../target.ts";
 
 export interface PartStanding {
@@ -16,17 +18,29 @@ export interface PartStanding {
 
 export interface Standing {
   readonly version: string | undefined;
+  readonly document: Secret | undefined;
   /** Of leases none: whoever asks gets another. */
   readonly parts: readonly PartStanding[];
 }
 
-/** Rejects with ProviderError. */
+/** What is there now; of leases undefined. Rejects with ProviderError, when a store does not answer after a minute. */
+export async function presentOf(
+  run: Run,
+  { own, store }: Target,
+  signal: AbortSignal,
+): Promise<FetchedSecret | undefined> {
+  if (own && !isLive(own)) return undefined;
+  const { clock } = run.deps;
+  return inTime({ clock, ...STORE_LIMIT, signal }, (limited) => (own ?? store).read(limited));
+}
+
+/** Rejects as presentOf does. */
 export async function standingOf(run: Run, target: Target, signal: AbortSignal): Promise<Standing> {
-  const { own, store, parts } = target;
-  if (own && !isLive(own)) return { version: undefined, parts: [] };
-  const present = await (own ?? store).read(signal);
+  const present = await presentOf(run, target, signal);
+  const parts = target.own && !isLive(target.own) ? [] : target.parts;
   return {
     version: present?.version,
+    document: present?.value,
     parts: parts.map((part) => standingOfPart(run, part, partValue(part, present?.value))),
   };
 }
@@ -63,16 +77,15 @@ export async function replacedByOthers(
   run: Run,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, Replaced>> {
-  const replaced = new Map<string, Replaced>();
-  for (const target of run.targets) {
-    const standing = await standingOf(run, target, signal).catch(asItWasLeft);
-    for (const { part, value, whose } of standing.parts) {
-      if (whose !== "another" || !value) continue;
+  const looks = run.targets.map(async (target) => {
+    const standing = await standingOf(run, target, signal).catch(nothingKnown);
+    return (standing?.parts ?? []).flatMap(({ part, value, whose }): readonly [string, Replaced][] => {
+      if (whose !== "another" || !value || !standing) return [];
       const reason = replacedText(run, target, part, standing);
-      replaced.set(part.name, { prints: run.prints(part, value), reason });
-    }
-  }
-  return replaced;
+      return [[part.name, { prints: run.prints(part, value), reason }]];
+    });
+  });
+  return new Map((await Promise.all(looks)).flat());
 }
 
 /** A rotation after ours ends our key as its old one; somebody at a console may not think of it. */
@@ -89,7 +102,7 @@ export function replacedText(
   return `somebody else has replaced ${name} of ${ref} since${by}${ours}`;
 }
 
-function asItWasLeft(error: unknown): Standing {
-  if (error instanceof ProviderError) return { version: undefined, parts: [] };
-  throw error;
+/** For a store that can't be looked at. */
+export function nothingKnown(error: unknown): undefined {
+  if (!(error instanceof ProviderError)) throw error;
 }

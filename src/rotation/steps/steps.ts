@@ -12,7 +12,7 @@ import { documentWith, partValue } from "../target.ts";
 import { rotateLive, wantedLeases } from "./backend-steps.ts";
 import { endingSteps } from "./ending.ts";
 import { holdAfter, holdBefore } from "./holding.ts";
-import { candidateOf, mintStep } from "./mint.ts";
+import { candidateOf, dropCandidate, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
 import { spread } from "./spread.ts";
 import { isOurs, replacedByOthers, standingOf } from "./standing.ts";
@@ -80,11 +80,14 @@ function refuseOtherKeys(
       "conflict",
       `somebody has changed ${part.name} in ${ref} since the plan was made, and the old key may be valid still`,
       {
-        hint: "asking whoever has changed it to end the old key; or again, from what is there now",
+        hint: "asking whoever has changed it to end the old key",
       },
     );
   }
 }
+
+/** Somebody has written to the document or holds it, or the candidate is gone. */
+const REFUSED: ReadonlySet<ProviderError["failure"]> = new Set(["conflict", "missing"]);
 
 const promote: TargetStep = {
   name: "promote",
@@ -97,11 +100,12 @@ const promote: TargetStep = {
     try {
       return { version: (await store.promote(rotation, base, signal)).version };
     } catch (error) {
-      if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
+      const isRefused = error instanceof ProviderError && REFUSED.has(error.failure);
+      if (!isRefused) throw error;
       // One that was broken off may have come through, and somebody has written another field since.
       const now = await standingOf(run, target, signal);
       if (now.version === undefined || !isOurs(run, now)) throw error;
-      await store.discard(rotation, signal);
+      await dropCandidate(run, target, signal);
       return { version: now.version };
     }
   },

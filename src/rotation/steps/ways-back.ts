@@ -10,9 +10,9 @@ import { hasStep } from "../modes.ts";
 import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
 import { asFacts, settledPart } from "./ending.ts";
-import { candidateOf } from "./mint.ts";
+import { candidateOf, dropCandidate } from "./mint.ts";
 import { spread } from "./spread.ts";
-import { replacedByOthers, standingOf } from "./standing.ts";
+import { nothingKnown, replacedByOthers, standingOf } from "./standing.ts";
 import { wantedOf } from "./wanted.ts";
 
 const revokeNew: TargetStep = {
@@ -106,13 +106,7 @@ const discard: TargetStep = {
   isBounded: true,
   isNeeded: (_run, target) => hasStep(target, "discard"),
   async forTarget(run, target, signal) {
-    const { store } = target;
-    try {
-      await store.discard(run.plan.rotation, signal);
-    } catch (error) {
-      // Another rotation has taken the place over: then nothing of ours is there.
-      if (!(error instanceof ProviderError) || error.failure !== "conflict") throw error;
-    }
+    await dropCandidate(run, target, signal);
     await retireGivenUp(run, target, signal);
     return {};
   },
@@ -137,7 +131,7 @@ const restore: TargetStep = {
   isBounded: true,
   isNeeded: ({ progress }, { ref }) => progress.mayBePromoted(ref),
   async forTarget(run, target, signal) {
-    const { ref, store, parts } = target;
+    const { ref, store } = target;
     const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
     const present = await store.read(signal);
     if (present && run.fingerprint(present.value) === fingerprint) {
@@ -146,11 +140,8 @@ const restore: TargetStep = {
       if (base == null) return removeNew(run, target, { version: now, document: present.value }, signal);
       return { version: (await store.restore(base, now, signal)).version };
     }
-    const isBack = parts.every((part) => {
-      const value = partValue(part, present?.value);
-      return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
-    });
-    if (isBack) return { ...(present?.version !== undefined && { version: present.version }) };
+    if (isAsPlanned(run, target, present?.value))
+      return { ...(present?.version !== undefined && { version: present.version }) };
     // Whether it ever was promoted nobody can say; what is there now is somebody else's, and stays.
     const { parts: now } = await standingOf(run, target, signal);
     if (!run.progress.isDone("promote", ref) && now.every(({ whose }) => whose === "another"))
@@ -161,23 +152,31 @@ const restore: TargetStep = {
   },
 };
 
+/** Of each part the old value, or none where there was none. */
+function isAsPlanned(run: Run, { parts }: Target, document: Secret | undefined): boolean {
+  return parts.every((part) => {
+    const value = partValue(part, document);
+    return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
+  });
+}
+
 function changedSince(ref: string): ProviderError {
   return new ProviderError("conflict", `somebody has changed ${ref} since it was promoted`, {
     hint: "putting the old value back by hand",
   });
 }
 
-/** Rejects where it is certain that an old value can't be put back: before a rotation goes back for good. */
-export async function mustBeRestorable(run: Run, signal: AbortSignal): Promise<void> {
-  for (const target of run.targets.filter(({ ref }) => run.progress.isDone("promote", ref))) {
+/** What keeps an old value from being put back for certain: looked for before a rotation goes back for good. */
+export async function obstacleToRestoring(run: Run, signal: AbortSignal): Promise<ProviderError | undefined> {
+  const promoted = run.targets.filter(({ ref }) => run.progress.isDone("promote", ref));
+  const looks = promoted.map(async (target) => {
+    const standing = await standingOf(run, target, signal).catch(nothingKnown);
+    if (!standing || isAsPlanned(run, target, standing.document)) return undefined;
     const { fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
-    const [present, { parts }] = await Promise.all([
-      target.store.read(signal),
-      standingOf(run, target, signal),
-    ]);
-    const isAsPromoted = present !== undefined && run.fingerprint(present.value) === fingerprint;
-    if (!isAsPromoted && !parts.every(({ whose }) => whose === "old")) throw changedSince(target.ref);
-  }
+    const isAsPromoted = standing.document && run.fingerprint(standing.document) === fingerprint;
+    return isAsPromoted ? undefined : changedSince(target.ref);
+  });
+  return (await Promise.all(looks)).find((obstacle) => obstacle !== undefined);
 }
 
 /** There was nothing before. What can't be removed has no key in it that works once this way back is done. */

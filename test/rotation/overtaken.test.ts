@@ -1,0 +1,289 @@
+/** What others do to a secret while its rotation is cut off, or under way under active abuse. */
+import { describe, expect, it, vi } from "vitest";
+import { ProviderError } from "../../src/errors.ts";
+import type { Target, TargetStore } from "../../src/rotation/contract.ts";
+import { resume, rollback } from "../../src/rotation/engine.ts";
+import { Secret } from "../../src/secrets/secret.ts";
+import { VirtualClock } from "../helpers/virtual-clock.ts";
+import { BackendWorld } from "./backend-world.ts";
+import { Crash, DATABASE, GITHUB, IssuerWorld, never, World } from "./world.ts";
+
+const THEIRS = "canary-theirs";
+
+async function only(world: World, ref: string): Promise<Target[]> {
+  return (await world.targets()).filter((target) => target.ref === ref);
+}
+
+/** Somebody at a console. */
+async function types(world: World, ref: string, value: string, user = "bot"): Promise<void> {
+  const document = ref === DATABASE ? value : JSON.stringify({ token: value, user });
+  await (await world.store()).put({ path: ref.replace("memory:", "") }, new Secret(document), never());
+}
+
+function withStore(
+  targets: readonly Target[],
+  change: (store: TargetStore) => Partial<TargetStore>,
+): Target[] {
+  return targets.map((target) => ({ ...target, store: { ...target.store, ...change(target.store) } }));
+}
+
+const LOST = new ProviderError("unavailable", "no answer");
+
+describe("under active abuse, with another key at its place by the time of the promotion,", () => {
+  it.each([DATABASE, GITHUB])("a rotation of %s gives way, and ends what it has made", async (ref) => {
+    const world = new World();
+    const targets = await only(world, ref);
+    world.beforePromotion = async () => {
+      world.issuers.valid.add(THEIRS);
+      await types(world, ref, THEIRS);
+    };
+
+    const outcome = await world.rotate({ targets, revokeFirst: true });
+
+    expect(outcome).toMatchObject({
+      is: "discarded",
+      stillValid: [],
+      notes: [
+        "old keys are revoked already, and servers get what somebody else has put there at their next look",
+      ],
+    });
+    const { documents, valid } = await world.state();
+    expect(documents.map(({ candidate }) => candidate)).toEqual([undefined, undefined]);
+    expect(documents.find(({ path }) => ref.endsWith(path))?.current).toContain(THEIRS);
+    expect(valid).toEqual([ref === DATABASE ? "canary-old-token" : "canary-old-db", THEIRS].sort());
+  });
+
+  it("a rotation keeps its new keys where another of the old ones was revoked", async () => {
+    const world = new World();
+    world.beforePromotion = async () => types(world, DATABASE, THEIRS);
+
+    const outcome = await world.rotate({ revokeFirst: true });
+
+    expect(outcome).toMatchObject({ is: "incomplete" });
+    const { documents, valid } = await world.state();
+    expect(documents.map(({ current }) => current)).toEqual([
+      expect.stringContaining("canary-new-TOKEN-1"),
+      THEIRS,
+    ]);
+    expect(valid).toContain("canary-new-TOKEN-1");
+  });
+
+  it("a rotation is not given up where leases were revoked, whose servers have yet to be told", async () => {
+    const world = new BackendWorld();
+    world.beforePromotion = async () => types(world, DATABASE, THEIRS);
+    const targets = [world.leaseTarget(), ...(await only(world, DATABASE))];
+
+    const outcome = await world.rotate({ targets, revokeFirst: true });
+
+    expect(world.revoked).toContain("lease-1");
+    expect(outcome).toMatchObject({ is: "incomplete" });
+  });
+});
+
+describe("a promotion that was broken off and has come through", () => {
+  it.each<[string, (world: World, store: TargetStore) => Partial<TargetStore>]>([
+    [
+      "half",
+      (world, store) => ({
+        promote: async (rotation) => {
+          const { value } = await store.fetchCandidate(rotation, never());
+          await (await world.store()).put({ path: "mcp/github" }, value, never());
+          throw LOST;
+        },
+      }),
+    ],
+    [
+      "whole",
+      (_world, store) => ({
+        promote: async (...args) => {
+          await store.promote(...args);
+          throw LOST;
+        },
+      }),
+    ],
+  ])("%s is known again also where somebody has written another field since", async (_, breaks) => {
+    const world = new World();
+    const targets = await only(world, GITHUB);
+    const stuck = await world.rotate({ targets: withStore(targets, (store) => breaks(world, store)) });
+    expect(stuck).toMatchObject({ is: "incomplete" });
+    await types(world, GITHUB, "canary-new-TOKEN-1", "somebody");
+
+    expect(await world.resume(stuck.rotation, targets)).toMatchObject({ is: "done", stillValid: [] });
+
+    const { documents, valid } = await world.state();
+    expect(documents[0]).toMatchObject({
+      current: '{"token":"canary-new-TOKEN-1","user":"somebody"}',
+      candidate: undefined,
+    });
+    expect(valid).toEqual(["canary-new-TOKEN-1", "canary-old-db"]);
+    expect(world.issuers.calls.filter((call) => call === "mint TOKEN")).toHaveLength(1);
+  });
+
+  it("is known again while another rotation is at it, whose candidate stays", async () => {
+    const world = new World();
+    const targets = await only(world, DATABASE);
+    const breaking = withStore(targets, (store) => ({
+      promote: async (...args) => {
+        await store.promote(...args);
+        throw LOST;
+      },
+    }));
+    const stuck = await world.rotate({ targets: breaking });
+    const theirs = { rotationId: "20261121-000000-abcdef", operator: "bob@desk", createdAt: new Date(0) };
+    await (await world.store()).putCandidate({ path: "db" }, new Secret(THEIRS), theirs, never());
+
+    expect(await world.resume(stuck.rotation, targets)).toMatchObject({ is: "done", stillValid: [] });
+
+    expect((await world.state()).documents[1]).toMatchObject({
+      current: "canary-new-DB-1",
+      candidate: theirs.rotationId,
+    });
+  });
+});
+
+describe("a rotation that is gone on with", () => {
+  it("asks the hook that the profile has now, and makes no other key for that", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    world.lagging = undefined;
+    const moved = new IssuerWorld();
+    for (const key of world.issuers.valid) moved.valid.add(key);
+    const targets = (await world.targets()).map((target) => ({
+      ...target,
+      parts: target.parts.map((part) => ({ ...part, issuer: moved.issuer() })),
+    }));
+    const before = [...world.issuers.calls];
+
+    expect(await world.resume(rotation, targets)).toMatchObject({ is: "done", stillValid: [] });
+
+    expect(world.issuers.calls).toEqual(before);
+    expect(moved.calls).toEqual(["revoke TOKEN", "revoke DB", "verify TOKEN", "verify DB"]);
+    expect([...moved.valid]).toEqual(["canary-new-TOKEN-1", "canary-new-DB-1"]);
+  });
+
+  it("waits once for all stores that do not answer, and takes them for those of its plan", async () => {
+    const world = new World();
+    const at = (targets: readonly Target[], isMute: () => boolean) =>
+      withStore(targets, (store) => ({
+        read: async (signal) => {
+          if (isMute()) return new Promise<never>(() => undefined);
+          const present = await store.read(signal);
+          return present && { ...present, place: "here" };
+        },
+      }));
+    world.lagging = "failed";
+    const { rotation } = await world.rotate({ targets: at(await world.targets(), () => false) });
+    world.lagging = undefined;
+    const clock = new VirtualClock();
+    let isDown = true;
+    const targets = at(await world.targets(), () => isDown);
+
+    const outcome = resume(rotation, targets, world.place, { ...world.deps, clock }, never());
+
+    await vi.waitFor(() => expect(clock.pending).toBe(2), { timeout: 30_000 });
+    isDown = false;
+    await clock.advance(60_000);
+    expect(await outcome).toMatchObject({ is: "done", stillValid: [] });
+  });
+});
+
+describe("an old value that somebody has put back", () => {
+  it("has no way back where another old key is revoked: it is said how to go on", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    await types(world, DATABASE, "canary-old-db");
+    world.lagging = undefined;
+    world.answer = () => "go-on";
+
+    const outcome = await world.resume(rotation);
+
+    expect(outcome).toMatchObject({
+      is: "incomplete",
+      reason: `somebody has put the old DB back into ${DATABASE}, where servers take it`,
+      hint: `making version v2 of it the current one again, and \`mcp-run rotate github --resume ${rotation}\` after that`,
+      stillValid: [{ which: "old", secret: "DB" }],
+    });
+    expect(outcome.next.join()).toContain("--rollback is no way any more");
+    await types(world, DATABASE, "canary-new-DB-1");
+    expect(await world.resume(rotation)).toMatchObject({ is: "done", stillValid: [] });
+    expect((await world.state()).valid).toEqual(["canary-new-DB-1", "canary-new-TOKEN-1"]);
+  });
+
+  it("may be a dead key where a revocation was cut off: the new one is not ended for it", async () => {
+    const world = new World();
+    const targets = await only(world, DATABASE);
+    world.issuers.failure = (action) => (action === "revoke" ? new Crash("cut off") : undefined);
+    const plan = await world.plan({ targets });
+    await expect(world.rotatePlanned(plan)).rejects.toBeInstanceOf(Crash);
+    const { rotation } = plan.record;
+    world.issuers.failure = () => undefined;
+    await types(world, DATABASE, "canary-old-db");
+    world.answer = () => "go-on";
+
+    const outcome = await world.resume(rotation, targets);
+
+    expect(outcome).toMatchObject({ is: "incomplete", stillValid: [{ which: "old", secret: "DB" }] });
+    expect(outcome.hint).toContain("--resume");
+    await expect(world.rollback(rotation, targets)).rejects.toThrow("the old key may be revoked");
+    expect(world.issuers.valid).toContain("canary-new-DB-1");
+  });
+});
+
+describe("a rollback", () => {
+  it("that is interrupted while it looks has not begun", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    world.answer = () => "go-on";
+    const controller = new AbortController();
+    world.onTouch = (what) => {
+      if (what === "read") controller.abort();
+    };
+
+    const refused = rollback(rotation, await world.targets(), world.place, world.deps, controller.signal);
+
+    await expect(refused).rejects.toMatchObject({ name: "AbortError" });
+    expect(world.journalOf(rotation)).not.toContain('"turn"');
+  });
+
+  it("looks at every document, also where another one's store is down", async () => {
+    const world = new World();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    await types(world, DATABASE, THEIRS);
+    world.answer = () => "go-on";
+    world.behaviour.failure = (_operation, path) => (path === "mcp/github" ? LOST : undefined);
+
+    await expect(world.rollback(rotation)).rejects.toMatchObject({
+      message: `Cannot roll back rotation ${rotation}: somebody has changed ${DATABASE} since it was promoted`,
+      hint: "putting the old value back by hand first",
+    });
+  });
+
+  it("of a value that came along unchanged goes on where the old key was put back by hand", async () => {
+    const world = new World();
+    const [github] = (await only(world, GITHUB)) as [Target];
+    const [token] = github.parts;
+    if (!token) throw new Error("it has a part");
+    const issuer = {
+      ...world.issuers.issuer(),
+      mint: async (...args: Parameters<typeof token.issuer.mint>) => ({
+        ...(await token.issuer.mint(...args)),
+        along: new Map([["USER", new Secret("bot")]]),
+      }),
+    };
+    const user = { name: "USER", from: `${GITHUB}#user`, field: ["user"], comesWith: "TOKEN", issuer };
+    const targets = [{ ...github, parts: [{ ...token, issuer }, user] }];
+    world.lagging = "failed";
+    const { rotation } = await world.rotate({ targets });
+    world.lagging = undefined;
+    await types(world, GITHUB, "canary-old-token");
+    world.answer = () => "go-on";
+
+    expect(await world.rollback(rotation, targets)).toMatchObject({ is: "rolled-back", stillValid: [] });
+
+    expect((await world.state()).valid).toEqual(["canary-old-db", "canary-old-token"]);
+  });
+});
