@@ -1,9 +1,9 @@
 /** What the server keeps of all hosts: the last report of each supervisor. */
 import { type Consumer, DeliverPolicy, type JsMsg, jetstream } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
+import { mustHaveLeader } from "./leader.ts";
 import { LONGEST_REPORT } from "./messages.ts";
 import { REPORTS_STREAM } from "./names.ts";
-import { LostClusterError } from "./refusal.ts";
 
 /** Ms for one answer of the server. */
 const ANSWER_MS = 5_000;
@@ -31,9 +31,10 @@ export async function* keptReports(
   onLimit: (isFull: boolean) => void,
 ): AsyncGenerator<JsMsg, void, undefined> {
   const { streams } = await jetstream(connection, { timeout: ANSWER_MS }).jetstreamManager(false);
-  const { state, config, cluster } = await streams.info(REPORTS_STREAM);
-  // Nobody would answer who is to read from it.
-  if (cluster && !cluster.leader) throw new LostClusterError();
+  const info = await streams.info(REPORTS_STREAM);
+  // Nobody would let us read from it.
+  mustHaveLeader(info);
+  const { state, config } = info;
   // Limits that there are not are -1.
   const { max_msgs = -1, max_bytes = -1 } = config;
   onLimit(

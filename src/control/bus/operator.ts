@@ -11,10 +11,11 @@ import { type BusOptions, readServers } from "./connect.ts";
 import type { Failure } from "./failure.ts";
 import { flushed } from "./flushed.ts";
 import { keptReports } from "./kept-reports.ts";
+import { proveIsAmongAll } from "./leader.ts";
 import { Link } from "./link.ts";
 import { type Entry, type HoldAsked, LONGEST_ENTRY, type Report, readEntry, readReport } from "./messages.ts";
-import { BUCKET_STREAM, OPERATOR_INBOX, REPORTS_STREAM, reportSource, subjects } from "./names.ts";
-import { isConflict, isTransient, LostClusterError, refusalOf, refusalToConnect } from "./refusal.ts";
+import { BUCKET_STREAM, OPERATOR_INBOX, reportSource, subjects } from "./names.ts";
+import { isConflict, isTransient, refusalOf, refusalToConnect } from "./refusal.ts";
 import { refuseTooLong } from "./room.ts";
 import { type SetUpOptions, type SetUpResult, setUp } from "./setup.ts";
 
@@ -374,16 +375,6 @@ function publishCall(connection: NatsConnection, subject: string, spreadMs: numb
   const id = randomBytes(12).toString("hex");
   connection.publish(subject, JSON.stringify({ v: 1, id, spreadMs }));
   return id;
-}
-
-/**
- * A server that is cut off from its cluster, or has only just come back to it, lets us in, and carries a call to those
- * alone who are on it. It answers for the streams all the same, but can't say who speaks for them.
- */
-async function proveIsAmongAll(connection: NatsConnection): Promise<void> {
-  const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: ANSWER_MS });
-  const { cluster } = await streams.info(REPORTS_STREAM);
-  if (cluster && !cluster.leader) throw new LostClusterError();
 }
 
 /** `sequence` is 0 where nothing is stored. */
