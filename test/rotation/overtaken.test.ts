@@ -53,19 +53,30 @@ describe("under active abuse, with another key at its place by the time of the p
     expect(valid).toEqual([ref === DATABASE ? "canary-old-token" : "canary-old-db", THEIRS].sort());
   });
 
-  it("a rotation keeps its new keys where another of the old ones was revoked", async () => {
+  it("a rotation keeps its other keys, and another one takes its place", async () => {
     const world = new World();
-    world.beforePromotion = async () => types(world, DATABASE, THEIRS);
+    world.beforePromotion = async () => {
+      world.issuers.valid.add(THEIRS);
+      await types(world, DATABASE, THEIRS);
+    };
 
     const outcome = await world.rotate({ revokeFirst: true });
 
-    expect(outcome).toMatchObject({ is: "incomplete" });
+    expect(outcome).toMatchObject({
+      is: "incomplete",
+      hint: `another rotation of all of them, with \`--take-over ${outcome.rotation}\``,
+    });
     const { documents, valid } = await world.state();
     expect(documents.map(({ current }) => current)).toEqual([
       expect.stringContaining("canary-new-TOKEN-1"),
       THEIRS,
     ]);
     expect(valid).toContain("canary-new-TOKEN-1");
+    world.beforePromotion = async () => undefined;
+    const other = await world.rotate({ takeOver: outcome.rotation });
+    expect(other).toMatchObject({ is: "done", stillValid: [] });
+    // Its first key for DB is nobody's.
+    expect([...world.issuers.valid]).toEqual(["canary-new-DB-1", "canary-new-TOKEN-2", "canary-new-DB-2"]);
   });
 
   it("a rotation is not given up where leases were revoked, whose servers have yet to be told", async () => {

@@ -118,7 +118,7 @@ async function standingSince(run: Run, target: Target, signal: AbortSignal): Pro
     return await standingOf(run, target, signal);
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
-    run.note(`nobody could look whether ${target.ref} has the old value again: ${error.reason}`);
+    run.note(`it could not be seen whether ${target.ref} has the old value again: ${error.reason}`);
     return undefined;
   }
 }

@@ -76,7 +76,7 @@ function countText(holders: readonly Holder[]): string {
   const silent = holders.filter(({ isSilent }) => isSilent).length;
   return [
     all === 0
-      ? "no server is heard that has it"
+      ? "no server that has it is heard"
       : `${count} of ${all} server${all === 1 ? "" : "s"} ${count === 1 ? "holds its" : "hold their"} requests`,
     ...(silent > 0 ? [`nothing is heard of ${silent} more`] : []),
   ].join(", ");

@@ -7,6 +7,7 @@ import { heldByAnother } from "../../secrets/provider.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Facts } from "../journal/journal-line.ts";
 import { hasStep } from "../modes.ts";
+import { noWayBack } from "../no-way-back.ts";
 import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { documentWith, partValue } from "../target.ts";
 import { rotateLive, wantedLeases } from "./backend-steps.ts";
@@ -15,7 +16,7 @@ import { holdAfter, holdBefore } from "./holding.ts";
 import { candidateOf, dropCandidate, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
 import { spread } from "./spread.ts";
-import { isOurs, replacedByOthers, standingOf } from "./standing.ts";
+import { isOurs, replacedByOthers, type Standing, standingOf } from "./standing.ts";
 import { canaryStep } from "./trying.ts";
 import { wantedOf } from "./wanted.ts";
 
@@ -104,12 +105,20 @@ const promote: TargetStep = {
       if (!isRefused) throw error;
       // One that was broken off may have come through, and somebody has written another field since.
       const now = await standingOf(run, target, signal);
-      if (now.version === undefined || !isOurs(run, now)) throw error;
+      if (now.version === undefined || !isOurs(run, now)) throw withWayOn(run, error, now);
       await dropCandidate(run, target, signal);
       return { version: now.version };
     }
   },
 };
+
+/** Once other keys are revoked, a document with somebody else's key keeps the rotation from both ways. */
+function withWayOn(run: Run, error: ProviderError, { parts }: Standing): ProviderError {
+  const isStuck = run.targets.length > 1 && noWayBack(run) !== undefined;
+  if (!isStuck || !parts.every(({ whose }) => whose === "another")) return error;
+  const hint = `another rotation of all of them, with \`--take-over ${run.plan.rotation}\``;
+  return new ProviderError(error.failure, error.reason, { hint });
+}
 
 const tell: OverallStep = {
   name: "spread",

@@ -102,7 +102,7 @@ describe("a rotation that ends the old key first", () => {
   });
 
   it.each([
-    ["where nobody is there", () => [], "no server is heard that has it"],
+    ["where nobody is there", () => [], "no server that has it is heard"],
     [
       "where nobody can be asked",
       () => {
