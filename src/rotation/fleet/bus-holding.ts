@@ -80,6 +80,8 @@ class Asking {
   readonly #answers = new Map<string, Pick<Holder, "holds" | "reason">>();
   readonly end: () => void;
   #upTo = 1;
+  /** One of those who have not answered yet. */
+  #awaited: HeardMember | undefined;
 
   constructor(options: BusHoldingOptions, census: Census, keys: ReadonlySet<string>, signal: AbortSignal) {
     this.#options = options;
@@ -126,10 +128,16 @@ class Asking {
 
   /** Also for who answered when it was planned, and has been too slow for the census. */
   get #isWaiting(): boolean {
+    // To look at all of thousands, many times a second, keeps a processor busy.
+    const last = this.#awaited;
+    if (last?.isHere && !last.hasEnded && this.#isAwaited(last)) return true;
     const slow = this.#census.absent.filter(({ id }) => this.#options.met.has(id));
-    return [...this.#census.present, ...slow].some(
-      (one) => !this.#answers.has(one.id) && this.#canBeAsked(one.report) && this.#isInWave(one),
-    );
+    this.#awaited = [...this.#census.present, ...slow].find((one) => this.#isAwaited(one));
+    return this.#awaited !== undefined;
+  }
+
+  #isAwaited(one: HeardMember): boolean {
+    return !this.#answers.has(one.id) && this.#canBeAsked(one.report) && this.#isInWave(one);
   }
 
   #isInWave({ instance }: HeardMember): boolean {

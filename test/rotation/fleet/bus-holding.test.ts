@@ -144,6 +144,17 @@ describe("supervisors of other machines that are asked to hold requests", () => 
     expect(ms).toBeLessThanOrEqual(20_000);
   });
 
+  it("are waited for no longer when they end, or come to lose the secret", async () => {
+    bus.add(() => ({ state: "ended" }));
+    bus.add(() => ({ secrets: [] }));
+    bus.add(holds);
+
+    const { brief, ms } = await hold();
+
+    expect(brief).toEqual([["web-3", true, undefined]]);
+    expect(ms).toBeLessThan(4_000);
+  });
+
   it("do not, where they can't be told, or nothing of them can be read", async () => {
     bus.add(isSilent, { secrets: [{ key: busKey({ from: "other" }), ref: REF, state: "idle" }] });
     bus.add(isSilent, { isUnreadable: true, secrets: [] });
