@@ -131,6 +131,11 @@ export class Run {
     return part;
   }
 
+  /** Whether this is what was to be replaced: the old value, or none where there was none. */
+  isPlanned({ name }: Pick<TargetPart, "name">, value: Secret | undefined): boolean {
+    return (value && this.fingerprint(value)) === this.planned(name).fingerprint;
+  }
+
   request({ name }: TargetPart): IssuerRequest {
     const { rotation, profile, reason } = this.plan;
     return { rotationId: rotation, profile, secret: name, reason };

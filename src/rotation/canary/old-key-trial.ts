@@ -66,8 +66,9 @@ async function oldValues(
     if (parts.length === 0) continue;
     const document = await oldDocument(run, target, signal);
     for (const part of parts) {
-      const value = partValue(part, document);
-      if (!value || run.fingerprint(value) !== run.planned(part.name).fingerprint) return undefined;
+      const stored = partValue(part, document);
+      const value = run.isPlanned(part, stored) ? stored : run.oldValues.get(part.name);
+      if (!value) return undefined;
       values.set(part.name, value);
     }
   }

@@ -25,9 +25,7 @@ export const rotateLive: TargetStep = {
     const isOver = triesOf(run, ref) > 1 && (await own.read(signal)).version !== planned;
     if (!isOver) await own.rotate(run.plan.rotation, planned, signal);
     const { found, version } = await whatIsThere(own, parts, signal);
-    const isNew = found.some(
-      ({ part, value }) => value && run.fingerprint(value) !== run.planned(part.name).fingerprint,
-    );
+    const isNew = found.some(({ part, value }) => value && !run.isPlanned(part, value));
     if (!isNew) {
       throw new McpRunError(
         "rotation-incomplete",

@@ -212,8 +212,7 @@ export async function oldKey(
     const document = base === undefined ? undefined : await target.store.readVersion(base, signal);
     const found = partValue(part, document?.value);
     // Its issuer is told of no other key, whatever the store says by now.
-    const isOld = found && run.fingerprint(found) === run.planned(part.name).fingerprint;
-    value = isOld ? found : run.oldValues.get(part.name);
+    value = run.isPlanned(part, found) ? found : run.oldValues.get(part.name);
     if (!value && base !== undefined)
       run.note(`version ${base} of ${target.ref} does not have the old ${part.name} any more`);
   } catch (error) {

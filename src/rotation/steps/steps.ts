@@ -76,7 +76,7 @@ function refuseOtherKeys(
 ): void {
   for (const part of parts) {
     const value = partValue(part, document);
-    if ((value && run.fingerprint(value)) === run.planned(part.name).fingerprint) continue;
+    if (run.isPlanned(part, value)) continue;
     throw new ProviderError(
       "conflict",
       `somebody has changed ${part.name} in ${ref} since the plan was made, and the old key may be valid still`,

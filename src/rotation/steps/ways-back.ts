@@ -67,7 +67,7 @@ async function mintedKeys(
   const found = present ? undefined : await part.issuer.find(run.request(part), signal);
   const value = present ?? found?.value;
   // An issuer that gives the old key for a new one must not be told to end it.
-  const isOld = value && run.fingerprint(value) === run.planned(part.name).fingerprint;
+  const isOld = value && run.isPlanned(part, value);
   const keyId = found?.keyId ?? run.keyIds.get(part.name) ?? last?.keyId;
   const latest = !isOld && (value || keyId !== undefined || last);
   const strays = minted.flatMap((key) =>
@@ -154,10 +154,7 @@ const restore: TargetStep = {
 
 /** Of each part the old value, or none where there was none. */
 function isAsPlanned(run: Run, { parts }: Target, document: Secret | undefined): boolean {
-  return parts.every((part) => {
-    const value = partValue(part, document);
-    return (value && run.fingerprint(value)) === run.planned(part.name).fingerprint;
-  });
+  return parts.every((part) => run.isPlanned(part, partValue(part, document)));
 }
 
 function changedSince(ref: string): ProviderError {

@@ -1,6 +1,5 @@
 /** The negative probe: a server with the old key has to fail, once that is revoked. */
 import { describe, expect, it } from "vitest";
-import { ProviderError } from "../../../src/errors.ts";
 import type { CanaryOutcome, Issuer, Target } from "../../../src/rotation/contract.ts";
 import { failure, World } from "../world.ts";
 
@@ -31,6 +30,14 @@ function withoutVerify(targets: readonly Target[], answer = "unknown" as const):
   }));
 }
 
+/** Their stores have no earlier version. */
+function forgetful(targets: readonly Target[]): readonly Target[] {
+  return targets.map((target) => ({
+    ...target,
+    store: { ...target.store, readVersion: async () => undefined },
+  }));
+}
+
 function verifyFacts({ events }: World, target: string) {
   const done = events.findLast(
     (event) => event.type === "step-done" && event.step === "verify" && event.target === target,
@@ -55,6 +62,32 @@ describe("the negative probe", () => {
     // That one was not wanted.
     expect(verifyFacts(world, "memory:db")).toEqual([{ name: "DB", result: "unknown" }]);
     expect(outcome.notes).toEqual(["nobody could be asked whether the old DB is refused"]);
+  });
+
+  it("has the old key also where its store has forgotten it since, and so has its issuer", async () => {
+    const world = withKeys();
+
+    const outcome = await world.rotate({ targets: forgetful(withoutVerify(await world.targets())) });
+
+    expect(outcome).toMatchObject({ is: "done", stillValid: [] });
+    expect(verifyFacts(world, "memory:mcp/github")).toMatchObject([{ name: "TOKEN", result: "refused" }]);
+    expect(world.tried).toContainEqual(["TOKEN=canary-old-token"]);
+    expect([...world.issuers.valid]).toEqual(["canary-new-TOKEN-1", "canary-new-DB-1"]);
+  });
+
+  it("says in a later process that a store without the old value has shown nothing", async () => {
+    const world = withKeys();
+    world.lagging = "failed";
+    const { rotation } = await world.rotate();
+    world.lagging = undefined;
+
+    const outcome = await world.resume(rotation, forgetful(withoutVerify(await world.targets())));
+
+    expect(outcome).toMatchObject({ is: "done", stillValid: [] });
+    expect(outcome.notes).toContain("the old TOKEN was not tried in a server: no store has it any more");
+    expect(outcome.notes).toContain("version v1 of memory:mcp/github does not have the old TOKEN any more");
+    expect(outcome.notes).toContain("nobody could be asked whether the old TOKEN is refused");
+    expect(world.journalOf(rotation)).not.toContain("canary-");
   });
 
   it("says that the old key is still valid where a server passes with it, whatever its issuer says", async () => {
@@ -135,26 +168,6 @@ describe("the negative probe", () => {
         };
       },
       "the old TOKEN was not tried in a server: it is down",
-    ],
-    [
-      "a store that does not have the old value any more",
-      (world) => {
-        const forgetful = world.store;
-        world.store = async () => {
-          const store = await forgetful.call(world);
-          const fetch = store.fetch.bind(store);
-          store.fetch = async (refs, signal) => {
-            const answers = new Map(await fetch(refs, signal));
-            for (const ref of refs) {
-              const { version } = ref as { version?: string };
-              if (version !== undefined) answers.set(ref, new ProviderError("missing", "it is gone"));
-            }
-            return answers;
-          };
-          return store;
-        };
-      },
-      "the old TOKEN was not tried in a server: no store has it any more",
     ],
   ];
 
