@@ -93,7 +93,7 @@ export function rollback(
         throw refuse("the old key was not wanted back", commandOf(plan, "--resume"));
       }
       const obstacle = await obstacleToRestoring(run, signal);
-      if (obstacle) throw refuse(obstacle.reason, `${obstacle.hint} first`);
+      if (obstacle) throw refuse(obstacle.reason, obstacle.hint);
       await turn(run, progress.isPastReturn ? "rollback" : "discard", "the operator wants the old key back");
     }
     deps.emit({ type: "began", rotation, isResumed: true });

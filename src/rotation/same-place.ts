@@ -20,7 +20,7 @@ export async function mustBeWhereItWas(run: Run, signal: AbortSignal): Promise<v
     throw new McpRunError(
       "profile-invalid",
       `Cannot go on with rotation ${run.plan.rotation}: ${ref} is at ${place} by the profile now, and it was planned for ${planned}`,
-      { hint: "the machine that it was begun on, with the settings that its provider had there" },
+      { hint: "the machine and the settings of its provider as they were when the rotation began" },
     );
   }
 }

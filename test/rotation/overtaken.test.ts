@@ -269,7 +269,7 @@ describe("a rollback", () => {
 
     await expect(world.rollback(rotation)).rejects.toMatchObject({
       message: `Cannot roll back rotation ${rotation}: somebody has changed ${DATABASE} since it was promoted`,
-      hint: "putting the old value back by hand first",
+      hint: `mcp-run rotate github --resume ${rotation}`,
     });
   });
 

@@ -5,7 +5,7 @@
 import { ProviderError } from "../../errors.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { KeyToEnd, Target, TargetPart } from "../contract.ts";
-import type { Facts, PartFacts } from "../journal/journal-line.ts";
+import { commandOf, type Facts, type PartFacts } from "../journal/journal-line.ts";
 import { hasStep } from "../modes.ts";
 import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
@@ -163,15 +163,21 @@ function changedSince(ref: string): ProviderError {
   });
 }
 
-/** What keeps an old value from being put back for certain: looked for before a rotation goes back for good. */
-export async function obstacleToRestoring(run: Run, signal: AbortSignal): Promise<ProviderError | undefined> {
+/** What keeps an old value from being put back for certain, and what to try: before a rotation goes back for good. */
+export async function obstacleToRestoring(
+  run: Run,
+  signal: AbortSignal,
+): Promise<{ readonly reason: string; readonly hint: string } | undefined> {
   const promoted = run.targets.filter(({ ref }) => run.progress.isDone("promote", ref));
   const looks = promoted.map(async (target) => {
     const standing = await standingOf(run, target, signal).catch(nothingKnown);
     if (!standing || isAsPlanned(run, target, standing.document)) return undefined;
     const { fingerprint } = run.progress.factsOf("candidate", target.ref) ?? {};
     const isAsPromoted = standing.document && run.fingerprint(standing.document) === fingerprint;
-    return isAsPromoted ? undefined : changedSince(target.ref);
+    if (isAsPromoted) return undefined;
+    const isTheirs = standing.parts.some(({ whose }) => whose === "another");
+    const hint = isTheirs ? commandOf(run.plan, "--resume") : "putting the old value back by hand first";
+    return { reason: changedSince(target.ref).reason, hint };
   });
   return (await Promise.all(looks)).find((obstacle) => obstacle !== undefined);
 }
