@@ -53,7 +53,14 @@ export type Question =
   /** There is no new key. `go-on`: end the old one all the same. */
   | { readonly type: "revoke-without-new"; readonly reason: string }
   /** `go-on`: the old key is not leaked, or that matters less than to have it back. */
-  | { readonly type: "put-back"; readonly targets: readonly string[] };
+  | { readonly type: "put-back"; readonly targets: readonly string[] }
+  /** Its ref leads to another place than the planned one. `go-on`: both are one store. */
+  | {
+      readonly type: "elsewhere";
+      readonly target: string;
+      readonly planned: string;
+      readonly place: string;
+    };
 
 export type Answer = "go-on" | "again" | "stop";
 

@@ -1,4 +1,7 @@
-/** Whoever goes on with a rotation works on the very documents of its plan: the same refs may lead elsewhere by now. */
+/**
+ * Whoever goes on with a rotation works on the very documents of its plan. The same refs may lead elsewhere by now: to
+ * another store, or to the same one by another address since its first server was lost, and only a person knows which.
+ */
 import { McpRunError } from "../errors.ts";
 import type { Target } from "./contract.ts";
 import { isLive } from "./modes.ts";
@@ -16,11 +19,14 @@ export async function mustBeWhereItWas(run: Run, signal: AbortSignal): Promise<v
     return { ref, planned, place: planned === undefined ? undefined : await placeOf(run, target, signal) };
   });
   for (const { ref, planned, place } of await Promise.all(looks)) {
-    if (place === undefined || place === planned) continue;
+    if (planned === undefined || place === undefined || place === planned) continue;
+    if ((await run.ask({ type: "elsewhere", target: ref, planned, place }, signal)) === "go-on") continue;
     throw new McpRunError(
       "profile-invalid",
       `Cannot go on with rotation ${run.plan.rotation}: ${ref} is at ${place} by the profile now, and it was planned for ${planned}`,
-      { hint: "the machine and the settings of its provider as they were when the rotation began" },
+      {
+        hint: "the machine and the settings of its provider as they were when the rotation began, or again at a terminal without `--yes` if both are one store",
+      },
     );
   }
 }

@@ -69,6 +69,11 @@ export async function answerTo(
       ))
         ? "go-on"
         : "stop";
+    case "elsewhere": {
+      const { target, planned, place } = question;
+      ask.tell(`${target} is at ${place} by the profile now, and the rotation was planned for ${planned}.`);
+      return (await ask.confirm("Are both one and the same store?", signal)) ? "go-on" : "stop";
+    }
   }
 }
 

@@ -49,3 +49,20 @@ describe("leases that are in use", () => {
     expect(shown).toEqual([]);
   });
 });
+
+describe("a store at another address", () => {
+  const moved: Question = { type: "elsewhere", target: "vault:app", planned: "one/app", place: "two/app" };
+
+  it("is the planned one only if the person says so", async () => {
+    const { ask, shown } = person(true);
+
+    expect(await answerTo(moved, ask, false, signal)).toBe("go-on");
+    expect(await answerTo(moved, person(false).ask, false, signal)).toBe("stop");
+    expect(await answerTo(moved, ask, true, signal)).toBe("stop");
+    expect(await answerTo(moved, undefined, false, signal)).toBe("stop");
+    expect(shown).toEqual([
+      "vault:app is at two/app by the profile now, and the rotation was planned for one/app.",
+      "Are both one and the same store?",
+    ]);
+  });
+});
