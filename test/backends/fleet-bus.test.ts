@@ -983,7 +983,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
     await operator.put(KEY, entryFor("canary-new"), signal);
 
     await server.configure({ accounts: users([KEY]) });
-    process.kill(server.pid ?? 0, "SIGHUP");
+    await server.reload();
     await until("it lacks nothing", async () => supervisor.isConnected && supervisor.lack === undefined);
     await until("it has it", async () => supervisor.value === "canary-new");
 

@@ -133,9 +133,7 @@ describeBackend("a bus that takes short messages only", ["nats-server"], () => {
   const lackOf = ({ state }: BusMember) => (state.id === "connected" ? state.lacks : undefined);
   const limited = async (server: NatsServer, maxPayload: number) => {
     await server.configure({ maxPayload });
-    process.kill(server.pid ?? 0, "SIGHUP");
-    const told = async () => (await rawAt(server)).info?.max_payload;
-    await until("it has read that", async () => (await told()) === maxPayload, PATIENCE_MS);
+    await server.reload();
   };
   /** Long pauses are short; nobody who answers is too slow for it. */
   const impatient: Clock = {
@@ -291,7 +289,7 @@ describeBackend("a bus that is lost is lost for a while", ["nats-server"], () =>
     expect(await operator.call(WINDOW, signal)).toHaveLength(1);
 
     await server.configure({ accounts: account(true) });
-    process.kill(server.pid ?? 0, "SIGHUP");
+    await server.reload();
 
     await until(
       "that is told",

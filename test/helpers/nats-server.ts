@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backendPath } from "./backends.ts";
 import type { PrivateCa } from "./private-ca.ts";
+import { until } from "./processes.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
 
 export interface NatsServerOptions {
@@ -66,7 +67,7 @@ export class NatsServer {
     return readFileSync(join(this.#home, "log"), "utf8");
   }
 
-  /** Writes the configuration; it counts from the next `resume`. */
+  /** Writes the configuration; it counts from the next `resume` or `reload`. */
   async configure({ accounts, tls, maxPayload, hasJetStream = true }: NatsServerOptions): Promise<void> {
     const lines = [
       `listen: "${this.#address}:${this.port}"`,
@@ -104,6 +105,15 @@ export class NatsServer {
       await this.stop();
       throw error;
     }
+  }
+
+  /** Has it read its configuration anew, and waits until it is through with that: meanwhile it knows no users. */
+  async reload(): Promise<void> {
+    const reloads = () => this.log.split("Reloaded server configuration").length;
+    const before = reloads();
+    if (this.pid === undefined) throw new Error("the server does not run");
+    process.kill(this.pid, "SIGHUP");
+    await until("the server has read its configuration", () => reloads() > before);
   }
 
   async stop(): Promise<void> {
