@@ -8,10 +8,10 @@ import { writeMark } from "../../../providers/aws/mark.ts";
 import type { AwsRef } from "../../../providers/aws/ref.ts";
 import type { CandidateMark, RotatableStore } from "../../../src/secrets/provider.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
-import { awsError, FakeSecretsManager } from "../../helpers/fake-secrets-manager.ts";
+import { FakeSecretsManager } from "../../helpers/fake-secrets-manager.ts";
 import { Crash, World } from "../../rotation/world.ts";
 import { expectConflict, never, read, revealed, settled } from "../contract.ts";
-import { openAws, refTo } from "./harness.ts";
+import { cutOffAtEachRequest, openAws, refTo } from "./harness.ts";
 
 /** Each time that it puts something it is another moment, and so another mark. */
 let now = Date.UTC(2026, 2, 4);
@@ -145,34 +145,23 @@ describe("another document of the same rotation", () => {
     ["is lost", false],
     ["is carried out, and its answer lost", true],
   ])("is put and promoted, whichever request %s before a repetition", async (_, isCarriedOut) => {
-    for (let crashAt = 1; ; crashAt++) {
-      fake.reset();
-      fake.add("key", "canary-old");
-      await put("canary-1");
-      const planned = await typed("canary-meanwhile");
-      const step = async () => {
+    let planned = "";
+    const requests = await cutOffAtEachRequest(fake, isCarriedOut, {
+      async before() {
+        fake.add("key", "canary-old");
+        await put("canary-1");
+        planned = await typed("canary-meanwhile");
+      },
+      async step() {
         if ((await store.currentVersion(key, never())) === planned) await rebase();
         await store.promote(key, "r-mine", planned, never());
-      };
-      let sent = 0;
-      fake.instead = (request) => {
-        if (++sent < crashAt) return undefined;
-        if (sent === crashAt && isCarriedOut) fake.carryOut(request);
-        return awsError("ExpiredTokenException");
-      };
-      const outcome = await settled(step());
-      fake.instead = () => undefined;
-      if (sent < crashAt) {
-        expect(crashAt).toBeGreaterThan(10);
-        return;
-      }
-      expect(outcome, `request ${crashAt}`).toBeInstanceOf(Error);
-
-      await step();
-
-      expect(revealed(await read(store, key)), `request ${crashAt}`).toBe("canary-2");
-      expect(labels(), `request ${crashAt}`).toEqual(["AWSCURRENT", "AWSPREVIOUS"]);
-    }
+      },
+      async after() {
+        expect(revealed(await read(store, key))).toBe("canary-2");
+        expect(labels()).toEqual(["AWSCURRENT", "AWSPREVIOUS"]);
+      },
+    });
+    expect(requests).toBeGreaterThanOrEqual(10);
   });
 
   it("leaves no label of one that was half taken away", async () => {
