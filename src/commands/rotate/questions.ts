@@ -34,45 +34,31 @@ export async function answerTo(
 ): Promise<Answer> {
   if (question.type === "put-back" && isSure) return "go-on";
   if (!ask || isSure) return "stop";
+  const goOn = async (asked: string): Promise<Answer> =>
+    (await ask.confirm(asked, signal)) ? "go-on" : "stop";
   switch (question.type) {
     case "not-acknowledged":
       // Who they are stands above: the progress ends with them.
       if (await ask.confirm(`${withoutIt(question.members)}. Wait for them once more?`, signal))
         return "again";
-      return (await ask.confirm("Go on without them? The old key stops working for them", signal))
-        ? "go-on"
-        : "stop";
+      return goOn("Go on without them? The old key stops working for them");
     case "revoked-by-hand": {
       const key = question.keyId === undefined ? "" : ` (${question.keyId})`;
-      const asked = `Is the old ${question.secret}${key} of ${question.target} revoked where it was made?`;
-      return (await ask.confirm(asked, signal)) ? "go-on" : "stop";
+      return goOn(`Is the old ${question.secret}${key} of ${question.target} revoked where it was made?`);
     }
     case "leases-in-use":
       for (const holder of question.holders) ask.tell(`  ${holderText(holder)}`);
-      return (await ask.confirm(
-        `These leases of ${question.target} are in use still. Revoke them all the same?`,
-        signal,
-      ))
-        ? "go-on"
-        : "stop";
+      return goOn(`These leases of ${question.target} are in use still. Revoke them all the same?`);
     case "revoke-without-new":
-      return (await ask.confirm(
-        `There is no new key (${question.reason}). Revoke the old one all the same?`,
-        signal,
-      ))
-        ? "go-on"
-        : "stop";
+      return goOn(`There is no new key (${question.reason}). Revoke the old one all the same?`);
     case "put-back":
-      return (await ask.confirm(
+      return goOn(
         `Put the old value of ${question.targets.join(", ")} back? If it has leaked, it works again`,
-        signal,
-      ))
-        ? "go-on"
-        : "stop";
+      );
     case "elsewhere": {
       const { target, planned, place } = question;
       ask.tell(`${target} is at ${place} by the profile now, and the rotation was planned for ${planned}.`);
-      return (await ask.confirm("Are both one and the same store?", signal)) ? "go-on" : "stop";
+      return goOn("Are both one and the same store?");
     }
   }
 }

@@ -19,24 +19,14 @@ import type {
   Wanted,
 } from "../contract.ts";
 import { type BusGoal, goalsOf, soughtFor } from "./bus-goals.ts";
-import { holdOverBus } from "./bus-holding.ts";
-import { type Bus, Census, insist } from "./census.ts";
+import { type BusHoldingOptions, holdOverBus } from "./bus-holding.ts";
+import { Census, insist } from "./census.ts";
 import { HeardMember, type KeyedGoals } from "./heard-member.ts";
 import { lostBus } from "./lost-bus.ts";
-import { isInWave, LEASE_RATE, type Pace, type Wave, wavesOf } from "./waves.ts";
+import { isInWave, LEASE_RATE, type Wave, wavesOf } from "./waves.ts";
 
-export interface BusFleetOptions {
-  readonly bus: Bus;
-  readonly clock: Clock;
-  /** Which hosts there should be. */
-  readonly inventory: readonly string[];
-  /** The type of the backend behind a ref; undefined for one that only this machine has. */
-  readonly backendOf: (from: string) => string | undefined;
-  /** Looks a second that a backend of this type takes. */
-  readonly rateOf: (type: string) => number;
-  readonly pace: Pace;
-  readonly rotation: string;
-  /** Who has been heard by this process so far, for all rotations of it: one of them that falls silent is waited for. */
+export interface BusFleetOptions extends BusHoldingOptions {
+  /** Whoever is heard is added. */
   readonly met: Set<string>;
 }
 

@@ -13,23 +13,25 @@ import type { Holder, SecretInUse } from "../contract.ts";
 import { soughtFor } from "./bus-goals.ts";
 import { type Bus, Census } from "./census.ts";
 import { HeardMember } from "./heard-member.ts";
+import { HOLD_MS } from "./holding.ts";
 import { lostHolder } from "./lost-bus.ts";
 import { holdWave, isInWave, type Pace } from "./waves.ts";
 
 export interface BusHoldingOptions {
   readonly bus: Bus;
   readonly clock: Clock;
+  /** Which hosts there should be. */
   readonly inventory: readonly string[];
-  /** See BusFleetOptions, all three. */
+  /** The type of the backend behind a ref; undefined for one that only this machine has. */
   readonly backendOf: (from: string) => string | undefined;
+  /** Looks a second that a backend of this type takes. */
   readonly rateOf: (type: string) => number;
-  readonly met: ReadonlySet<string>;
   readonly pace: Pace;
   readonly rotation: string;
+  /** Who has been heard by this process so far, for all rotations of it: one of them that falls silent is waited for. */
+  readonly met: ReadonlySet<string>;
 }
 
-/** Ms that a supervisor holds, as on this machine. */
-const HOLD_MS = 45_000;
 /** Ms for all of it, and for hearing who is there. */
 const LONGEST_MS = 20_000;
 const CENSUS_MS = 8_000;

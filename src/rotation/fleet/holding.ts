@@ -7,7 +7,7 @@ import { questionOf } from "./follower.ts";
 import { Turns } from "./turns.ts";
 
 /** Ms: what they allow themselves as long as clients wait for an answer. */
-const HOLD_MS = 45_000;
+export const HOLD_MS = 45_000;
 /** Ms for one answer: each looks for the candidate itself, and lets finish what is under way. */
 const ANSWER_MS = 12_000;
 const MOST_AT_ONCE = 256;

@@ -133,18 +133,15 @@ const restore: TargetStep = {
   async forTarget(run, target, signal) {
     const { ref, store } = target;
     const { base, fingerprint } = run.progress.factsOf("candidate", ref) ?? {};
-    const present = await store.read(signal);
-    if (present && run.fingerprint(present.value) === fingerprint) {
-      const now = present.version;
-      if (now === undefined) throw new ProviderError("invalid", "its store names no versions");
-      if (base == null) return removeNew(run, target, { version: now, document: present.value }, signal);
-      return { version: (await store.restore(base, now, signal)).version };
+    const { document, version, parts } = await standingOf(run, target, signal);
+    if (document && run.fingerprint(document) === fingerprint) {
+      if (version === undefined) throw new ProviderError("invalid", "its store names no versions");
+      if (base == null) return removeNew(run, target, { version, document }, signal);
+      return { version: (await store.restore(base, version, signal)).version };
     }
-    if (isAsPlanned(run, target, present?.value))
-      return { ...(present?.version !== undefined && { version: present.version }) };
+    if (isAsPlanned(run, target, document)) return { ...(version !== undefined && { version }) };
     // Whether it ever was promoted nobody can say; what is there now is somebody else's, and stays.
-    const { parts: now } = await standingOf(run, target, signal);
-    if (!run.progress.isDone("promote", ref) && now.every(({ whose }) => whose === "another"))
+    if (!run.progress.isDone("promote", ref) && parts.every(({ whose }) => whose === "another"))
       return {
         reason: "somebody else has replaced it: it is left as it is, and the old key may be valid still",
       };
