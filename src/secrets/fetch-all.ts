@@ -53,6 +53,7 @@ async function fetchGroup(
     signal.throwIfAborted();
     return asProviderError(error);
   });
+  asked.catch(() => undefined); // It may be given up before anybody below listens.
   if (!loadCache || !(await pool.isRemote(provider))) return asked;
   return untilAborted(signal, (await loadCache()).answer(provider, requests, asked));
 }

@@ -414,14 +414,14 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const operator = await operatorAt(way);
 
       const held = way.heldAfter(50_000);
-      const reading = operator.history(signal);
+      const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
+      const refused = expect(operator.history(signal)).rejects.toMatchObject(missing);
       await held;
       const { streams } = await jetstreamManager(raw);
       await streams.delete("mcp-run-hosts");
       way.mend();
 
-      const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
-      await expect(reading).rejects.toMatchObject(missing);
+      await refused;
     });
 
     it("reads every report also when the connection is lost meanwhile", async () => {

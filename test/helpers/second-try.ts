@@ -1,12 +1,14 @@
 /**
  * For a vitest config. A test with real processes and real time may fail for the machine's sake: it is run a second
- * time, and named at the end with what went wrong at first, so that nobody overlooks one that fails now and then.
+ * time, and named at the end with what went wrong at first, so that nobody overlooks one that fails now and then. What
+ * nobody listens to counts as the failure of its test, and not of the whole run.
  */
 import { relative } from "node:path";
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
 export const secondTry = {
   retry: 1,
+  setupFiles: ["./test/helpers/unheard.ts"],
   reporters: ["default", { onTestRunEnd: tellOfSecondTries }] satisfies (string | Reporter)[],
 };
 

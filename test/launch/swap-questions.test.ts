@@ -147,13 +147,13 @@ describe("the question of a server that is gone", () => {
     const { call, swapTo, asked, traffic, forgotten, isForgotten } = await start({
       swap: { mode: "overlap", drainMs: 100 },
     });
-    const toOld = call("sample", { prompt: "old" });
+    const refused = expect(call("sample", { prompt: "old" })).rejects.toThrow("server restarted");
     const first = await asked(1);
     await swapTo("s2");
     const toNew = call("sample", { prompt: "new" });
     const second = await asked(2);
 
-    await expect(toOld).rejects.toThrow("server restarted");
+    await refused;
     await isForgotten(1);
     first.answer("too late");
     second.answer("new");

@@ -70,10 +70,11 @@ describe("a server that takes another's place", () => {
   it("answers what the old one does not finish in time", async () => {
     const session = await connect({ swap: { mode: "overlap", drainMs: 50 } });
     const slow = session.call("wait", { ms: 60_000, value: "never" });
+    const refused = expect(slow).rejects.toThrow("server restarted");
 
     await session.control.replace(planWith({ SECRET: "new" }));
 
-    await expect(slow).rejects.toThrow("server restarted");
+    await refused;
     expect(await session.call("who")).toMatchObject({ secret: "new" });
   });
 

@@ -100,13 +100,15 @@ describe("a candidate of a secret that is there", () => {
     const foreign = "11111111-2222-3333-4444-555555555555";
     putVersionOfOthers("key", foreign, "AWSPENDING");
 
-    for (const attempt of [
+    const attempts = [
       store.putCandidate(key, new Secret("canary-new"), MINE, never()),
       store.findCandidate(key, never()),
       store.discard(key, MINE.rotationId, never()),
       store.promote(key, MINE.rotationId, old, never()),
-    ]) {
-      const refused = (await settled(attempt)) as ProviderError;
+    ].map(settled);
+
+    for (const attempt of attempts) {
+      const refused = (await attempt) as ProviderError;
       expectConflict(refused);
       expect(refused.reason).toBe(
         `AWSPENDING is on version ${foreign}, which another rotation has put: AWS's own, or another tool's`,

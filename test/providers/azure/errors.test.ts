@@ -193,8 +193,8 @@ describe("a refused write", () => {
     const store = await room.open();
     const ref = { path: "key", version: "0".repeat(32) };
 
-    for (const work of [store.put(ref, secret, never()), store.remove(ref, never())]) {
-      expect(await settled(work)).toMatchObject({ failure: "invalid", hint: "the ref without its version:" });
+    for (const outcome of [store.put(ref, secret, never()), store.remove(ref, never())].map(settled)) {
+      expect(await outcome).toMatchObject({ failure: "invalid", hint: "the ref without its version:" });
     }
   });
 });

@@ -121,8 +121,8 @@ describe("a new version", () => {
   it("is refused for the secret of a certificate", async () => {
     room.vault.add("key", { value: "canary-pkcs12", kid: "https://kv/keys/key/1" });
 
-    for (const work of [store.put(KEY, secret("canary-set"), never()), promote()]) {
-      expect(await settled(work)).toMatchObject({
+    for (const outcome of [store.put(KEY, secret("canary-set"), never()), promote()].map(settled)) {
+      expect(await outcome).toMatchObject({
         failure: "invalid",
         reason: expect.stringContaining("belongs to a certificate"),
       });

@@ -406,13 +406,14 @@ describe("a store with a passphrase", () => {
     const { store } = await openStore({ settings, refs });
     const bob = await teammate();
 
-    for (const work of [
+    const refusals = [
       store.recipients(),
       store.addRecipient(bob.publicKey, "bob", signal),
       store.removeRecipient("bob", signal),
       store.rekey(signal),
-    ]) {
-      const refusal = await refusalOf(work);
+    ].map(refusalOf);
+
+    for (const refusal of await Promise.all(refusals)) {
       expect(refusal.failure).toBe("invalid");
       expect(refusal.reason).toContain("is encrypted with a passphrase, so it has no recipients");
     }
