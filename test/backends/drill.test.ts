@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { MAIN, ROOT } from "../helpers/installation.ts";
 import { MOTO_REGION, MotoServer } from "../helpers/moto-server.ts";
 import { killAll } from "../helpers/processes.ts";
@@ -31,7 +32,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  for (const close of closings.splice(0).reverse()) await close();
+  await closeAll(closings);
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -22,6 +22,7 @@ import {
 } from "../../src/control/bus/permissions.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
 import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
@@ -38,9 +39,7 @@ function fingerprintOf(value: string, key: Buffer = FINGERPRINT_KEY): string {
 
 /** What is to be undone after a test, the last first. */
 const ends: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-});
+afterEach(() => closeAll(ends));
 
 async function natsServer(...options: Parameters<typeof NatsServer.start>): Promise<NatsServer> {
   const server = await NatsServer.start(...options);

@@ -1,16 +1,15 @@
 /** `mcp-run check` on a host of a fleet: what keeps its servers from being heard, said before one is started. */
 import { connect } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
-import { Host, type HostOptions, PATH, PATIENCE_MS } from "../helpers/fleet-room.ts";
-import { NatsServer } from "../helpers/nats-server.ts";
+import { closeAll } from "../helpers/closings.ts";
+import { Host, type HostOptions, PATH } from "../helpers/fleet-room.ts";
+import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const closings: (() => Promise<unknown> | unknown)[] = [];
-afterEach(async () => {
-  for (const close of closings.splice(0).reverse()) await close();
-}, PATIENCE_MS);
+afterEach(() => closeAll(closings));
 
 const PASSWORD = "canary-password-of-web-1";
 
@@ -26,13 +25,14 @@ function host(
   password = PASSWORD,
   {
     name = "web-1",
+    servers = [nats.url],
     fleet = `ca: ${caFile}`,
     more = "",
-  }: { name?: string; fleet?: string; more?: string } = {},
+  }: { name?: string; servers?: readonly string[]; fleet?: string; more?: string } = {},
 ): Host {
   const options: HostOptions = {
     vault,
-    fleet: `servers: ["${nats.url}"], ${fleet}`,
+    fleet: `servers: ${JSON.stringify(servers)}, ${fleet}`,
     credentials: `mcp-run-web-1:${password}`,
     more,
   };
@@ -53,13 +53,26 @@ function checked(of: Host, ...args: readonly string[]) {
   return { status: ran.status, fleet, findings };
 }
 
+const accountsOf = (users: readonly string[]) =>
+  accountOf(["{ user: op, password: canary-operator }", ...users]);
+
 /** Users of the server from now on, and what there is in it besides. */
 async function configure(users: readonly string[], more: { maxPayload?: number } = {}): Promise<void> {
   await nats.pause();
-  const operator = "{ user: op, password: canary-operator }";
-  const accounts = `accounts { FLEET { jetstream: enabled, users: [\n${[operator, ...users].join("\n")}\n] } }`;
-  await nats.configure({ tls, accounts, ...more });
+  await nats.configure({ tls, accounts: accountsOf(users), ...more });
   await nats.resume();
+}
+
+/** The operator, who has made the bucket. */
+function setUp(): Host {
+  const ops = new Host("ops", {
+    vault,
+    fleet: `servers: ["${nats.url}"], ca: ${caFile}`,
+    credentials: OPERATOR,
+  });
+  closings.push(() => ops.close());
+  expect(ops.run("fleet", "setup")).toMatchObject({ status: 0 });
+  return ops;
 }
 
 async function asOperator() {
@@ -79,17 +92,20 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
     await vault.must("POST", PATH, { data: { key: "canary-key" } });
     tls = await privateCa();
     caFile = await vault.keep("nats-ca.pem", tls.ca);
-    nats = await NatsServer.start({ tls });
-    const { stdout } = host().run("fleet", "permissions", "p", "--host", "web-1");
+    const { stdout } = host(PASSWORD, { servers: ["tls://127.0.0.1:1"] }).run(
+      ...["fleet", "permissions", "p", "--host", "web-1"],
+    );
     user = stdout.replace(/password: "…".*/, `password: "${PASSWORD}"`);
-    for (const close of closings.splice(0)) await close();
-    await configure([user]);
+    await closeAll(closings);
   });
 
-  afterAll(async () => {
-    await nats?.stop();
-    await vault?.stop();
+  // A bus for each test, which may change it; none is to fail because another one has, or is tried again.
+  beforeEach(async () => {
+    nats = await NatsServer.start({ tls, accounts: accountsOf([user]) });
+    closings.push(() => nats.stop());
   });
+
+  afterAll(() => vault?.stop());
 
   it("says that there is no bucket yet, and once there is that all is well; nobody takes it for a supervisor", async () => {
     const early = checked(host());
@@ -101,13 +117,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
         hint: "mcp-run fleet setup",
       },
     ]);
-    const ops = new Host("ops", {
-      vault,
-      fleet: `servers: ["${nats.url}"], ca: ${caFile}`,
-      credentials: "op:canary-operator",
-    });
-    closings.push(() => ops.close());
-    expect(ops.run("fleet", "setup").status).toBe(0);
+    const ops = setUp();
     const connection = await asOperator();
     const heard: { state: string; secrets: unknown[] }[] = [];
     connection.subscribe("mcp-run.host.*.*", {
@@ -136,6 +146,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("is all that a host may ask for: its status says whose credentials it takes to see the others", () => {
+    setUp();
     const { stdout, status } = host().run("status");
 
     expect(stdout).toMatch(
@@ -145,6 +156,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("names the secret of which the host may not hear, and each thing that it may not do", async () => {
+    setUp();
     const key = /mcp-run\.entry\.(k[\w-]{26})/.exec(user)?.[1] ?? "";
     const lines = (words: RegExp) =>
       user
@@ -175,6 +187,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("says of credentials that are another host's whose they should be", () => {
+    setUp();
     const taken = checked(host(PASSWORD, { name: "web-2" }));
 
     expect(taken.status).toBe(77);
@@ -190,6 +203,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("tells a wrong password, a certificate of nobody known and a bus that is down apart", async () => {
+    setUp();
     const wrong = checked(host("canary-wrong"));
     const unknown = checked(host(PASSWORD, { fleet: "inventory: []" }));
     await nats.pause();
@@ -214,6 +228,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("names a server that takes too short messages for a report, or for an entry", async () => {
+    setUp();
     await configure([user], { maxPayload: 256 });
     const one = host();
     await one.serve();
@@ -245,6 +260,7 @@ describeBackend("the check of a host of a fleet", ["vault", "nats-server"], () =
   });
 
   it("is enough with one server that lets it in, and warns of the others", () => {
+    setUp();
     const two = host();
     const config = two.home.read("config/mcp-run.yaml").toString();
     two.home.write(

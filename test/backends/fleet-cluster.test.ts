@@ -15,6 +15,7 @@ import type { Acknowledgement } from "../../src/rotation/contract.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { Installation } from "../helpers/installation.ts";
 import { NAMES, NatsCluster } from "../helpers/nats-cluster.ts";
 import { OPERATOR } from "../helpers/nats-server.ts";
@@ -36,9 +37,7 @@ const signal = AbortSignal.timeout(24 * 3_600_000);
 
 /** What is to be undone after a test, the last first. */
 const ends: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-}, PATIENCE_MS);
+afterEach(() => closeAll(ends));
 
 function fingerprintOf(value: string, key: Buffer): string {
   return createHmac("sha256", key).update(value).digest("hex");

@@ -12,6 +12,7 @@ import { realmOf } from "../../src/control/bus/realm.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
 import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { until } from "../helpers/server-process.ts";
@@ -24,9 +25,7 @@ const signal = AbortSignal.timeout(600_000);
 
 /** What is to be undone after a test, the last first. */
 const ends: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-});
+afterEach(() => closeAll(ends));
 
 /** A clock by which everything is due so many times sooner. */
 function hurried(times: number): Clock {

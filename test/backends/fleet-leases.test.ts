@@ -5,6 +5,7 @@ import { connect } from "@nats-io/transport-node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Report, readReport } from "../../src/control/bus/messages.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { Host, PATIENCE_MS } from "../helpers/fleet-room.ts";
 import { Gateway } from "../helpers/gateway.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
@@ -49,9 +50,7 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
 }
 
 const closings: (() => Promise<unknown> | unknown)[] = [];
-afterEach(async () => {
-  for (const close of closings.splice(0).reverse()) await close();
-}, PATIENCE_MS);
+afterEach(() => closeAll(closings));
 
 let database: PostgresServer;
 let vault: VaultServer;

@@ -13,6 +13,7 @@ import type { Acknowledgement } from "../../src/rotation/contract.ts";
 import { BusFleet } from "../../src/rotation/fleet/bus-fleet.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { below, type Random, randomFrom } from "../helpers/random.ts";
@@ -38,9 +39,7 @@ const clock: Clock = {
 
 /** What is to be undone after a test, the last first. */
 const ends: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end();
-});
+afterEach(() => closeAll(ends));
 
 /** A supervisor on a way of its own, whose looks take their time and may fail. */
 class Someone {

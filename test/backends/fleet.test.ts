@@ -8,19 +8,18 @@ import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
+import { closeAll } from "../helpers/closings.ts";
 import { HOOK, SERVER } from "../helpers/drill.ts";
 import { Host, type HostOptions, hash, OLD, PATH, PATIENCE_MS, REF } from "../helpers/fleet-room.ts";
 import { NatsCluster } from "../helpers/nats-cluster.ts";
-import { accountOf, NatsServer } from "../helpers/nats-server.ts";
+import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { type PrivateCa, privateCa } from "../helpers/private-ca.ts";
 import { load } from "../helpers/sdk-clients.ts";
 import { until } from "../helpers/server-process.ts";
 import { VaultServer } from "../helpers/vault-server.ts";
 
 const closings: (() => Promise<unknown> | unknown)[] = [];
-afterEach(async () => {
-  for (const close of closings.splice(0).reverse()) await close();
-}, PATIENCE_MS);
+afterEach(() => closeAll(closings));
 
 const CALLED: Record<string, Pick<HostOptions, "profile" | "provider">> = {
   "web-1": { profile: "p", provider: "vault" },
@@ -86,7 +85,8 @@ function issuerFolder(): string {
 
 /** A user of the configuration as `fleet permissions` prints it, with a password of ours. */
 function userOf(name: string, ...args: readonly string[]): string {
-  const { stdout, stderr, status } = host(name).run("fleet", "permissions", ...args);
+  const somewhere = ["tls://127.0.0.1:1"];
+  const { stdout, stderr, status } = host(name, undefined, somewhere).run("fleet", "permissions", ...args);
   expect(status, stderr).toBe(0);
   expect(stdout).not.toContain("canary");
   return stdout.replace(/password: "…".*/, `password: "${passwordOf(name)}"`);
@@ -124,41 +124,44 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     await vault.must("POST", PATH, { data: { key: OLD } });
     tls = await privateCa();
     caFile = await vault.keep("nats-ca.pem", tls.ca);
-    nats = await NatsServer.start({ tls });
     users = [
       ...Object.entries(CALLED).map(([name, { profile = "p" }]) => userOf(name, profile, "--host", name)),
       userOf("ops", "--operator"),
       "{ user: watcher, password: canary-watcher }",
     ];
-    for (const close of closings.splice(0)) await close();
-    await nats.pause();
+    await closeAll(closings);
+  });
+
+  // A bus for each test, which may break it; none is to fail because another one has, or is tried again.
+  beforeEach(async () => {
+    await vault.must("POST", PATH, { data: { key: OLD } });
     const accounts = `accounts { FLEET { jetstream: enabled, users: [\n${users.join("\n")}\n] } }`;
-    await nats.configure({ tls, accounts });
-    await nats.resume();
-    const ops = host("ops");
+    nats = await NatsServer.start({ tls, accounts });
+    closings.push(() => nats.stop());
+    const { status, stdout, stderr } = host("ops").run("fleet", "setup");
+    expect(stdout, stderr).toBe("bucket mcp-run: made\nstream mcp-run-hosts: made\n");
+    expect(status).toBe(0);
+  });
+
+  afterAll(() => vault?.stop());
+
+  it("is not replaced before the bus is set up, and that is done once", async () => {
+    nats = await NatsServer.start({ tls });
+    closings.push(() => nats.stop());
+    const ops = host("ops", undefined, undefined, undefined, { credentials: OPERATOR });
+
     const early = ops.run("rotate", "p", "--reason", "drill", "--yes");
+    const seen = ops.run("status");
+    const [made, again] = [ops.run("fleet", "setup"), ops.run("fleet", "setup")];
+
     expect(early.stderr).toMatch(/its bucket and stream are not there\. Try mcp-run fleet setup;/);
     expect(early.status).toBe(69);
-    expect(ops.run("status").stdout).toContain("its bucket and stream are not there");
-    const [made, again] = [ops.run("fleet", "setup"), ops.run("fleet", "setup")];
+    expect(seen.stdout).toContain("its bucket and stream are not there");
     expect(made, made.stderr).toMatchObject({
       status: 0,
       stdout: "bucket mcp-run: made\nstream mcp-run-hosts: made\n",
     });
     expect(again.stdout).toBe("bucket mcp-run: unchanged\nstream mcp-run-hosts: unchanged\n");
-    await ops.close();
-    closings.splice(0);
-  });
-
-  beforeEach(async () => {
-    await vault.must("POST", PATH, { data: { key: OLD } });
-    // One of the tests takes it away; none is to fail because another one has.
-    expect(host("ops").run("fleet", "setup").status).toBe(0);
-  });
-
-  afterAll(async () => {
-    await nats?.stop();
-    await vault?.stop();
   });
 
   it("is new to all that are there; those who are not are named, and catch up", async () => {

@@ -8,6 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect } from "vitest";
+import { closeAll } from "./closings.ts";
 import { Gateway } from "./gateway.ts";
 import { Installation, MAIN } from "./installation.ts";
 import { MOTO_REGION, MotoServer } from "./moto-server.ts";
@@ -109,9 +110,7 @@ export const hash = (text: string) => createHash("sha256").update(text).digest("
 /** What is ended after the test, the latest first. */
 export const closings: (() => Promise<unknown> | unknown)[] = [];
 
-afterEach(async () => {
-  for (const close of closings.splice(0).reverse()) await close();
-});
+afterEach(() => closeAll(closings));
 
 /** An issuer, an installation with the profiles that use it, and the sessions of their clients. */
 export class Drill {

@@ -167,6 +167,7 @@ ${more}`,
   /** Nothing if it does not answer in time, as on a machine that has much else to do. */
   #seen(): SupervisorStatus | undefined {
     const { stdout } = this.run("status", "--local", "--json");
+    if (stdout === "") return undefined;
     return (JSON.parse(stdout) as { supervisors: SupervisorStatus[] }).supervisors[0];
   }
 

@@ -1,5 +1,6 @@
 /** A throw-away installation for each test of a file, and everything that the test opens closed after it. */
 import { afterEach, beforeEach } from "vitest";
+import { closeAll } from "./closings.ts";
 import { Installation } from "./installation.ts";
 import { KeyedSession } from "./keyed-session.ts";
 
@@ -8,7 +9,7 @@ interface Closable {
 }
 
 export class KeyedRoom {
-  readonly #open: Closable[] = [];
+  readonly #open: (() => Promise<void>)[] = [];
   #installation: Installation | undefined;
 
   constructor() {
@@ -17,7 +18,7 @@ export class KeyedRoom {
     });
     afterEach(async () => {
       try {
-        for (const one of this.#open.splice(0)) await one.close();
+        await closeAll(this.#open);
       } finally {
         this.#installation?.remove();
       }
@@ -36,7 +37,7 @@ export class KeyedRoom {
 
   /** What is closed after the test, the latest first. */
   closing<T extends Closable>(one: T): T {
-    this.#open.unshift(one);
+    this.#open.push(() => one.close());
     return one;
   }
 }

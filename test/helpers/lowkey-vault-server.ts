@@ -10,16 +10,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { backendPath } from "./backends.ts";
-import { freePort, prepared, ServerProcess } from "./server-process.ts";
-
-const READY_MS = 90_000;
+import { freePort, prepared, ServerProcess, startedAtLast } from "./server-process.ts";
 
 export class LowkeyVaultServer {
   readonly #process: ServerProcess;
   readonly #port: number;
   #agent: Agent | undefined;
 
-  static async start(): Promise<LowkeyVaultServer> {
+  static start(): Promise<LowkeyVaultServer> {
+    return startedAtLast(() => LowkeyVaultServer.#start());
+  }
+
+  static async #start(): Promise<LowkeyVaultServer> {
     const home = await mkdtemp(join(tmpdir(), "lowkey-vault-"));
     const port = await freePort();
     const args = [
@@ -37,7 +39,7 @@ export class LowkeyVaultServer {
     const child = new ServerProcess({ program, args, home, cwd: home });
     const server = new LowkeyVaultServer(child, port);
     return prepared(server, async () => {
-      await child.untilReady(() => server.#isReady(), READY_MS);
+      await child.untilReady(() => server.#isReady());
       await server.empty();
     });
   }

@@ -6,6 +6,7 @@ import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 import { afterEach } from "vitest";
 import type { ServeOptions, ServerControl } from "../../src/launch/serving.ts";
 import type { LaunchPlan } from "../../src/launch/spawn.ts";
+import { heard } from "./heard.ts";
 import { type Serving, serving } from "./serving.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -116,14 +117,14 @@ export async function connect(changes: Partial<ServeOptions> = {}): Promise<McpS
   const transport = new StreamTransport(started.served);
   await client.connect(transport);
   open.push(() => client.close());
-  const call = async (name: string, given: object = {}) => {
+  const asked = async (name: string, given: object) => {
     const { content } = (await client.callTool({ name, arguments: { ...given } })) as {
       content: { text: string }[];
     };
     const said = content[0]?.text ?? "";
     return /^[{[]/.test(said) ? JSON.parse(said) : said;
   };
-  return { ...started, client, transport, call };
+  return { ...started, client, transport, call: (name, given = {}) => heard(asked(name, given)) };
 }
 
 /** Ends the client's input and waits for the end, in virtual time too. */

@@ -9,7 +9,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backendPath } from "./backends.ts";
-import { freePort, prepared, ServerProcess } from "./server-process.ts";
+import { freePort, prepared, ServerProcess, startedAtLast } from "./server-process.ts";
 
 export const MOTO_REGION = "eu-west-1";
 
@@ -71,7 +71,11 @@ export class MotoServer {
   readonly #process: ServerProcess;
   readonly url: string;
 
-  static async start({ mended }: MotoOptions = {}): Promise<MotoServer> {
+  static start(options: MotoOptions = {}): Promise<MotoServer> {
+    return startedAtLast(() => MotoServer.#start(options));
+  }
+
+  static async #start({ mended }: MotoOptions): Promise<MotoServer> {
     const home = await mkdtemp(join(tmpdir(), "moto-server-"));
     if (mended) await writeFile(join(home, "sitecustomize.py"), MENDED);
     const port = await freePort();

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { backendPath } from "./backends.ts";
 import { ROOT } from "./installation.ts";
 import type { PrivateCa } from "./private-ca.ts";
-import { freePort, ServerProcess } from "./server-process.ts";
+import { freePort, ServerProcess, startedAtLast } from "./server-process.ts";
 
 export const NAMES = ["nats-1", "nats-2", "nats-3"] as const;
 
@@ -17,7 +17,11 @@ export class NatsCluster {
   readonly #servers = new Map<string, ServerProcess>();
 
   /** @param users entries as `mcp-run fleet permissions` prints them */
-  static async start(tls: PrivateCa, users: readonly string[]): Promise<NatsCluster> {
+  static start(tls: PrivateCa, users: readonly string[]): Promise<NatsCluster> {
+    return startedAtLast(() => NatsCluster.#start(tls, users));
+  }
+
+  static async #start(tls: PrivateCa, users: readonly string[]): Promise<NatsCluster> {
     const home = await mkdtemp(join(tmpdir(), "nats-cluster-"));
     const ports = new Map<string, number>();
     for (const name of [...NAMES, ...NAMES.map((name) => `${name} routes`)])

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { backendPath } from "./backends.ts";
 import type { PrivateCa } from "./private-ca.ts";
 import { until } from "./processes.ts";
-import { freePort, ServerProcess } from "./server-process.ts";
+import { freePort, ServerProcess, startedAtLast } from "./server-process.ts";
 
 export interface NatsServerOptions {
   /** Lines of the configuration that say who is let in; without it one user `op`, who may do everything. */
@@ -34,7 +34,11 @@ export class NatsServer {
   readonly #scheme: string;
   #process: ServerProcess | undefined;
 
-  static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
+  static start(options: NatsServerOptions = {}): Promise<NatsServer> {
+    return startedAtLast(() => NatsServer.#start(options));
+  }
+
+  static async #start(options: NatsServerOptions): Promise<NatsServer> {
     const home = await mkdtemp(join(tmpdir(), "nats-server-"));
     const server = new NatsServer(home, options.port ?? (await freePort()), options);
     await server.configure(options);

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { programPath } from "./backends.ts";
-import { freePort, prepared, ServerProcess } from "./server-process.ts";
+import { freePort, prepared, ServerProcess, startedAtLast } from "./server-process.ts";
 
 const NOBODY = 65_534;
 const run = promisify(execFile);
@@ -19,7 +19,11 @@ export class PostgresServer {
   readonly #password: string;
   readonly port: number;
 
-  static async start(): Promise<PostgresServer> {
+  static start(): Promise<PostgresServer> {
+    return startedAtLast(() => PostgresServer.#start());
+  }
+
+  static async #start(): Promise<PostgresServer> {
     const home = mkdtempSync(join(tmpdir(), "postgres-server-"));
     const identity = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
     const password = `canary-${randomUUID()}`;

@@ -8,6 +8,7 @@ import { Client as ModernClient } from "@modelcontextprotocol/client";
 import { Client as LegacyClient } from "@modelcontextprotocol/sdk/client/index.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import type { JSONRPCMessage, MessageExtraInfo } from "@modelcontextprotocol/sdk/types.js";
+import { heard } from "./heard.ts";
 
 export const MODERN_VERSION = "2026-07-28";
 
@@ -168,13 +169,14 @@ export async function connectModern(
 }
 
 function caller(client: LegacyClient | ModernClient): Connected<unknown>["call"] {
-  return async (name, given = {}) => {
+  const asked = async (name: string, given: object) => {
     const { content } = (await client.callTool({ name, arguments: { ...given } })) as {
       content: { text: string }[];
     };
     const said = content[0]?.text ?? "";
     return /^[{[]/.test(said) ? JSON.parse(said) : said;
   };
+  return (name, given = {}) => heard(asked(name, given));
 }
 
 export interface Load {

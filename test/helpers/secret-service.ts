@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { killAll, until } from "./processes.ts";
+import { prepared, startedAtLast } from "./server-process.ts";
 
 export const PROGRAMS = ["dbus-daemon", "dbus-send", "gnome-keyring-daemon", "secret-tool"];
 
@@ -17,6 +18,8 @@ export interface SecretServiceOptions {
   readonly dialog?: "none" | "unanswered";
 }
 
+/** Ms that a tool may take; nothing else happens here meanwhile. */
+const LONGEST_MS = 50_000;
 const LOGIN = "/org/freedesktop/secrets/collection/login";
 
 export class SecretService {
@@ -35,15 +38,25 @@ export class SecretService {
     keyring = "unlocked",
     dialog = "none",
   }: SecretServiceOptions = {}): Promise<SecretService> {
-    const service = new SecretService();
-    await service.#startBus(dialog);
-    if (keyring !== "none") await service.#startKeyring(keyring === "unlocked" ? "test" : "");
-    return service;
+    return startedAtLast(() => {
+      const service = new SecretService();
+      return prepared(service, async () => {
+        await service.#startBus(dialog);
+        if (keyring !== "none") await service.#startKeyring(keyring === "unlocked" ? "test" : "");
+      });
+    });
   }
 
   /** Runs a program on this bus and returns its stdout; throws on any exit code but 0. */
   run(program: string, args: readonly string[], input: string | Uint8Array = ""): string {
-    return execFileSync(program, args, { env: this.#busEnv, input, encoding: "utf8", stdio: "pipe" });
+    const options = {
+      env: this.#busEnv,
+      input,
+      encoding: "utf8",
+      stdio: "pipe",
+      timeout: LONGEST_MS,
+    } as const;
+    return execFileSync(program, args, options);
   }
 
   /** Stores an item as another program would. */
@@ -84,7 +97,7 @@ export class SecretService {
           ),
       ),
     );
-    rmSync(this.dir, { recursive: true, force: true });
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 10 });
   }
 
   get #busEnv(): Record<string, string> {
@@ -126,7 +139,8 @@ export class SecretService {
 </busconfig>`,
     );
     this.#spawn("dbus-daemon", [`--config-file=${config}`, "--nofork"], this.env);
-    await until("the bus listens", () => existsSync(join(this.#runtime, "bus")));
+    // Its socket is there before somebody listens at it.
+    await until("the bus listens", () => this.#hasOwner("org.freedesktop.DBus"));
   }
 
   /** An empty password makes no collection. */
@@ -137,20 +151,27 @@ export class SecretService {
       this.#busEnv,
     );
     keyring.stdin?.end(password);
-    const isOwned = () =>
-      this.run("dbus-send", [
-        "--session",
-        "--print-reply",
-        "--dest=org.freedesktop.DBus",
-        "/",
-        "org.freedesktop.DBus.NameHasOwner",
-        "string:org.freedesktop.secrets",
-      ]).includes("boolean true");
-    await until("the keyring is on the bus", isOwned);
+    await until("the keyring is on the bus", () => this.#hasOwner("org.freedesktop.secrets"));
+  }
+
+  /** No also where nobody can be asked. */
+  #hasOwner(name: string): boolean {
+    const question = [
+      "--dest=org.freedesktop.DBus",
+      "/",
+      "org.freedesktop.DBus.NameHasOwner",
+      `string:${name}`,
+    ];
+    try {
+      return this.run("dbus-send", ["--session", "--print-reply", ...question]).includes("boolean true");
+    } catch {
+      return false; // Whoever waits for it says so in the end.
+    }
   }
 
   #spawn(program: string, args: readonly string[], env: Record<string, string>): ChildProcess {
     const child = spawn(program, args, { env, stdio: ["pipe", "ignore", "ignore"] });
+    child.stdin.on("error", () => undefined); // One that has ended takes nothing, and is waited for in vain.
     this.#children.push(child);
     return child;
   }

@@ -4,11 +4,18 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 
-const READY_MS = 60_000;
+/** Two starts of it are within the time that a hook has. */
+const READY_MS = 120_000;
+/** After which one look whether it answers counts as a no. */
+const LOOK_MS = 10_000;
 const STOP_MS = 15_000;
+/** Characters of what it has said that an error quotes. */
+const QUOTED = 2_000;
 
 export interface ServerCommand {
   readonly program: string;
@@ -26,32 +33,50 @@ export interface ServerCommand {
 export class ServerProcess {
   readonly home: string;
   readonly #process: ChildProcess;
+  readonly #program: string;
   #failure: Error | undefined;
 
   constructor({ program, args, home, cwd, env, uid, gid }: ServerCommand) {
     this.home = home;
-    // Standard streams are closed: its log would fill a pipe that nobody reads.
+    this.#program = program;
+    // Its log would fill a pipe that nobody reads.
+    const output = openSync(this.#output, "a");
     this.#process = spawn(program, args, {
       ...(cwd && { cwd }),
       env: { HOME: home, PATH: process.env.PATH, ...env },
-      stdio: "ignore",
+      stdio: ["ignore", output, output],
       ...(uid !== undefined && { uid }),
       ...(gid !== undefined && { gid }),
     });
+    closeSync(output);
     this.#process.on("error", (error) => {
       this.#failure = error;
     });
   }
 
-  /** Throws if the server has ended, or isn't ready within `ms`. A rejection of `isReady` is a no. */
+  /**
+   * Throws if the server has ended, or isn't ready within `ms`, with what it has said. A rejection of `isReady` is a no,
+   * and so is silence.
+   */
   async untilReady(isReady: () => Promise<boolean>, ms = READY_MS): Promise<void> {
     const look = async () => {
       if (this.#failure) throw this.#failure;
-      const { exitCode } = this.#process;
-      if (exitCode !== null) throw new Error(`the server has ended with ${exitCode}`);
-      return isReady().catch(() => false);
+      const { exitCode, signalCode } = this.#process;
+      const end = exitCode ?? signalCode;
+      if (end !== null) throw new Error(`it has ended with ${end}`);
+      return within(LOOK_MS, isReady());
     };
-    await until("the server is ready", look, ms);
+    await until("it is ready", look, ms).catch((cause: Error) => {
+      throw new Error(`${this.#program}: ${cause.message}; it has said: ${this.#said}`, { cause });
+    });
+  }
+
+  get #output(): string {
+    return join(this.home, "output");
+  }
+
+  get #said(): string {
+    return readFileSync(this.#output, "utf8").slice(-QUOTED);
   }
 
   get pid(): number | undefined {
@@ -74,6 +99,31 @@ export class ServerProcess {
     await this.end();
     // A process of a server that was killed may be writing there for a moment.
     await rm(this.home, { recursive: true, force: true, maxRetries: 10 });
+  }
+}
+
+/** What `isTrue` says, or no if that rejects or takes longer. */
+function within(ms: number, isTrue: Promise<boolean>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), ms);
+    isTrue
+      .catch(() => false)
+      .then((answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      });
+  });
+}
+
+/** The server that `start` gives, at its second try if need be: another may have taken the port of the first one. */
+export async function startedAtLast<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    process.stderr.write(
+      `A server is started once more: ${error instanceof Error ? error.message : error}\n`,
+    );
+    return start();
   }
 }
 

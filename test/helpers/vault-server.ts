@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backendPath } from "./backends.ts";
 import type { PrivateCa } from "./private-ca.ts";
-import { freePort, prepared, ServerProcess, until } from "./server-process.ts";
+import { freePort, prepared, ServerProcess, startedAtLast, until } from "./server-process.ts";
 
 export const ROOT_TOKEN = "canary-root";
 
@@ -23,7 +23,11 @@ export class VaultServer {
   readonly #tlsUrl: string | undefined;
   #mounts = 0;
 
-  static async start(tls?: PrivateCa): Promise<VaultServer> {
+  static start(tls?: PrivateCa): Promise<VaultServer> {
+    return startedAtLast(() => VaultServer.#start(tls));
+  }
+
+  static async #start(tls: PrivateCa | undefined): Promise<VaultServer> {
     const home = await mkdtemp(join(tmpdir(), "vault-server-"));
     const [port, tlsPort] = [await freePort(), await freePort()];
     const args = [
