@@ -2,7 +2,7 @@
  * Finds the program before it is started, so that a failure can be told exactly: which PATH was searched,
  * which file is not executable, which interpreter of a script is missing. The spawn itself knows only ENOENT.
  */
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readSync, type Stats, statSync } from "node:fs";
 import { basename, isAbsolute, posix, resolve, win32 } from "node:path";
 import { McpRunError } from "../errors.ts";
 import { shellWord } from "../shell-word.ts";
@@ -28,7 +28,16 @@ export function findCommand(search: CommandSearch): string {
 }
 
 function checkCwd({ command, cwd }: CommandSearch): void {
-  const folder = statSync(cwd, { throwIfNoEntry: false });
+  const folder = lookAt(cwd);
+  if (typeof folder === "string") {
+    throw new McpRunError(
+      "command-not-executable",
+      `Cannot start ${command}: its cwd ${cwd} is out of reach (${folder})`,
+      {
+        hint: "`cwd:` with a directory that this user may enter",
+      },
+    );
+  }
   if (folder?.isDirectory()) return;
   const state = folder ? "is not a directory" : "does not exist";
   throw new McpRunError("command-not-executable", `Cannot start ${command}: its cwd ${cwd} ${state}`, {
@@ -50,7 +59,8 @@ function findOnPosix({ command, cwd, searchPath }: CommandSearch): string {
     const file = resolve(cwd, folder, command);
     const problem = whyNotExecutable(file);
     if (problem === undefined) return file;
-    if (problem !== "missing") refused ??= notExecutable(command, file, problem);
+    // A folder of PATH that this user may not enter has nothing for them: a shell passes over it too.
+    if (problem === "mode" || problem === "directory") refused ??= notExecutable(command, file, problem);
   }
   throw refused ?? notOnPath(command, searchPath);
 }
@@ -62,15 +72,28 @@ function findOnWindows({ command, cwd, searchPath, pathExt }: CommandSearch): st
   for (const folder of folders) {
     for (const ending of endings) {
       const file = win32.resolve(folder, command + ending);
-      if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
+      const found = lookAt(file);
+      if (typeof found === "object" && found.isFile()) return file;
     }
   }
   throw isPath ? fileMissing(command, win32.resolve(cwd, command)) : notOnPath(command, searchPath);
 }
 
-/** `missing`, `a directory`, `no permission`; undefined if it can be run. */
-function whyNotExecutable(file: string): "missing" | "directory" | "mode" | undefined {
-  const found = statSync(file, { throwIfNoEntry: false });
+/** The code of the error if it can't be seen whether something is there: a folder that may not be entered, a loop of links. */
+function lookAt(file: string): Stats | string | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? "unknown";
+  }
+}
+
+type Problem = "missing" | "directory" | "mode" | { readonly outOfReach: string };
+
+/** Undefined if it can be run. */
+function whyNotExecutable(file: string): Problem | undefined {
+  const found = lookAt(file);
+  if (typeof found === "string") return { outOfReach: found };
   if (!found) return "missing";
   if (found.isDirectory()) return "directory";
   return isExecutable(file) ? undefined : "mode";
@@ -92,7 +115,13 @@ function fileMissing(command: string, file: string): McpRunError {
   });
 }
 
-function notExecutable(command: string, file: string, problem: "directory" | "mode"): McpRunError {
+function notExecutable(command: string, file: string, problem: Exclude<Problem, "missing">): McpRunError {
+  if (typeof problem === "object") {
+    const message = `Cannot start ${command}: ${file} is out of reach (${problem.outOfReach})`;
+    return new McpRunError("command-not-executable", message, {
+      hint: "the path of a program in a folder that this user may enter",
+    });
+  }
   if (problem === "directory") {
     return new McpRunError("command-not-executable", `Cannot start ${command}: ${file} is a directory`, {
       hint: "the path of a program in it",
@@ -134,7 +163,7 @@ function checkInterpreter(file: string, { command, searchPath, cwd }: CommandSea
     const message = `Cannot start ${command}: the first line of ${file} ends like a Windows line`;
     throw new McpRunError("command-not-found", message, { hint: `sed -i 's/\\r$//' ${shellWord(file)}` });
   }
-  if (!statSync(resolve(cwd, interpreter), { throwIfNoEntry: false })) {
+  if (lookAt(resolve(cwd, interpreter)) === undefined) {
     fail(interpreter, `installing ${basename(interpreter)}, or mending the file's first line`);
   }
   const program =

@@ -63,6 +63,22 @@ describe.skipIf(process.platform === "win32")("finding the command", () => {
     expect(find("server", `${folder}:${second}`)).toBe(file);
   });
 
+  it("passes over a folder of PATH that can't be looked into", () => {
+    symlinkSync("loop", join(folder, "loop"));
+    const file = script("server", "#!/usr/bin/env server2\n");
+    script("server2", "#!/bin/sh\n");
+
+    expect(find("server", `${folder}/loop:${folder}`)).toBe(file);
+  });
+
+  it.skipIf(process.getuid?.() === 0)("passes over a folder of PATH that this user may not enter", () => {
+    const shut = join(folder, "shut");
+    mkdirSync(shut, { mode: 0o000 });
+    const file = script("server", "#!/bin/sh\n");
+
+    expect(find("server", `${shut}:${folder}`)).toBe(file);
+  });
+
   it("passes a program that may be run but not read", () => {
     const file = script("server", "#!/bin/sh\n", 0o111);
 
@@ -113,6 +129,23 @@ describe.skipIf(process.platform === "win32")("what is said when the command can
     mkdirSync(join(folder, "server"));
 
     expect(failure(() => find("./server")).message).toMatch(/is a directory$/);
+  });
+
+  it("that it, or its cwd, is out of reach, and not where PATH leads to no more than that", () => {
+    symlinkSync("loop", join(folder, "loop"));
+
+    expect(failure(() => find("./loop"))).toMatchObject({
+      code: "command-not-executable",
+      message: `Cannot start ./loop: ${folder}/loop is out of reach (ELOOP)`,
+    });
+    expect(failure(() => find("sh", "/bin", join(folder, "loop")))).toMatchObject({
+      code: "command-not-executable",
+      message: `Cannot start sh: its cwd ${folder}/loop is out of reach (ELOOP)`,
+    });
+    expect(failure(() => find("server", `${folder}/loop`))).toMatchObject({
+      code: "command-not-found",
+      message: "Cannot start server: it is in no folder of PATH",
+    });
   });
 
   it.each([
