@@ -94,11 +94,13 @@ describe("a server that can't run twice", () => {
   it("is followed by one with the secrets of then if the next does not come up; the failure is told once", async () => {
     const { control, call, served, transport, replaced } = await connect({ swap });
 
-    const failed = control.replace(planWith({ FAILS_TO_START: "yes" }));
+    const failed = expect(control.replace(planWith({ FAILS_TO_START: "yes" }))).rejects.toThrow(
+      "it has ended",
+    );
     await new Promise((resolve) => setImmediate(resolve));
     const asked = [call("who"), call("who"), call("who")];
 
-    await expect(failed).rejects.toThrow("it has ended");
+    await failed;
     for (const answer of await Promise.all(asked)) expect(answer).toMatchObject({ secret: "s2" });
     expect(served.events.filter(({ type }) => type === "warning")).toEqual([]);
     expect(replaced).toEqual(["3 restarted"]);

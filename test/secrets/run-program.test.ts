@@ -218,7 +218,7 @@ describe("when our patience ends", () => {
 
   it("by an abort, the whole group is killed and the reason is thrown", async () => {
     const abort = new AbortController();
-    const outcome = runProgram({ ...stubborn(), signal: abort.signal });
+    const outcome = createProgramRunner(new VirtualClock())({ ...stubborn(), signal: abort.signal });
     const [child, grandchild] = await pids();
     const reason = new Error("enough");
 
