@@ -24,6 +24,7 @@ import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { closeAll } from "../helpers/closings.ts";
 import { FaultyWay } from "../helpers/faulty-way.ts";
+import { heard as listenedTo } from "../helpers/heard.ts";
 import { accountOf, NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { until } from "../helpers/server-process.ts";
@@ -414,7 +415,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
 
       const held = way.heldAfter(50_000);
       const missing = { code: "backend-unavailable", hint: "mcp-run fleet setup" };
-      const refused = expect(operator.history(signal)).rejects.toMatchObject(missing);
+      const refused = listenedTo(expect(operator.history(signal)).rejects.toMatchObject(missing));
       await held;
       const { streams } = await jetstreamManager(raw);
       await streams.delete("mcp-run-hosts");
@@ -430,7 +431,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const operator = await operatorAt(way);
 
       const held = way.heldAfter(50_000);
-      const reading = operator.history(signal);
+      const reading = listenedTo(operator.history(signal));
       await held;
       way.cut();
       way.mend();
@@ -574,7 +575,7 @@ describeBackend("the bus of a fleet", ["nats-server"], () => {
       const { operator, server, heard } = await fleet();
       await server.pause();
       const supervisor = new FakeSupervisor(server);
-      const putting = operator.put(KEY, entryFor("canary-old"), signal);
+      const putting = listenedTo(operator.put(KEY, entryFor("canary-old"), signal));
       await server.resume();
 
       expect(await putting).toEqual({ generation: 1 });

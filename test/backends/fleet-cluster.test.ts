@@ -22,6 +22,7 @@ import { OPERATOR } from "../helpers/nats-server.ts";
 import { privateCa } from "../helpers/private-ca.ts";
 import { below, type Random, randomFrom } from "../helpers/random.ts";
 import { until } from "../helpers/server-process.ts";
+import { together } from "../helpers/together.ts";
 
 const SEED = Number(process.env.STORM_SEED ?? 20261121);
 const ROUNDS = Number(process.env.STORM_ROUNDS ?? 1);
@@ -173,12 +174,9 @@ describeBackend("rotations over a cluster that loses one server after the other"
         someone.backend = wanted;
         someone.lookMs = below(random, 3_000);
       }
-      const storm = blow(cluster, random);
       const rotation = { operator, everybody, wanted, key, where };
-      const calling = call(rotation);
 
-      await spread(rotation, `r${round}`);
-      await Promise.all([storm, calling]);
+      await together(spread(rotation, `r${round}`), call(rotation), blow(cluster, random));
 
       const isDone = async () => (await spread(rotation, `r${round}`)).every(isAcknowledged);
       await until(`everybody has it: ${where}`, isDone, PATIENCE_MS);

@@ -18,6 +18,7 @@ import { FaultyWay } from "../helpers/faulty-way.ts";
 import { NatsServer, OPERATOR } from "../helpers/nats-server.ts";
 import { below, type Random, randomFrom } from "../helpers/random.ts";
 import { until } from "../helpers/server-process.ts";
+import { together } from "../helpers/together.ts";
 
 const SEED = 20261121;
 const ROUNDS = 5;
@@ -162,9 +163,8 @@ describeBackend("rotations in a storm", ["nats-server"], () => {
       }
       const operator = await BusOperator.connect(optionsAt(way.url), signal);
       const key = randomBytes(32);
-      const blowing = storm.blow();
-      const told = await spread(operator, `r${round}`, `canary-${round}`, key);
-      await blowing;
+      const spreading = spread(operator, `r${round}`, `canary-${round}`, key);
+      const [told] = await together(spreading, storm.blow());
       way.mend();
       await operator.close();
       for (const someone of everybody) expectNoLoss(someone, told, `canary-${round}`, where);

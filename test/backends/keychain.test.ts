@@ -7,6 +7,7 @@ import { ProviderError } from "../../src/errors.ts";
 import { createProgramRunner, runProgram } from "../../src/secrets/run-program.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
+import { heard } from "../helpers/heard.ts";
 import { MAIN, ROOT } from "../helpers/installation.ts";
 import { isAlive, until } from "../helpers/processes.ts";
 import { testContext } from "../helpers/provider-context.ts";
@@ -313,7 +314,7 @@ describeBackend("the OS keychain", PROGRAMS, () => {
       bus.lock();
       const abort = new AbortController();
       const reason = new Error("enough");
-      const answer = (await keychainOn(bus)).fetch([{ path: "locked" }], abort.signal);
+      const answer = heard((await keychainOn(bus)).fetch([{ path: "locked" }], abort.signal));
       await bus.dialogIsOpen();
 
       abort.abort(reason);

@@ -1,5 +1,5 @@
 /** The load test of the MCP Inspector, an independent judge, while the secret of its server is changed. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
@@ -10,13 +10,19 @@ import { hasInspector, INSPECTOR } from "./inspector.ts";
 import { SoakHome } from "./mcp-run-session.ts";
 
 const CHANGES = 10;
-/** Ms after which there are no more changes, and the load goes on long enough for the last one, on a slow machine too. */
+/** Ms after which there are no more changes, and the load goes on for the last one. */
 const CHANGING_MS = 6_000;
-const LOAD = ["--load", "--load-rate", "250", "--load-concurrency", "20", "--load-duration", "16"];
+const LOAD = ["--load", "--load-rate", "250", "--load-concurrency", "20", "--load-duration", "24"];
+const LONGEST_MS = 120_000;
 
 const homes: SoakHome[] = [];
-afterEach(() => {
-  for (const { installation } of homes.splice(0)) installation.remove();
+const inspectors: ChildProcess[] = [];
+afterEach(async () => {
+  for (const inspector of inspectors.splice(0)) inspector.kill("SIGKILL");
+  for (const home of homes.splice(0)) {
+    await until("no server is left over", () => home.servers().length === 0);
+    home.installation.remove();
+  }
 });
 
 it("can be judged by the MCP Inspector", (context) => {
@@ -52,33 +58,52 @@ describe.skipIf(!hasInspector)("mcp-inspector --load", () => {
       { env: home.installation.env, stdio: ["ignore", "pipe", "pipe"] },
     );
     const [out, err] = [collected(inspector.stdout), collected(inspector.stderr)];
-    const ended = once(inspector, "close");
-    const pids = new Set<number>();
+    inspectors.push(inspector);
+    let isOver = false;
+    const ended = once(inspector, "close").finally(() => {
+      isOver = true;
+    });
+    ended.catch(() => undefined); // It is awaited below.
 
-    let startedAt: number | undefined;
-    while (pids.size < CHANGES && performance.now() - (startedAt ?? performance.now()) < CHANGING_MS) {
-      await until("one server runs", () => home.servers().length === 1);
-      startedAt ??= performance.now();
+    // On a machine where a change takes as long as the load, the load may end first.
+    let [changes, startedAt] = [0, performance.now()];
+    while (changes < CHANGES && (changes === 0 || performance.now() - startedAt < CHANGING_MS)) {
+      await until("one server runs", () => isOver || home.servers().length === 1);
+      if (isOver) break;
       const [server] = home.servers() as [number];
-      pids.add(server);
+      if (changes === 0) startedAt = performance.now();
       home.rotate();
-      process.kill(parentOf(server), "SIGUSR2");
-      await until("another has its place", () => !isAlive(server) && home.servers().length === 1);
+      if (!hasLooked(server)) break;
+      await until(
+        "another has its place",
+        () => isOver || (!isAlive(server) && home.servers().length === 1),
+        LONGEST_MS,
+      );
+      if (!isOver) changes++;
     }
-    expect(inspector.exitCode).toBeNull();
     await ended;
 
     const { result } = JSON.parse(out()) as { result: Record<string, unknown> };
-    process.stdout.write(`mcp-inspector, ${era}, ${pids.size} changes: ${JSON.stringify(result)}\n`);
+    process.stdout.write(`mcp-inspector, ${era}, ${changes} changes: ${JSON.stringify(result)}\n`);
     expect(result).toMatchObject({ errors: 0, toolErrors: 0, ok: result.requests });
     expect(result.requests).toBeGreaterThan(100);
-    expect(pids.size).toBeGreaterThan(1);
-    expect(err().split("has taken over").length).toBe(pids.size + 1);
+    expect(changes).toBeGreaterThan(0);
+    const takeovers = err().split("has taken over").length - 1;
+    expect(takeovers).toBeGreaterThanOrEqual(changes);
+    // The last one may have come to nothing, or to its end when nobody looked any more.
+    expect(takeovers).toBeLessThanOrEqual(changes + 1);
     await until("no server is left over", () => home.servers().length === 0);
   });
 });
 
-function parentOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+/** Has its mcp-run look at the secret; not if the session has ended meanwhile. */
+function hasLooked(server: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${server}/stat`, "latin1");
+    process.kill(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]), "SIGUSR2");
+    return true;
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
 }
