@@ -22,6 +22,8 @@ afterEach(() => mcpRun.remove());
 
 const folder = () => join(mcpRun.home, "state/audit");
 const files = () => readdirSync(folder()).sort();
+/** How many processes have written. One that is at work at midnight (UTC) has two files. */
+const writers = () => new Set(files().map((name) => name.split("-").at(-2))).size;
 
 function exec(profile: string, env: Record<string, string> = { TT: "canary-one" }): Ran {
   return mcpRun.run(["exec", profile, ...NOTHING], { env });
@@ -152,10 +154,10 @@ describe("exec", () => {
     const ended = await Promise.all(processes.map((one) => once(one, "close")));
 
     expect(new Set(ended.map(([code]) => code))).toEqual(new Set([0]));
-    expect(files()).toHaveLength(20);
+    expect(writers()).toBe(20);
     const verified = mcpRun.run(["audit", "verify"]);
     expect(verified).toMatchObject({ status: 0 });
-    expect(verified.stdout).toMatch(/^✔ 20 files, 40 records: all is as it was written\n/);
+    expect(verified.stdout).toContain(`✔ ${files().length} files, 40 records: all is as it was written\n`);
   }, 180_000);
 });
 
@@ -180,7 +182,7 @@ describe("a start that fails", () => {
       { event: "start-failed", profile: "gone", code: "command-not-found" },
     ]);
     expect(mcpRun.run(["audit"]).stdout).not.toContain("canary");
-    expect(readdirSync(folder())).toHaveLength(4);
+    expect(writers()).toBe(4);
   });
 });
 

@@ -60,6 +60,7 @@ async function written(...events: readonly McpRunEvent[]): Promise<readonly Reco
 function lines(): readonly Record<string, unknown>[] {
   const folder = join(home.home, "state/audit");
   return readdirSync(folder)
+    .sort()
     .flatMap((name) => readFileSync(join(folder, name), "utf8").trimEnd().split("\n"))
     .map((line) => JSON.parse(line))
     .filter(({ event }) => event !== "open");
