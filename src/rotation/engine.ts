@@ -15,6 +15,7 @@ import { isInterruption, type RotationDeps, Run, type Step, type TargetStep } fr
 import { mustBeWhereItWas } from "./same-place.ts";
 import { triesOf } from "./steps/backend-steps.ts";
 import { isNotPromoted, isOutOfUse, whatBecame } from "./steps/overtaken.ts";
+import { targetToSetAside } from "./steps/setting-aside.ts";
 import type { StepName } from "./steps/step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps/steps.ts";
 import { obstacleToRestoring, STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
@@ -134,7 +135,9 @@ async function goForward(run: Run, signal: AbortSignal): Promise<Outcome> {
       await take(run, step, signal);
     } catch (error) {
       const isOver = rebases >= MOST_REBASES;
-      if (step.name === "promote" && !isOver && (await rebased(run, error, signal))) {
+      // Then the same step again, for the others.
+      if (await setAside(run, step, error, signal)) at--;
+      else if (step.name === "promote" && !isOver && (await rebased(run, error, signal))) {
         rebases++;
         at = steps.findIndex(({ name }) => name === "mint") - 1;
       } else return afterFailure(run, step, error, signal);
@@ -179,10 +182,22 @@ function expectDone(name: StepName, { isDone, reason }: Facts): void {
   if (isDone === false) throw new Unfinished("rotation-incomplete", reason ?? `${name} is not done`);
 }
 
+/** Whether the rotation goes on without the target at which the step has failed. */
+async function setAside(run: Run, { name }: Step, error: unknown, signal: AbortSignal): Promise<boolean> {
+  if ((name !== "candidate" && name !== "promote") || signal.aborted) return false;
+  const found = await targetToSetAside(run, error, signal);
+  if (!found) return false;
+  if (name === "promote") await settlePromotions(run, error);
+  // Then all of it is given up.
+  if (await isOutOfUse(run, signal)) return false;
+  await turn(run, "set-aside", found.reason, found.ref);
+  return true;
+}
+
 /** Whether a promotion that was refused can be tried again with a candidate out of the document that is there now. */
 async function rebased(run: Run, error: unknown, signal: AbortSignal): Promise<boolean> {
   if (!(error instanceof ProviderError) || error.failure !== "conflict" || signal.aborted) return false;
-  const target = run.targets.find(({ ref }) => !run.progress.isDone("promote", ref));
+  const target = run.targets.find(({ ref }) => ref === run.failedAt);
   if (!target || target.parts.some(({ field }) => !field)) return false;
   if ((await whatBecame(run, target, signal)) !== "overtaken") return false;
   await turn(run, "rebase", "somebody has changed another field of it meanwhile", target.ref);
@@ -200,9 +215,11 @@ async function afterFailure(run: Run, step: Step, error: unknown, signal: AbortS
   if (run.progress.isPastReturn && !(await isGivenUp(run, error)))
     outcome = await finish(run, "incomplete", reason, hintOf(error));
   else {
+    // What helps to go on is of no use once it is given up.
+    const hint = run.progress.isPastReturn ? undefined : hintOf(error);
     run.journal.mustGoOn();
     await turn(run, "discard", reason);
-    outcome = await takeBack(run, reason, hintOf(error));
+    outcome = await takeBack(run, reason, hint);
   }
   // Everything is in order by now, and it is a bug all the same.
   if (!isFailure(error) && !isInterruption(error) && error !== signal.reason) throw error;
@@ -344,7 +361,7 @@ function reasonsLeft(run: Run): readonly string[] {
 
 async function turn(
   run: Run,
-  to: "discard" | "rollback" | "rebase",
+  to: "discard" | "rollback" | "rebase" | "set-aside",
   reason: string,
   target?: string,
 ): Promise<void> {
@@ -353,7 +370,9 @@ async function turn(
 }
 
 function reasonOfTurn({ journal }: Run): string {
-  const last = journal.lines.findLast((line) => line.kind === "turn" && line.to !== "rebase");
+  const last = journal.lines.findLast(
+    (line) => line.kind === "turn" && (line.to === "discard" || line.to === "rollback"),
+  );
   return (last?.kind === "turn" && last.reason) || "it was given up";
 }
 

@@ -24,7 +24,7 @@ export type RotationEvent =
   /** It goes another way from here. */
   | {
       readonly type: "turned";
-      readonly to: "discard" | "rollback" | "rebase";
+      readonly to: "discard" | "rollback" | "rebase" | "set-aside";
       readonly target?: string;
       readonly reason: string;
     }

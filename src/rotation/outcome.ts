@@ -28,7 +28,7 @@ export function outcomeOf(run: Run, { is, reason, hint }: Ending): Outcome {
       ...member,
       ...(why !== undefined && { reason: why }),
     })),
-    notes: [...run.notes],
+    notes: [...progress.setAsideFor, ...run.notes],
     next: is === "incomplete" ? nextWords(run) : [],
   };
 }
@@ -61,8 +61,9 @@ function oldKeys(run: Run, is: OutcomeWord): readonly StillValid[] {
 }
 
 function newKeys(run: Run): readonly StillValid[] {
-  if (run.progress.direction === "forward") return [];
-  return run.targets.flatMap(({ ref, parts }) =>
+  const { direction } = run.progress;
+  const given = run.targets.filter(({ ref }) => direction !== "forward" || run.progress.isSetAside(ref));
+  return given.flatMap(({ ref, parts }) =>
     parts
       .filter(({ name, comesWith }) => {
         const isMinted = run.progress.mintedFor(name).length > 0;
@@ -95,6 +96,7 @@ const WHAT: Readonly<Record<StepName, string>> = {
   "revoke-new": "revoke the new key",
 };
 
+const AWAY = ["revoke-new", "discard"] as const;
 const ON = [
   "mint",
   "candidate",
@@ -102,24 +104,29 @@ const ON = [
   "rotate",
   "promote",
   "spread",
+  ...AWAY,
   "reencrypt",
   "revoke",
   "verify",
   "retire",
 ] as const;
-const AWAY = ["revoke-new", "discard"] as const;
 const BACK = ["restore", "spread-back", "revoke-new", "discard"] as const;
+/** What is set aside has no such step. */
+const OF_OURS: ReadonlySet<StepName> = new Set(["mint", "candidate", "canary", "promote"]);
 const OVER_ALL: ReadonlySet<StepName> = new Set(["canary", "spread", "spread-back"]);
 
 function nextWords(run: Run): readonly string[] {
   const { progress, plan } = run;
   const ways = { forward: ON, discard: AWAY, rollback: BACK } as const;
-  const left = ways[progress.direction].filter((step) => isLeft(run, step)).map((step) => WHAT[step]);
+  const { direction } = progress;
+  const wordsOf = (step: StepName) =>
+    step === "revoke-new" && direction === "forward" ? `${WHAT[step]} that is given up` : WHAT[step];
+  const left = ways[direction].filter((step) => isLeft(run, step)).map(wordsOf);
   const resume = [
     `# to ${left.length === 0 ? "write down that it is done" : inWords(left)}:`,
     commandOf(plan, "--resume"),
   ];
-  if (progress.direction !== "forward") return resume;
+  if (direction !== "forward") return resume;
   const noWay = noWayBack(run);
   const rollback = noWay
     ? [`# --rollback is no way any more: ${noWay}`]
@@ -130,8 +137,11 @@ function nextWords(run: Run): readonly string[] {
 function isLeft(run: Run, step: StepName): boolean {
   const { progress } = run;
   const isEnding = step === "revoke" || step === "verify" || step === "retire";
+  const isAway = step === "revoke-new" || step === "discard";
+  const isMeant = ({ ref }: Target) =>
+    progress.isSetAside(ref) ? !OF_OURS.has(step) : !isAway || progress.direction !== "forward";
   const targets = run.targets
-    .filter((target) => hasStep(target, step))
+    .filter((target) => hasStep(target, step) && isMeant(target))
     .filter((target) => !isEnding || endingParts(run, target).length > 0);
   if (OVER_ALL.has(step)) return targets.length > 0 && !progress.isDone(step);
   if (step === "mint")

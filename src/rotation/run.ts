@@ -84,7 +84,6 @@ export class Run {
   readonly mayBeMinted: Set<string>;
   /** Servers have been asked to hold requests. */
   hasAskedToHold = false;
-  /** The target of the step that has failed last. */
   #failedAt: string | undefined;
 
   /** Throws McpRunError if these are not the targets of the journal. */
@@ -184,6 +183,11 @@ export class Run {
       emit({ type: "step-failed", ...of, reason, ...(details && { details }), ms: ms() });
     } else emit({ type: "step-done", ...of, facts, ms: ms() });
     return facts;
+  }
+
+  /** The ref of the target whose step has failed last. */
+  get failedAt(): string | undefined {
+    return this.#failedAt;
   }
 
   /** Why a step failed, and where, if the error does not say it itself. */

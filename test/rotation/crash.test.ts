@@ -15,6 +15,8 @@ interface Way {
   readonly knowsWhatItMade: boolean;
   /** Somebody changes another field of a document before it is promoted. */
   readonly isDisturbed?: true;
+  /** Somebody puts another key there. */
+  readonly isOvertaken?: true;
 }
 
 const WAYS: readonly Way[] = [
@@ -22,15 +24,23 @@ const WAYS: readonly Way[] = [
   { name: "an issuer that can't find", request: {}, knowsWhatItMade: false },
   { name: "a hook that finds, revoking first", request: { revokeFirst: true }, knowsWhatItMade: true },
   { name: "a document that somebody else writes to", request: {}, knowsWhatItMade: true, isDisturbed: true },
+  {
+    name: "a secret that somebody else replaces, revoking first",
+    request: { revokeFirst: true },
+    knowsWhatItMade: true,
+    isOvertaken: true,
+  },
 ];
 
-describe.each(WAYS)("after a crash, with $name", ({ request, knowsWhatItMade, isDisturbed }) => {
+describe.each(WAYS)("after a crash, with $name", ({ request, knowsWhatItMade, ...others }) => {
   const start = () => {
     const world = new World();
     world.issuers.knowsWhatItMade = knowsWhatItMade;
     world.beforePromotion = async () => {
       world.beforePromotion = async () => undefined;
-      if (isDisturbed) await writeSibling(world);
+      if (others.isDisturbed) await writeSibling(world);
+      if (others.isOvertaken)
+        await (await world.store()).put({ path: "db" }, new Secret("canary-theirs"), never());
     };
     return world;
   };

@@ -3,6 +3,9 @@ import { describe, expect, it, vi } from "vitest";
 import { ProviderError } from "../../src/errors.ts";
 import type { Target, TargetStore } from "../../src/rotation/contract.ts";
 import { resume, rollback } from "../../src/rotation/engine.ts";
+import { incidentOf } from "../../src/rotation/incident/incident-of.ts";
+import { incidentReport } from "../../src/rotation/incident/report.ts";
+import { readJournal } from "../../src/rotation/journal/journal.ts";
 import { Secret } from "../../src/secrets/secret.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
 import { BackendWorld } from "./backend-world.ts";
@@ -53,30 +56,165 @@ describe("under active abuse, with another key at its place by the time of the p
     expect(valid).toEqual([ref === DATABASE ? "canary-old-token" : "canary-old-db", THEIRS].sort());
   });
 
-  it("a rotation keeps its other keys, and another one takes its place", async () => {
-    const world = new World();
-    world.beforePromotion = async () => {
-      world.issuers.valid.add(THEIRS);
-      await types(world, DATABASE, THEIRS);
-    };
+  describe("a rotation of others besides", () => {
+    /** Somebody puts his own key in the place of the second one, or of the first. */
+    function overtaken(ref = DATABASE): World {
+      const world = new World();
+      world.beforePromotion = async () => {
+        world.beforePromotion = async () => undefined;
+        world.issuers.valid.add(THEIRS);
+        await types(world, ref, THEIRS);
+      };
+      return world;
+    }
 
-    const outcome = await world.rotate({ revokeFirst: true });
+    const SET_ASIDE = `somebody else has replaced DB of ${DATABASE} since, and version v2 is current; servers take that, and it was not tried: ask who it was whether the key is good`;
+
+    it("goes on with those, and ends the new key that nobody needs", async () => {
+      const world = overtaken();
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "done", stillValid: [], notes: [SET_ASIDE], next: [] });
+      expect(outcome.acknowledgements.map(({ state }) => state)).toEqual(["acknowledged", "acknowledged"]);
+      const { documents, valid } = await world.state();
+      expect(documents).toMatchObject([
+        { current: expect.stringContaining("canary-new-TOKEN-1"), versions: ["v2"], candidate: undefined },
+        { current: THEIRS, versions: ["v2"], candidate: undefined },
+      ]);
+      expect(valid).toEqual(["canary-new-TOKEN-1", THEIRS]);
+    });
+
+    it("goes on also with what comes after it, and does not try it another time", async () => {
+      const world = overtaken(GITHUB);
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "done", stillValid: [] });
+      expect(world.tried).toHaveLength(1);
+      expect((await world.state()).valid).toEqual(["canary-new-DB-1", THEIRS]);
+    });
+
+    it("says so in the journal and in the report", async () => {
+      const world = overtaken();
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      const { lines } = await readJournal(world.place.folder, outcome.rotation);
+      expect(lines).toContainEqual(
+        expect.objectContaining({ kind: "turn", to: "set-aside", target: DATABASE, reason: SET_ASIDE }),
+      );
+      const incident = incidentOf(lines, outcome, "0.0.0", () => undefined);
+      expect(incident.secrets.map(({ name, after }) => [name, after.version])).toEqual([
+        ["TOKEN", "v2"],
+        ["DB", undefined],
+      ]);
+      const report = incidentReport(incident);
+      expect(report).toContain(`turn to set-aside ${DATABASE}`);
+      expect(report).toContain("somebody else has replaced DB");
+    });
+
+    it("says that the new key is valid where nobody could end it, and ends it later", async () => {
+      const world = overtaken();
+      const isAsked = (action: string, secret: string) =>
+        action === "revoke" && secret === "DB" && !world.issuers.valid.has("canary-old-db");
+      world.issuers.failure = (action, secret) =>
+        isAsked(action, secret) ? new ProviderError("unavailable", "no answer") : undefined;
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      expect(outcome).toMatchObject({
+        is: "incomplete",
+        reason: "DB was minted anew and may be valid (no answer)",
+        stillValid: [{ which: "new", secret: "DB", target: DATABASE, keyId: "id-of-new-DB-1" }],
+      });
+      expect(outcome.next[0]).toBe("# to revoke the new key that is given up:");
+      world.issuers.failure = () => undefined;
+      expect(await world.resume(outcome.rotation)).toMatchObject({
+        is: "done",
+        stillValid: [],
+        notes: [SET_ASIDE],
+      });
+      expect((await world.state()).valid).toEqual(["canary-new-TOKEN-1", THEIRS]);
+    });
+
+    it("lists the new key before its servers have all been heard, and goes on with it", async () => {
+      const world = overtaken();
+      world.lagging = "failed";
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "incomplete", stillValid: [{ which: "new", secret: "DB" }] });
+      world.lagging = undefined;
+      expect(await world.resume(outcome.rotation)).toMatchObject({ is: "done", stillValid: [] });
+      expect((await world.state()).valid).toEqual(["canary-new-TOKEN-1", THEIRS]);
+    });
+
+    it("is given up where all of them are replaced, also one after the other", async () => {
+      const world = overtaken(GITHUB);
+      const [github, database] = (await world.targets()) as [Target, Target];
+      const [replaced] = withStore([database], (store) => ({
+        promote: async (...args) => {
+          await types(world, DATABASE, `${THEIRS}-too`);
+          return store.promote(...args);
+        },
+      })) as [Target];
+      const targets = [github, replaced];
+
+      const outcome = await world.rotate({ targets, revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "discarded", stillValid: [] });
+    });
+  });
+
+  it("a rotation whose new keys belong together is stuck, and another one takes its place", async () => {
+    const world = new World();
+    world.beforePromotion = async () => types(world, DATABASE, THEIRS);
+    const [github, database] = (await world.targets()) as [Target, Target];
+    const [token, db] = [github.parts[0], database.parts[0]];
+    if (!token || !db) throw new Error("they have a part each");
+    const issuer = {
+      ...token.issuer,
+      mint: async (...args: Parameters<typeof token.issuer.mint>) => ({
+        ...(await token.issuer.mint(...args)),
+        along: new Map([["DB", new Secret("canary-new-along")]]),
+      }),
+      find: async () => undefined,
+    };
+    const targets = [
+      { ...github, parts: [{ ...token, issuer }] },
+      { ...database, parts: [{ ...db, issuer, comesWith: "TOKEN" }] },
+    ];
+
+    const outcome = await world.rotate({ targets, revokeFirst: true });
 
     expect(outcome).toMatchObject({
       is: "incomplete",
       hint: `another rotation of all of them, with \`--take-over ${outcome.rotation}\``,
     });
-    const { documents, valid } = await world.state();
-    expect(documents.map(({ current }) => current)).toEqual([
-      expect.stringContaining("canary-new-TOKEN-1"),
-      THEIRS,
-    ]);
-    expect(valid).toContain("canary-new-TOKEN-1");
+    expect(world.journalOf(outcome.rotation)).not.toContain("set-aside");
     world.beforePromotion = async () => undefined;
-    const other = await world.rotate({ takeOver: outcome.rotation });
+    const other = await world.rotate({ targets, takeOver: outcome.rotation });
     expect(other).toMatchObject({ is: "done", stillValid: [] });
-    // Its first key for DB is nobody's.
-    expect([...world.issuers.valid]).toEqual(["canary-new-DB-1", "canary-new-TOKEN-2", "canary-new-DB-2"]);
+  });
+
+  it("a rotation of two keys of one document is stuck where one of them is replaced", async () => {
+    const world = new World();
+    const [github] = (await only(world, GITHUB)) as [Target];
+    const [token] = github.parts;
+    if (!token) throw new Error("it has a part");
+    const user = { ...token, name: "USER", from: `${GITHUB}#user`, field: ["user"] };
+    world.beforePromotion = async () => types(world, GITHUB, THEIRS);
+
+    const outcome = await world.rotate({
+      targets: [{ ...github, parts: [token, user] }],
+      revokeFirst: true,
+    });
+
+    expect(outcome).toMatchObject({
+      is: "incomplete",
+      hint: `another rotation of all of them, with \`--take-over ${outcome.rotation}\``,
+    });
   });
 
   it("a rotation is not given up where leases were revoked, whose servers have yet to be told", async () => {
@@ -87,7 +225,8 @@ describe("under active abuse, with another key at its place by the time of the p
     const outcome = await world.rotate({ targets, revokeFirst: true });
 
     expect(world.revoked).toContain("lease-1");
-    expect(outcome).toMatchObject({ is: "incomplete" });
+    expect(outcome).toMatchObject({ is: "done", stillValid: [] });
+    expect(outcome.acknowledgements).not.toEqual([]);
   });
 });
 

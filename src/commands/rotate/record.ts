@@ -150,8 +150,10 @@ function stepOf(event: RotationEvent): Step | undefined {
         ...(reason !== undefined && { reason }),
       };
     }
-    case "turned":
-      return { step: event.to, state: "turned", reason: event.reason };
+    case "turned": {
+      const { to: step, target, reason } = event;
+      return { step, state: "turned", reason, ...(target !== undefined && { target }) };
+    }
     case "ended": {
       const { is, reason } = event.outcome;
       return { step: "end", state: is, ...(reason !== undefined && { reason }) };

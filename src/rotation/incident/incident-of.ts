@@ -63,11 +63,13 @@ function secretOf(
     ...(place !== undefined && { place }),
     issuer: part.issuer,
     before: { version, fingerprint: part.fingerprint, keyId: part.keyId },
-    after: {
-      version: (progress.factsOf("promote", ref) ?? progress.factsOf("rotate", ref))?.version,
-      fingerprint: minted?.fingerprint,
-      keyId: minted?.keyId,
-    },
+    after: progress.isSetAside(ref)
+      ? {}
+      : {
+          version: (progress.factsOf("promote", ref) ?? progress.factsOf("rotate", ref))?.version,
+          fingerprint: minted?.fingerprint,
+          keyId: minted?.keyId,
+        },
     revoked:
       part.fingerprint === undefined && leases.length === 0 ? "not-needed" : revokedOf(progress, issued, ref),
     verified: verifiedOf(progress, issued),
@@ -110,7 +112,13 @@ function momentsOf(line: JournalLine, later: readonly JournalLine[]): readonly M
     case "fact":
       return [{ at, what: stepOf(line), result: resultOf(line.facts) }];
     case "turn":
-      return [{ at, what: `turn to ${line.to}`, ...(line.reason !== undefined && { result: line.reason }) }];
+      return [
+        {
+          at,
+          what: `turn to ${stepOf({ ...line, step: line.to })}`,
+          ...(line.reason !== undefined && { result: line.reason }),
+        },
+      ];
     case "end":
       return [
         { at, what: `end: ${line.outcome}`, ...(line.reason !== undefined && { result: line.reason }) },

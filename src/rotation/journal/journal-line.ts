@@ -110,12 +110,15 @@ const step = z.enum(STEP_NAMES);
 
 const intent = z.strictObject({ v, kind: z.literal("intent"), at, step, target: z.optional(text) });
 const fact = z.strictObject({ v, kind: z.literal("fact"), at, step, target: z.optional(text), facts });
-/** From here on it goes another way; `rebase` makes the candidate of the target anew. */
+/**
+ * From here on it goes another way; `rebase` makes the candidate of the target anew, `set-aside` goes on without it,
+ * since somebody else has replaced it.
+ */
 const turn = z.strictObject({
   v,
   kind: z.literal("turn"),
   at,
-  to: z.enum(["discard", "rollback", "rebase"]),
+  to: z.enum(["discard", "rollback", "rebase", "set-aside"]),
   target: z.optional(text),
   reason: z.optional(text),
 });

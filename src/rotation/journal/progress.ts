@@ -24,6 +24,8 @@ export class Progress {
   /** Of each part, the latest last. */
   readonly #minted = new Map<string, MintedKey[]>();
   readonly #bases = new Map<string, Set<string>>();
+  /** By ref, and why. */
+  readonly #setAside = new Map<string, string>();
   #direction: Direction = "forward";
 
   constructor(plan: PlanLine, lines: readonly JournalLine[]) {
@@ -40,11 +42,22 @@ export class Progress {
     if (line.kind === "fact") this.#applyFact(line.step, line.target, line.facts);
     if (line.kind !== "turn") return;
     if (line.to === "rebase") this.#forgetCandidate(line.target);
-    else this.#direction = line.to;
+    else if (line.to !== "set-aside") this.#direction = line.to;
+    else if (line.target !== undefined) this.#setAside.set(line.target, line.reason ?? "");
   }
 
   get direction(): Direction {
     return this.#direction;
+  }
+
+  /** Whether somebody else has replaced it, and the others go on without it. */
+  isSetAside(ref: string): boolean {
+    return this.#setAside.has(ref);
+  }
+
+  /** What has happened to those that are set aside: states. */
+  get setAsideFor(): readonly string[] {
+    return [...this.#setAside.values()];
   }
 
   /** Whether there is a fact, and it is no unfinished one. */

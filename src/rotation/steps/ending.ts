@@ -69,7 +69,9 @@ const retire: TargetStep = {
   isBounded: true,
   isNeeded: (run, target) =>
     run.progress.isDone("verify", target.ref) &&
-    (target.own !== undefined || run.progress.isDone("promote", target.ref)),
+    (target.own !== undefined ||
+      run.progress.isSetAside(target.ref) ||
+      run.progress.isDone("promote", target.ref)),
   async forTarget({ progress, deps }, { ref, parts, store, own }, signal) {
     await deps.forgetCopies?.(parts.map(({ from }) => from));
     for (const version of progress.basesOf(ref)) {
@@ -113,7 +115,9 @@ function knownEnd({ progress }: Run, { name }: TargetPart): "revoked" | "by-hand
 
 /** What is in the store is what servers take, whoever has put it there. Undefined where it can't be looked at. */
 async function standingSince(run: Run, target: Target, signal: AbortSignal): Promise<Standing | undefined> {
-  if (!run.progress.isDone(target.own ? "rotate" : "promote", target.ref)) return undefined;
+  const { progress } = run;
+  const isThere = progress.isDone(target.own ? "rotate" : "promote", target.ref);
+  if (!isThere && !progress.isSetAside(target.ref)) return undefined;
   try {
     return await standingOf(run, target, signal);
   } catch (error) {

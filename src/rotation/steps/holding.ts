@@ -35,6 +35,7 @@ function heldFor(run: Run): readonly Target[] {
       hasStep(target, "promote") &&
       progress.isDone("candidate", target.ref) &&
       !progress.isDone("promote", target.ref) &&
+      !progress.isSetAside(target.ref) &&
       !hasStep(target, "reencrypt") &&
       endingParts(run, target).length > 0,
   );

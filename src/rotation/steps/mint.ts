@@ -21,7 +21,9 @@ interface Family {
 export const mintStep: TargetStep = {
   name: "mint",
   isNeeded: (run, target) =>
-    hasStep(target, "mint") && familiesOf(run, target).some((family) => lacking(run, family).length > 0),
+    hasStep(target, "mint") &&
+    !run.progress.isSetAside(target.ref) &&
+    familiesOf(run, target).some((family) => lacking(run, family).length > 0),
   async forTarget(run, target, signal) {
     const parts: PartFacts[] = [];
     for (const family of familiesOf(run, target)) {

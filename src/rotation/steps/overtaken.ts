@@ -7,7 +7,7 @@ import type { Target } from "../contract.ts";
 import type { Run } from "../run.ts";
 import { triesOf } from "./backend-steps.ts";
 import { candidateOf } from "./mint.ts";
-import { isOurs, standingOf } from "./standing.ts";
+import { isOurs, isTheirs, standingOf } from "./standing.ts";
 
 /** `overtaken`: it was not promoted, and somebody else has written to the document. */
 type Became = "promoted" | "as-it-was" | "overtaken" | "unknown";
@@ -55,9 +55,8 @@ export async function isOutOfUse(run: Run, signal: AbortSignal): Promise<boolean
   if (progress.isReplacedByBackend || targets.some(({ ref }) => progress.mayBePromoted(ref))) return false;
   try {
     for (const target of targets.filter(({ ref }) => progress.isBegun("revoke", ref))) {
-      const { parts } = await standingOf(run, target, signal);
       // Who had a lease that was revoked takes no other before somebody tells him to.
-      if (parts.length === 0 || !parts.every(({ whose }) => whose === "another")) return false;
+      if (!isTheirs(run, await standingOf(run, target, signal))) return false;
     }
     return true;
   } catch (error) {

@@ -59,6 +59,12 @@ export function isOurs(run: Run, { parts }: Standing): boolean {
   );
 }
 
+/** Whether somebody else has put keys of his own where ours were to go: all of them, but for what came along as it was. */
+export function isTheirs(run: Run, { parts }: Standing): boolean {
+  const keys = parts.filter(({ part }) => newPrint(run, part) !== run.planned(part.name).fingerprint);
+  return keys.length > 0 && keys.every(({ whose }) => whose === "another");
+}
+
 function newPrint({ progress }: Run, { name }: TargetPart): string | undefined {
   return progress.mintedFor(name).at(-1)?.fingerprint;
 }
@@ -95,11 +101,16 @@ export function replacedText(
   { name, comesWith }: TargetPart,
   { version }: Standing,
 ): string {
-  const by = version === undefined ? "" : `, and version ${version} is current`;
-  const minted = comesWith === undefined ? progress.mintedFor(name).at(-1) : undefined;
+  const minted =
+    comesWith === undefined && !progress.isSetAside(ref) ? progress.mintedFor(name).at(-1) : undefined;
   const keyId = minted?.keyId === undefined ? "" : ` ${minted.keyId}`;
   const ours = minted ? `; the key${keyId} that this rotation has made may be valid still` : "";
-  return `somebody else has replaced ${name} of ${ref} since${by}${ours}`;
+  return `${theirsText(name, ref, version)}${ours}`;
+}
+
+export function theirsText(names: string, ref: string, version: string | undefined): string {
+  const by = version === undefined ? "" : `, and version ${version} is current`;
+  return `somebody else has replaced ${names} of ${ref} since${by}`;
 }
 
 /** For a store that can't be looked at. */

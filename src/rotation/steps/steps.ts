@@ -5,7 +5,8 @@
 import { ProviderError } from "../../errors.ts";
 import { heldByAnother } from "../../secrets/provider.ts";
 import type { Secret } from "../../secrets/secret.ts";
-import type { Facts } from "../journal/journal-line.ts";
+import type { Prints } from "../fingerprints.ts";
+import type { Facts, PlannedPart } from "../journal/journal-line.ts";
 import { hasStep } from "../modes.ts";
 import { noWayBack } from "../no-way-back.ts";
 import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
@@ -15,6 +16,7 @@ import { endingSteps } from "./ending.ts";
 import { holdAfter, holdBefore } from "./holding.ts";
 import { candidateOf, dropCandidate, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
+import { STEPS_OF_SETTING_ASIDE } from "./setting-aside.ts";
 import { spread } from "./spread.ts";
 import { isOurs, replacedByOthers, type Standing, standingOf } from "./standing.ts";
 import { canaryStep } from "./trying.ts";
@@ -38,7 +40,7 @@ const lock: TargetStep = {
 const candidate: TargetStep = {
   name: "candidate",
   isBounded: true,
-  isNeeded: (_run, target) => hasStep(target, "candidate"),
+  isNeeded: ({ progress }, target) => hasStep(target, "candidate") && !progress.isSetAside(target.ref),
   async forTarget(run, target, signal): Promise<Facts> {
     const { plan } = run;
     const { store, ref } = target;
@@ -80,9 +82,7 @@ function refuseOtherKeys(
     throw new ProviderError(
       "conflict",
       `somebody has changed ${part.name} in ${ref} since the plan was made, and the old key may be valid still`,
-      {
-        hint: "asking whoever has changed it to end the old key",
-      },
+      { hint: wayOn(run) ?? "asking whoever has changed it to end the old key" },
     );
   }
 }
@@ -93,7 +93,7 @@ const REFUSED: ReadonlySet<ProviderError["failure"]> = new Set(["conflict", "mis
 const promote: TargetStep = {
   name: "promote",
   isBounded: true,
-  isNeeded: (_run, target) => hasStep(target, "promote"),
+  isNeeded: ({ progress }, target) => hasStep(target, "promote") && !progress.isSetAside(target.ref),
   async forTarget(run, target, signal) {
     const { store, ref } = target;
     const { rotation } = run.plan;
@@ -112,11 +112,15 @@ const promote: TargetStep = {
   },
 };
 
-/** Once other keys are revoked, a document with somebody else's key keeps the rotation from both ways. */
+/** What to try where a key of somebody else's keeps the rotation from both ways. */
+function wayOn(run: Run): string | undefined {
+  if (noWayBack(run) === undefined) return undefined;
+  return `another rotation of all of them, with \`--take-over ${run.plan.rotation}\``;
+}
+
 function withWayOn(run: Run, error: ProviderError, { parts }: Standing): ProviderError {
-  const isStuck = run.targets.length > 1 && noWayBack(run) !== undefined;
-  if (!isStuck || !parts.every(({ whose }) => whose === "another")) return error;
-  const hint = `another rotation of all of them, with \`--take-over ${run.plan.rotation}\``;
+  const hint = wayOn(run);
+  if (hint === undefined || !parts.some(({ whose }) => whose === "another")) return error;
   return new ProviderError(error.failure, error.reason, { hint });
 }
 
@@ -127,7 +131,7 @@ const tell: OverallStep = {
       const replaced = await replacedByOthers(run, signal);
       const values = wantedOf(
         run,
-        ({ name }) => replaced.get(name)?.prints ?? run.progress.mintedFor(name).at(-1),
+        (part) => replaced.get(part.name)?.prints ?? newPrints(run, part),
         (part) => part,
       );
       return { wanted: [...values, ...wantedLeases(run)], replaced };
@@ -135,6 +139,12 @@ const tell: OverallStep = {
     return spread(run, look, "the new value", signal);
   },
 };
+
+/** Of what is set aside nobody is to have what was made for it. */
+function newPrints({ plan, progress }: Run, part: PlannedPart): Prints | undefined {
+  const target = plan.targets.find(({ parts }) => parts.includes(part));
+  return target && progress.isSetAside(target.ref) ? undefined : progress.mintedFor(part.name).at(-1);
+}
 
 const { revoke, verify, retire } = endingSteps;
 
@@ -147,6 +157,7 @@ export const STEPS: readonly Step[] = [
   rotateLive,
   promote,
   tell,
+  ...STEPS_OF_SETTING_ASIDE,
   reencryptStep,
   revoke,
   verify,
@@ -166,6 +177,7 @@ export const STEPS_REVOKING_FIRST: readonly Step[] = [
   canaryStep,
   promote,
   tell,
+  ...STEPS_OF_SETTING_ASIDE,
   reencryptStep,
   revoke,
   verify,

@@ -9,7 +9,13 @@ import { partValue } from "../target.ts";
 /** Tries what the stores hold, not what was meant to be put there. */
 export const canaryStep: OverallStep = {
   name: "canary",
-  isNeeded: ({ targets }) => targets.some((target) => hasStep(target, "canary")),
+  isNeeded: ({ targets, progress }) =>
+    targets.some(
+      (target) =>
+        hasStep(target, "canary") &&
+        !progress.isSetAside(target.ref) &&
+        !progress.isDone("promote", target.ref),
+    ),
   async forAll(run, signal): Promise<Facts> {
     const candidates = await candidatesLeft(run, signal);
     const outcome = await run.deps.canary.try(candidates.values, signal, candidates);
@@ -32,13 +38,13 @@ export const canaryStep: OverallStep = {
   },
 };
 
-/** What lies beside the secrets and is not promoted yet. */
+/** What lies beside the secrets and is to be promoted. */
 export async function candidatesLeft(run: Run, signal: AbortSignal): Promise<Candidates> {
   const values = new Map<string, Secret>();
   const refs: string[] = [];
   for (const { store, parts, ref, own } of run.targets) {
     // A lease of its own is fetched by the server that is tried.
-    if (own || run.progress.isDone("promote", ref)) continue;
+    if (own || run.progress.isDone("promote", ref) || run.progress.isSetAside(ref)) continue;
     const { value: document } = await store.fetchCandidate(run.plan.rotation, signal);
     for (const part of parts) {
       const value = partValue(part, document);

@@ -15,7 +15,7 @@ import { spread } from "./spread.ts";
 import { nothingKnown, replacedByOthers, standingOf } from "./standing.ts";
 import { wantedOf } from "./wanted.ts";
 
-const revokeNew: TargetStep = {
+export const revokeNew: TargetStep = {
   name: "revoke-new",
   isNeeded: ({ progress }, { ref }) => progress.isBegun("mint", ref),
   async forTarget(run, target, signal) {
@@ -101,7 +101,7 @@ export async function newValue(run: Run, target: Target, part: TargetPart, signa
   }
 }
 
-const discard: TargetStep = {
+export const discard: TargetStep = {
   name: "discard",
   isBounded: true,
   isNeeded: (_run, target) => hasStep(target, "discard"),
