@@ -29,8 +29,18 @@ const FETCH_MS = 8_000;
 /** Ms for which the answer waits for requests that are under way, which need the old key. */
 const SETTLE_MS = 2_000;
 const SETTLE_STEP_MS = 20;
+const ENDING = "it is ending";
 /** Ms between two looks whether the candidates are still there. */
 const LOOK_MS = 3_000;
+
+/** The candidates of a rotation are being looked for. */
+interface Asking {
+  readonly rotation: string;
+  readonly answer: Promise<AnswerBody<"hold">>;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly over: AbortController;
+  waiting: number;
+}
 
 interface Hold {
   readonly rotation: string;
@@ -53,8 +63,7 @@ export class Holding {
   /** Rotations that it has held for. */
   readonly #heldFor = new Set<string>();
   #lastAt = Number.NEGATIVE_INFINITY;
-  /** The rotation whose candidates are being looked for, and what comes of it. */
-  #asking: { readonly rotation: string; readonly answer: Promise<AnswerBody<"hold">> } | undefined;
+  #asking: Asking | undefined;
   #hold: Hold | undefined;
 
   constructor(supervised: Supervised, looks: Pick<AskedLooks, "ask">) {
@@ -80,19 +89,29 @@ export class Holding {
     if (no !== undefined) return notHeld(no);
     const { clock } = context;
     // By its socket and over the bus of its fleet.
-    if (this.#asking?.rotation === rotation) return untilAborted(signal, this.#asking.answer);
+    if (this.#asking?.rotation === rotation) return this.#wait(this.#asking, signal);
     const isSoon = clock.monotonic() < this.#lastAt + LEAST_MS;
     if (this.#asking || isSoon) {
       const state = "it has only just looked for another candidate";
       throw new BusyError(`Cannot hold requests of ${profile.name}: ${state}`, "again in 10 s");
     }
     this.#lastAt = clock.monotonic();
-    const answer = this.#answer(request, secrets, signal);
-    this.#asking = { rotation, answer };
+    const over = new AbortController();
+    const answer = this.#answer(request, secrets, over.signal);
+    this.#asking = { rotation, answer, over, waiting: 0 };
+    return this.#wait(this.#asking, signal);
+  }
+
+  /** One that gives up keeps nobody else from the answer. */
+  async #wait(asking: Asking, signal: AbortSignal): Promise<AnswerBody<"hold">> {
+    asking.waiting++;
     try {
-      return await answer;
+      return await untilAborted(signal, asking.answer);
     } finally {
-      this.#asking = undefined;
+      if (--asking.waiting === 0) {
+        asking.over.abort(new Error("nobody waits for it"));
+        if (this.#asking === asking) this.#asking = undefined;
+      }
     }
   }
 
@@ -103,10 +122,13 @@ export class Holding {
   ): Promise<AnswerBody<"hold">> {
     const { rotation } = request;
     const either = AbortSignal.any([signal, this.#ending.signal]);
-    await this.#fetch(rotation, secrets, either).catch((error: unknown) => {
-      either.throwIfAborted();
+    try {
+      await this.#fetch(rotation, secrets, either);
+    } catch (error) {
+      if (this.#ending.signal.aborted) return notHeld(ENDING);
+      signal.throwIfAborted();
       throw aboutCandidate(rotation, error);
-    });
+    }
     const hold = this.#begin(request, secrets);
     if (typeof hold === "string") return notHeld(hold);
     await this.#settled(hold);
@@ -125,7 +147,7 @@ export class Holding {
     if (mode === "exec") return "a program of exec is no server";
     if (restart === "never") return "its server can't be replaced (refresh.restart is never)";
     if (signal) return `its server is told of new values by ${signal}, and none takes its place`;
-    if (this.#ending.signal.aborted) return "it is ending";
+    if (this.#ending.signal.aborted) return ENDING;
     if (this.#heldFor.has(rotation)) return "it has held them for this rotation, and let them go";
     return this.#hold && `it holds them for ${this.#hold.rotation}`;
   }

@@ -397,6 +397,40 @@ describe("a supervisor that is asked to hold requests", () => {
     expect(room.isHeld).toBe(false);
   });
 
+  it("holds for whoever has joined when the first one who asked has gone", async () => {
+    await candidate();
+    behaviour.delayMs = 1_000;
+    const opened = new Room().open();
+    await clock.advance(1_000);
+    const room = await opened;
+    const gone = new AbortController();
+    const both = Promise.allSettled([room.ask({}, gone.signal), room.ask()]);
+
+    gone.abort(new Error("the peer has gone"));
+    await clock.advance(1_000);
+
+    expect(await both).toMatchObject([
+      { reason: { message: "the peer has gone" } },
+      { value: { holds: true } },
+    ]);
+    expect(fetches).toBe(1);
+    expect(room.isHeld).toBe(true);
+  });
+
+  it("says that it is ending to all who wait at the end of the session", async () => {
+    await candidate();
+    behaviour.delayMs = 1_000;
+    const opened = new Room().open();
+    await clock.advance(1_000);
+    const room = await opened;
+    const asked = Promise.all([room.ask(), room.ask()]);
+
+    room.holding.stop();
+
+    const no = { accepted: true, holds: false, reason: "it is ending" };
+    expect(await asked).toEqual([no, no]);
+  });
+
   it("lets go at the end of the session, and holds nothing any more", async () => {
     await candidate();
     const room = await new Room().open();
