@@ -1,7 +1,7 @@
 /** The keychain provider with its built helper against gnome-keyring, and both against libsecret's own tool. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { keychainKind } from "../../providers/keychain.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { createProgramRunner, runProgram } from "../../src/secrets/run-program.ts";
@@ -328,14 +328,18 @@ describeBackend("the OS keychain", PROGRAMS, () => {
     let service: SecretService;
     let child: ChildProcess | undefined;
 
-    beforeAll(async () => {
+    beforeEach(async () => {
       service = await SecretService.start({ dialog: "unanswered" });
+      execFileSync("sh", ["-c", 'umask 077; cat > "$0"', join(service.home, "mcp-run.yaml")], {
+        input: profile,
+      });
+      mcpRun(["secrets", "set", "keychain:e2e"], "canary-e2e\n");
     });
 
-    afterAll(() => service.stop());
-
-    afterEach(() => {
+    afterEach(async () => {
       child?.kill("SIGKILL");
+      child = undefined;
+      await service.stop();
     });
 
     const profile =
@@ -350,9 +354,6 @@ describeBackend("the OS keychain", PROGRAMS, () => {
 
     it("keeps, lists and delivers a secret, with nothing of the session in the environment but its folder", async () => {
       const file = join(service.home, "mcp-run.yaml");
-      execFileSync("sh", ["-c", 'umask 077; cat > "$0"', file], { input: profile });
-      mcpRun(["secrets", "set", "keychain:e2e"], "canary-e2e\n");
-
       const script = 'process.stdout.write(process.env.TOKEN === "canary-e2e" ? "has it" : "has it not")';
       const output = mcpRun(["--config", file, "exec", "p", "--", process.execPath, "-e", script]);
 
@@ -362,7 +363,7 @@ describeBackend("the OS keychain", PROGRAMS, () => {
 
     it("ends at once when it is stopped before an unanswered dialog", async () => {
       service.lock();
-      child = spawn(
+      const stopped = spawn(
         process.execPath,
         [MAIN, "--config", join(service.home, "mcp-run.yaml"), "exec", "p", "--", "true"],
         {
@@ -370,14 +371,15 @@ describeBackend("the OS keychain", PROGRAMS, () => {
           stdio: "ignore",
         },
       );
-      const ended = new Promise((resolve) => child?.once("exit", (code, signal) => resolve(code ?? signal)));
+      child = stopped;
+      const ended = new Promise((resolve) => stopped.once("exit", (code, signal) => resolve(code ?? signal)));
       await service.dialogIsOpen();
 
-      child.kill("SIGTERM");
+      stopped.kill("SIGTERM");
 
       expect(await ended).toBe(143);
       await until("no helper is left", () => !helperRuns());
-      expect(isAlive(child.pid ?? 0)).toBe(false);
+      expect(isAlive(stopped.pid ?? 0)).toBe(false);
     });
   });
 });
