@@ -146,7 +146,7 @@ describe.runIf(isPosix)("a writer that is killed in the middle of a write", () =
   /** Kills writers until one leaves the sign, and the lock, behind. */
   async function killInMidWrite(home: string, directory: string, sign: string): Promise<void> {
     const isThere = async () => (await namesIn(directory)).some((name) => name.endsWith(sign));
-    const puts = Array.from({ length: 500 }, (_, at) => ["entry", `canary-${at}`] as const);
+    const puts = Array.from({ length: 5_000 }, (_, at) => ["entry", `canary-${at}`] as const);
     for (let attempt = 0; attempt < 100; attempt++) {
       const writer = start({ home, puts });
       await until(isThere);

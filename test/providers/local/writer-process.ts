@@ -5,6 +5,7 @@
 import { text } from "node:stream/consumers";
 import { LocalStore } from "../../../providers/local/store.ts";
 import { localKind } from "../../../providers/local.ts";
+import { type Clock, systemClock } from "../../../src/clock.ts";
 import { ProviderError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secrets/secret.ts";
 import { testContext } from "../../helpers/provider-context.ts";
@@ -22,10 +23,17 @@ export type Result =
   | { readonly fetched: string; readonly value: string }
   | { readonly refused: string; readonly reason: string; readonly hint?: string | undefined };
 
+/** The ten seconds that a writer waits for another are a hundred here: several may write on a machine that is busy. */
+const patient: Clock = {
+  now: () => systemClock.now(),
+  monotonic: () => systemClock.monotonic() / 10,
+  after: (...timer) => systemClock.after(...timer),
+};
+
 async function obey(): Promise<void> {
   const orders: Orders = JSON.parse(await text(process.stdin));
   const signal = new AbortController().signal;
-  const context = testContext({ home: orders.home });
+  const context = testContext({ home: orders.home, clock: patient });
   const store = await localKind.open(localKind.configSchema.parse(orders.settings ?? {}), context);
   if (!(store instanceof LocalStore)) throw new Error("the kind opened something else");
   for (const [path, value] of orders.puts) {
