@@ -178,6 +178,12 @@ function notStarted(program: string, code: string): ProviderError {
       hint: "its absolute path, since a desktop application starts mcp-run with a shorter PATH than your shell's",
     });
   }
+  if (code === "EACCES" && !program.includes("/")) {
+    // Said of a file without the permission and, by execvp(3), also where a folder of PATH may not be entered.
+    return new ProviderError("unavailable", `there is no program ${program} on PATH that this user may run`, {
+      hint: `its absolute path, or chmod +x for the file that \`type -a ${shellWord(program)}\` shows`,
+    });
+  }
   if (code === "EACCES") {
     return new ProviderError("denied", `${program} is not executable`, {
       hint: `chmod +x ${shellWord(program)}`,

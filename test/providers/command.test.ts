@@ -193,10 +193,23 @@ describe("how the program is started", () => {
 
 describe("a program that fails", () => {
   it("is not found: says what a desktop application has to do with it", async () => {
-    expect(await read(["no-such-program-here"])).toMatchObject({
+    const within = context({ env: { PATH: "/usr/bin:/bin", HOME: dir } });
+
+    expect(await read(["no-such-program-here"], {}, within)).toMatchObject({
       failure: "unavailable",
       reason: "there is no program no-such-program-here",
       hint: expect.stringContaining("its absolute path"),
+    });
+  });
+
+  it("is only there without permission to run it: does not take the name for a file", async () => {
+    await writeFile(join(dir, "plain-program"), "#!/bin/sh\n", { mode: 0o600 });
+    const within = context({ env: { PATH: `${dir}:/usr/bin:/bin`, HOME: dir } });
+
+    expect(await read(["plain-program"], {}, within)).toMatchObject({
+      failure: "unavailable",
+      reason: "there is no program plain-program on PATH that this user may run",
+      hint: "its absolute path, or chmod +x for the file that `type -a plain-program` shows",
     });
   });
 
