@@ -1,5 +1,5 @@
 /** Takes a secret from a person or a pipe: never echoed, never from argv. */
-import { createInterface } from "node:readline";
+import { createInterface, type Interface, type ReadLineOptions } from "node:readline";
 import type { Readable } from "node:stream";
 import { Writable } from "node:stream";
 import { McpRunError } from "../errors.ts";
@@ -19,7 +19,7 @@ export function promptHidden(
   signal: AbortSignal,
 ): Promise<Secret> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input, output: silent, terminal: true, historySize: 0, signal });
+  const lines = asking({ input, output: silent, signal });
   // Only now is the terminal's own echo off: whoever sees the question may type at once.
   terminal.write(question);
   return new Promise((resolve, reject) => {
@@ -42,7 +42,7 @@ export function promptLine(
   terminal: Writable,
   signal: AbortSignal,
 ): Promise<string> {
-  const lines = createInterface({ input, output: terminal, terminal: true, historySize: 0, signal });
+  const lines = asking({ input, output: terminal, signal });
   return new Promise((resolve, reject) => {
     lines.once("SIGINT", () => lines.close());
     lines.once("close", () => {
@@ -55,6 +55,18 @@ export function promptLine(
   });
 }
 
+/** A terminal that has gone fails at every touch, also when it is let go: that ends the question as Ctrl-D does. */
+function asking(options: Pick<ReadLineOptions, "input" | "output" | "signal">): Interface {
+  const lines = createInterface({ ...options, terminal: true, historySize: 0 });
+  let hasFailed = false;
+  lines.on("error", () => {
+    if (hasFailed) return;
+    hasFailed = true;
+    lines.close();
+  });
+  return lines;
+}
+
 /**
  * Reads all of a pipe as UTF-8; one trailing newline is dropped. Throws McpRunError for too much or not UTF-8, and
  * the signal's reason when that is aborted: whoever writes to the pipe may never end it.
@@ -63,17 +75,23 @@ export async function readPiped(input: Readable, signal: AbortSignal): Promise<S
   signal.throwIfAborted();
   const chunks: Buffer[] = [];
   let size = 0;
-  signal.addEventListener("abort", () => input.destroy(signal.reason), { once: true });
-  for await (const chunk of input) {
-    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
-    size += bytes.length;
-    if (size > MAX_INPUT_BYTES) {
-      throw new McpRunError(
-        "usage",
-        `Cannot read the value from stdin: it is longer than ${MAX_INPUT_BYTES} bytes`,
-      );
+  const giveUp = () => input.destroy(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    for await (const chunk of input) {
+      const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+      size += bytes.length;
+      if (size > MAX_INPUT_BYTES) {
+        throw new McpRunError(
+          "usage",
+          `Cannot read the value from stdin: it is longer than ${MAX_INPUT_BYTES} bytes`,
+        );
+      }
+      chunks.push(bytes);
     }
-    chunks.push(bytes);
+  } finally {
+    // Of a file that has been read nobody hears any more that it was destroyed.
+    signal.removeEventListener("abort", giveUp);
   }
   let text: string;
   try {

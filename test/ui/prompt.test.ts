@@ -1,6 +1,7 @@
 import { PassThrough, Readable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { promptHidden, readPiped } from "../../src/ui/prompt.ts";
+import { promptHidden, promptLine, readPiped } from "../../src/ui/prompt.ts";
 
 const signal = new AbortController().signal;
 
@@ -36,6 +37,19 @@ describe("readPiped", () => {
 
     await expect(reading).rejects.toThrow("stopped");
     expect(input.destroyed).toBe(true);
+  });
+
+  it("leaves a file alone that it has read, so that an abort after that is nobody's error", async () => {
+    const abort = new AbortController();
+    // As process.stdin is where it is a file.
+    const input = new PassThrough({ autoDestroy: false });
+    input.end("canary-x");
+    await readPiped(input, abort.signal);
+
+    abort.abort(new Error("stopped later"));
+    await setImmediate();
+
+    expect(input.errored).toBeNull();
   });
 });
 
@@ -83,5 +97,35 @@ describe("promptHidden", () => {
     abort.abort(new Error("stopped"));
 
     await expect(answer).rejects.toThrow("stopped");
+  });
+});
+
+describe("a terminal that goes away at a question", () => {
+  const ask = {
+    promptHidden: (input: Readable) => promptHidden("Value: ", input, new PassThrough(), signal),
+    promptLine: (input: Readable) => promptLine("Do it? ", input, new PassThrough(), signal),
+  };
+  const gone = () => Object.assign(new Error("EIO"), { code: "EIO" });
+
+  it.each(["promptHidden", "promptLine"] as const)("ends it as without an answer: %s", async (name) => {
+    const input = Object.assign(new PassThrough(), {
+      isTTY: true,
+      // As Node does it: what the system refuses is an event.
+      setRawMode: (isRaw: boolean) => isRaw || input.emit("error", gone()),
+    });
+    const answer = ask[name](input);
+
+    input.end();
+
+    await expect(answer).rejects.toThrow(/nothing was (entered|answered)/);
+  });
+
+  it.each(["promptHidden", "promptLine"] as const)("also if it can't even be read: %s", async (name) => {
+    const input = new PassThrough();
+    const answer = ask[name](input);
+
+    input.emit("error", gone());
+
+    await expect(answer).rejects.toThrow(/nothing was (entered|answered)/);
   });
 });
