@@ -107,7 +107,7 @@ function operatorsMachine(ca: string, server: string): Installation {
 }
 
 describeBackend("a server that is cut off from the others of its cluster", ["nats-server"], () => {
-  it("is no silence of those who are not on it, and status says what it is", async () => {
+  it("is no silence of those who are not on it, and status and setup say what it is", async () => {
     const { cluster, bus } = await clusterOf();
     const raw = await connect({
       ...{ servers: cluster.urls.map((url) => url.replace("tls://", "")), tls: { ca: bus.ca } },
@@ -145,10 +145,18 @@ describeBackend("a server that is cut off from the others of its cluster", ["nat
     for (const name of NAMES) if (name !== alone) cluster.hold(name);
     const isSaid = async () => (await count()) === 0 && refusal !== undefined;
     const here = operatorsMachine(bus.ca, cluster.urlOf(alone));
+    const setup = async () => here.run(["fleet", "setup"]);
+    const isRefused = async () => (await setup()).status === 69;
     const isShown = async () => /can't be seen: .* too few of its servers/.test(here.run(["status"]).stdout);
     try {
       await until("that is said", isSaid, PATIENCE_MS);
       await until("that is shown", isShown, PATIENCE_MS);
+      await until("setup is refused", isRefused, PATIENCE_MS);
+      const { stdout, stderr } = await setup();
+      expect(stdout).toBe("");
+      expect(stderr).toMatch(
+        /Cannot set up the bucket and the stream on the fleet's bus: .* too few of its servers for a leader. Try .* a look at the cluster/,
+      );
     } finally {
       for (const name of NAMES) if (name !== alone) cluster.release(name);
     }

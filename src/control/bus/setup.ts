@@ -4,6 +4,7 @@
  */
 import { jetstreamManager, type StreamConfig } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
+import { mustHaveLeader } from "./leader.ts";
 import { LONGEST_ENTRY, LONGEST_REPORT } from "./messages.ts";
 import { BUCKET, BUCKET_STREAM, REPORTS_STREAM, subjects } from "./names.ts";
 import { isStreamMissing, refusalOf } from "./refusal.ts";
@@ -81,8 +82,10 @@ function reports({ replicas }: SetUpOptions): Wanted {
 async function provide(connection: NatsConnection, wanted: Wanted): Promise<SetUpResult["done"]> {
   const { streams } = await jetstreamManager(connection, { checkAPI: false, timeout: ANSWER_MS });
   try {
-    const { config } = await streams.info(wanted.name);
-    if (isAsWanted(config, wanted)) return "unchanged";
+    const info = await streams.info(wanted.name);
+    // A server that has lost its cluster tells what the stream was like, and nobody could use it.
+    mustHaveLeader(info);
+    if (isAsWanted(info.config, wanted)) return "unchanged";
     await streams.update(wanted.name, wanted);
     return "changed";
   } catch (error) {
