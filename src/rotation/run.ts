@@ -140,6 +140,11 @@ export class Run {
     return { rotationId: rotation, profile, secret: name, reason };
   }
 
+  /** What asks nobody but a store; rejects with ProviderError `unavailable` when it gives no answer in time. */
+  fromStore<T>(signal: AbortSignal, work: (limited: AbortSignal) => Promise<T>): Promise<T> {
+    return inTime({ clock: this.deps.clock, ...STORE_LIMIT, signal }, work);
+  }
+
   note(message: string): void {
     if (this.notes.includes(message)) return;
     this.notes.push(message);
@@ -202,7 +207,7 @@ export class Run {
     if ("forAll" in step) return endedAfter(clock, signal, step.forAll(this, signal));
     if (!target) throw new Error(`${step.name} is taken for a target`);
     if (!step.isBounded) return endedAfter(clock, signal, step.forTarget(this, target, signal));
-    return inTime({ clock, ...STORE_LIMIT, signal }, (either) => step.forTarget(this, target, either));
+    return this.fromStore(signal, (either) => step.forTarget(this, target, either));
   }
 }
 

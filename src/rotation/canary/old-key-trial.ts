@@ -76,11 +76,11 @@ async function oldValues(
 }
 
 async function oldDocument(
-  { progress }: Run,
+  run: Run,
   { own, ref, store }: Target,
   signal: AbortSignal,
 ): Promise<Secret | undefined> {
-  const base = progress.basesOf(ref).at(-1);
+  const base = run.progress.basesOf(ref).at(-1);
   if (own || base === undefined) return undefined;
-  return (await store.readVersion(base, signal))?.value;
+  return (await run.fromStore(signal, (limited) => store.readVersion(base, limited)))?.value;
 }

@@ -22,9 +22,11 @@ export const rotateLive: TargetStep = {
     const { version: planned } = plannedTarget(run, ref);
     if (!own || !isLive(own) || planned === undefined) throw new Error(`${ref} has no live rotation`);
     // After a crash a version that is not the planned one is what has come of the first try.
-    const isOver = triesOf(run, ref) > 1 && (await own.read(signal)).version !== planned;
+    const isOver =
+      triesOf(run, ref) > 1 &&
+      (await run.fromStore(signal, (limited) => own.read(limited))).version !== planned;
     if (!isOver) await own.rotate(run.plan.rotation, planned, signal);
-    const { found, version } = await whatIsThere(own, parts, signal);
+    const { found, version } = await whatIsThere(run, own, parts, signal);
     const isNew = found.some(({ part, value }) => value && !run.isPlanned(part, value));
     if (!isNew) {
       throw new McpRunError(
@@ -40,9 +42,9 @@ export const rotateLive: TargetStep = {
 };
 
 /** It is replaced by then: no failure may say that nothing was changed. */
-async function whatIsThere(own: LiveRotation, parts: readonly TargetPart[], signal: AbortSignal) {
+async function whatIsThere(run: Run, own: LiveRotation, parts: readonly TargetPart[], signal: AbortSignal) {
   try {
-    const { value: document, version } = await own.read(signal);
+    const { value: document, version } = await run.fromStore(signal, (limited) => own.read(limited));
     return { version, found: parts.map((part) => ({ part, value: partValue(part, document) })) };
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
@@ -122,7 +124,7 @@ async function leasesLeft(
   own: LeasedKeys,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const alive = new Set(await own.list(signal));
+  const alive = new Set(await run.fromStore(signal, (limited) => own.list(limited)));
   return (plannedTarget(run, ref).leases ?? []).filter((id) => alive.has(id));
 }
 

@@ -213,7 +213,9 @@ export async function oldKey(
   const base = run.progress.basesOf(target.ref).at(-1);
   let value: KeyToEnd["value"];
   try {
-    const document = base === undefined ? undefined : await target.store.readVersion(base, signal);
+    const read = (version: string) =>
+      run.fromStore(signal, (limited) => target.store.readVersion(version, limited));
+    const document = base === undefined ? undefined : await read(base);
     const found = partValue(part, document?.value);
     // Its issuer is told of no other key, whatever the store says by now.
     value = run.isPlanned(part, found) ? found : run.oldValues.get(part.name);

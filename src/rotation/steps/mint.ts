@@ -68,14 +68,15 @@ async function takenFromCandidates(run: Run, lost: Family["members"], signal: Ab
   return true;
 }
 
-/** This rotation's, if there is one. Throws ProviderError. */
+/** This rotation's, if there is one. Throws ProviderError, also when its store does not answer after a minute. */
 export async function candidateOf(
   run: Run,
   { store }: Target,
   signal: AbortSignal,
 ): Promise<Secret | undefined> {
   try {
-    return (await store.fetchCandidate(run.plan.rotation, signal)).value;
+    const fetching = (limited: AbortSignal) => store.fetchCandidate(run.plan.rotation, limited);
+    return (await run.fromStore(signal, fetching)).value;
   } catch (error) {
     if (error instanceof ProviderError && error.failure === "missing") return undefined;
     throw error;

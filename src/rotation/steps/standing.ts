@@ -1,12 +1,11 @@
 /** Whose values a store has now: others may write to it while a rotation is under way, or has to be gone on with. */
 import { ProviderError } from "../../errors.ts";
-import { inTime } from "../../secrets/in-time.ts";
 import type { FetchedSecret } from "../../secrets/provider.ts";
 import type { Secret } from "../../secrets/secret.ts";
 import type { Target, TargetPart } from "../contract.ts";
 import type { Prints } from "../fingerprints.ts";
 import { isLive } from "../modes.ts";
-import { type Run, STORE_LIMIT } from "../run.ts";
+import type { Run } from "../run.ts";
 import { partValue } from "../target.ts";
 
 export interface PartStanding {
@@ -30,8 +29,7 @@ export async function presentOf(
   signal: AbortSignal,
 ): Promise<FetchedSecret | undefined> {
   if (own && !isLive(own)) return undefined;
-  const { clock } = run.deps;
-  return inTime({ clock, ...STORE_LIMIT, signal }, (limited) => (own ?? store).read(limited));
+  return run.fromStore(signal, (limited) => (own ?? store).read(limited));
 }
 
 /** Rejects as presentOf does. */

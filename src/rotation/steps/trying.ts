@@ -45,7 +45,8 @@ export async function candidatesLeft(run: Run, signal: AbortSignal): Promise<Can
   for (const { store, parts, ref, own } of run.targets) {
     // A lease of its own is fetched by the server that is tried.
     if (own || run.progress.isDone("promote", ref) || run.progress.isSetAside(ref)) continue;
-    const { value: document } = await store.fetchCandidate(run.plan.rotation, signal);
+    const fetching = (limited: AbortSignal) => store.fetchCandidate(run.plan.rotation, limited);
+    const { value: document } = await run.fromStore(signal, fetching);
     for (const part of parts) {
       const value = partValue(part, document);
       if (!value) continue;

@@ -90,7 +90,7 @@ export async function newValue(run: Run, target: Target, part: TargetPart, signa
     const document =
       version === undefined
         ? await candidateOf(run, target, signal)
-        : (await target.store.readVersion(version, signal))?.value;
+        : (await run.fromStore(signal, (limited) => target.store.readVersion(version, limited)))?.value;
     const value = partValue(part, document);
     const expected = progress.mintedFor(part.name).at(-1)?.fingerprint;
     return value && run.fingerprint(value) === expected ? value : undefined;
