@@ -95,6 +95,8 @@ export async function start(changes: Partial<ServeOptions> = {}): Promise<Starte
     prepare: async () => planWith({ SECRET: `s${++count}` }),
     onCrash: "restart",
     swap: { mode: "overlap", drainMs: 60_000 },
+    // In real time no server is killed for being slow to end.
+    ...(changes.clock === undefined && { stopGraceMs: 60_000 }),
     ...changes,
     onStarted: (pid, given) => {
       pids.push(pid);

@@ -178,7 +178,8 @@ describe("stopping a served server", () => {
   it.each(["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const)(
     "by %s runs its own TERM trap",
     async (signal) => {
-      const client = await up(planFor(["trap:SIGTERM=7", "hello", "stay:forever"]));
+      const plan = planFor(["trap:SIGTERM=7", "hello", "stay:forever"]);
+      const client = await up(plan, { stopGraceMs: LONG_MS });
 
       client.signal(signal);
 
