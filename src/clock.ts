@@ -77,13 +77,14 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
   }
 }
 
-/** Resolves when `work`, which never rejects, has settled, or after `ms`. */
+/** Resolves when `work` has settled, whichever way, or after `ms`. */
 export function settledWithin(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
   return new Promise((resolve) => {
     const timer = clock.after(ms, resolve);
-    work.finally(() => {
+    const settled = () => {
       timer.cancel();
       resolve();
-    });
+    };
+    work.then(settled, settled);
   });
 }

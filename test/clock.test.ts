@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { systemClock } from "../src/clock.ts";
+import { settledWithin, systemClock } from "../src/clock.ts";
+import { VirtualClock } from "./helpers/virtual-clock.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -32,5 +33,37 @@ describe("the system's clock", () => {
 
     vi.advanceTimersByTime(90 * DAY_MS);
     expect(called).not.toHaveBeenCalled();
+  });
+});
+
+describe("settledWithin", () => {
+  it.each(["resolve", "reject"] as const)(
+    "is over when the work is, and leaves no timer: %s",
+    async (how) => {
+      const clock = new VirtualClock();
+
+      await settledWithin(
+        clock,
+        1_000,
+        how === "resolve" ? Promise.resolve() : Promise.reject(new Error("no")),
+      );
+
+      expect(clock.pending).toBe(0);
+    },
+  );
+
+  it("is over after its time, and what fails later is nobody's error", async () => {
+    const clock = new VirtualClock();
+    let fail: (error: Error) => void = () => undefined;
+    const work = new Promise<void>((_resolve, reject) => {
+      fail = reject;
+    });
+    const over = settledWithin(clock, 1_000, work);
+
+    await clock.advance(1_000);
+    await over;
+    fail(new Error("too late"));
+
+    expect(clock.pending).toBe(0);
   });
 });

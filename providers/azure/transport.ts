@@ -83,7 +83,11 @@ export class Transport implements HttpClient {
   close(): void {
     this.#closed.abort(new AzureError("unavailable", "the provider was closed"));
     this.agent.destroy();
-    void this.#tunnel?.then((agent) => agent.destroy());
+    // One that could not be made was told to whoever wanted to ask through it.
+    this.#tunnel?.then(
+      (agent) => agent.destroy(),
+      () => undefined,
+    );
   }
 
   /** Undefined for plain http, which is for addresses next to us. */

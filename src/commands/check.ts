@@ -94,7 +94,9 @@ async function checkProfile(
         findings.push(...seen.findings);
       }
       if (options.start && resolution.failures.length === 0)
-        start = await tryStart(context, profile, environment.namesRead, findings);
+        start = await interruptible(context, (signal) =>
+          tryStart(context, loaded.profile, environment.namesRead, findings, signal),
+        );
     }
   } catch (error) {
     if (!(error instanceof McpRunError) || error instanceof InterruptedError) throw error;

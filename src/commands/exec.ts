@@ -44,6 +44,8 @@ async function execWith(
   const inUse = new SecretsInUse(launch, needles);
   auditing.follow(profile, inUse);
   let stopBeingSeen: (() => Promise<void>) | undefined;
+  // A signal that comes when the program has gone must not keep us from giving leases back.
+  context.onSignal(() => undefined);
   const executing = execute({
     prepare: async (signal) => {
       await inUse.fetch(signal);

@@ -38,13 +38,16 @@ export async function run(
   const needles = new NeedleSet();
   const auditing = new Auditing(context, "run", name, needles);
   let inUse: SecretsInUse | undefined;
+  const asked = new AbortController();
   try {
     const profile = await loadForStart(context, name);
     inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
     auditing.follow(profile, inUse);
+    // Clients send several. What ends us is the server's end; after that one must not keep us from giving leases back.
+    context.onSignal(() => asked.abort());
     const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt, auditing);
     auditing.ended(served.exitCode);
-    if (!served.hasAnswered) await explainSilence(context, name, served, stdout);
+    if (!served.hasAnswered) await explainSilence(context, name, served, stdout, asked.signal);
     if (!served.flushed) context.abandonOutput();
     return served.exitCode;
   } catch (error) {
@@ -52,7 +55,7 @@ export async function run(
     printer.printError(error);
     if (!(error instanceof InterruptedError) && !context.stdin.isTTY) {
       const reason = scrubText(describeError(error).join(" "), needles);
-      await answerFailedStart(context.stdin, stdout, reason, { clock });
+      await answerFailedStart(context.stdin, stdout, reason, { clock, signal: asked.signal });
     }
     return exitCodeFor(error);
   } finally {
@@ -69,11 +72,12 @@ async function explainSilence(
   name: string,
   served: Served,
   stdout: LineSink,
+  signal: AbortSignal,
 ): Promise<void> {
   const reason = `Cannot serve ${name}: the server ended with exit code ${served.exitCode} before it answered`;
   stdout.write(served.unanswered.map(({ id }) => errorResponse(id, reason)));
   if (served.unanswered.length > 0 || !served.endedByItself || stdin.isTTY) return;
-  await answerFailedStart(stdin, stdout, reason, { clock });
+  await answerFailedStart(stdin, stdout, reason, { clock, signal });
 }
 
 async function serveProfile(

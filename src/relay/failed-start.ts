@@ -19,18 +19,20 @@ export interface FailedStartOptions {
   readonly clock: Clock;
   /** Ms to wait for the client's first request, and again for `initialize` after `server/discover`. */
   readonly waitMs?: number;
+  /** Aborted: nobody waits for the client any more. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Answers every request on `input` with `message` (one line, no secrets) until `initialize` was among them,
- * the time is up, or either stream has ended; then waits, within that time, until the answers have gone out.
+ * the time is up, the signal is aborted, or either stream has ended; then waits, within that time, until the answers have gone out.
  * A modern client asks `server/discover` first and falls back to `initialize` after an error. Never rejects.
  */
 export async function answerFailedStart(
   input: Readable,
   output: LineSink,
   message: string,
-  { clock, waitMs = 2000 }: FailedStartOptions,
+  { clock, waitMs = 2000, signal }: FailedStartOptions,
 ): Promise<void> {
   const reading = new AbortController();
   const waiting = new AbortController();
@@ -52,7 +54,8 @@ export async function answerFailedStart(
   const unwatch = output.watch(() => {
     if (output.isClosed) giveUp();
   });
-  if (output.isClosed) giveUp();
+  signal?.addEventListener("abort", giveUp);
+  if (output.isClosed || signal?.aborted) giveUp();
   await pumpLines(input, discardingSink(), {
     maxLineBytes: MAX_LINE_BYTES,
     signal: reading.signal,
@@ -61,6 +64,7 @@ export async function answerFailedStart(
   });
   await flushed(output, waiting.signal);
   unwatch();
+  signal?.removeEventListener("abort", giveUp);
   timer.cancel();
 }
 

@@ -87,6 +87,30 @@ describe("a lease", () => {
     expect(err()).not.toContain("canary");
   });
 
+  it.each<[string, readonly string[], number]>([
+    ["run", ["p"], 143],
+    ["exec", ["exec", "p", "--", process.execPath, ANY_SERVER, "hello", "stay"], 143],
+  ])("is revoked although more signals come meanwhile: %s", async (_what, args, status) => {
+    profile(CREDENTIALS, "", ["hello", "stay"]);
+    let release: () => void = () => undefined;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    vault.delay = async ({ path }) => (path.startsWith("sys/leases/revoke") ? released : undefined);
+    const { process: child, out, ended, err } = launch(args);
+    await until("the program is up", () => out().includes('"up"'));
+    child.kill("SIGTERM");
+    await until("it gives the lease back", () => vault.asked("sys/leases/revoke").length > 0);
+
+    child.kill("SIGINT");
+    child.kill("SIGTERM");
+    release();
+
+    expect(await ended, err()).toBe(status);
+    expect(vault.leases.size).toBe(0);
+    expect(mcpRun.run(["audit"]).stdout).toContain("exit code 143");
+  });
+
   it.each<[string, readonly string[], (child: ChildProcessWithoutNullStreams, server: number) => void]>([
     ["ended by its client", ["hello", "stay"], (child) => child.stdin.end()],
     ["stopped by a signal", ["hello", "stay"], (child) => child.kill("SIGTERM")],

@@ -1,7 +1,10 @@
 /** `mcp-run check --start` asks the probe of a profile, since a handshake alone does not use the key. */
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Installation, ROOT } from "../helpers/installation.ts";
+import { Installation, MAIN, ROOT } from "../helpers/installation.ts";
+import { until } from "../helpers/processes.ts";
+import { collected } from "../helpers/serving.ts";
 
 const SERVER = join(ROOT, "test/helpers/servers/session.mjs");
 
@@ -63,6 +66,27 @@ describe("mcp-run check --start", () => {
     );
     expect(bad.status).toBe(69);
     expect(good.stdout + bad.stdout).not.toContain("canary-");
+  });
+
+  it("is ended by a signal as itself, says nothing of the server, and starts no other", async () => {
+    const server = (name: string) => {
+      const up = join(mcpRun.home, name);
+      const script = `require("fs").writeFileSync(${JSON.stringify(up)}, ""); setInterval(() => {}, 1000)`;
+      mcpRun.profile(name, `command: node\nargs: ["-e", ${JSON.stringify(script)}]\n`);
+      return () => mcpRun.has(name);
+    };
+    const [isFirstUp, isSecondUp] = [server("first"), server("second")];
+    const args = ["check", "--start", "first", "second"];
+    const child = spawn(process.execPath, [MAIN, ...args], { env: mcpRun.env, cwd: mcpRun.home });
+    const said = collected(child.stdout);
+    const ended = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+    await until("its server is up", isFirstUp);
+
+    child.kill("SIGTERM");
+
+    expect(await ended).toEqual({ code: 143, signal: null });
+    expect(said()).toBe("");
+    expect(isSecondUp()).toBe(false);
   });
 
   it("says where nothing proves the key, and calls it no failure", () => {

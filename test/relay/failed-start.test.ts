@@ -8,7 +8,7 @@ const MESSAGE = "Cannot start github: secret TOKEN is missing";
 const DISCOVER = '{"jsonrpc":"2.0","id":"d","method":"server/discover"}\n';
 const INITIALIZE = '{"method":"initialize","params":{},"jsonrpc":"2.0","id":0}\n';
 
-function begin(options: { output?: Writable } = {}) {
+function begin(options: { output?: Writable; signal?: AbortSignal } = {}) {
   const clock = new VirtualClock();
   const input = new PassThrough();
   const answers: { id: unknown; error: unknown }[] = [];
@@ -26,7 +26,10 @@ function begin(options: { output?: Writable } = {}) {
   const sink = new LineSink(options.output ?? collect);
   const listenersBefore = countListeners(input);
   let isOver = false;
-  const over = answerFailedStart(input, sink, MESSAGE, { clock }).then(() => {
+  const over = answerFailedStart(input, sink, MESSAGE, {
+    clock,
+    ...(options.signal && { signal: options.signal }),
+  }).then(() => {
     isOver = true;
     expect(clock.pending).toBe(0);
     expect(countListeners(input)).toBe(listenersBefore);
@@ -136,6 +139,17 @@ describe("answerFailedStart", () => {
     const broken = new PassThrough();
     broken.destroy();
     await begin({ output: broken }).over;
+  });
+
+  test("is over as soon as somebody does not want it any more, or did not before", async () => {
+    const abort = new AbortController();
+    const { over, answers } = begin({ signal: abort.signal });
+
+    abort.abort();
+
+    await over;
+    await begin({ signal: abort.signal }).over;
+    expect(answers).toEqual([]);
   });
 
   test("is over when the answer can't be written", async () => {

@@ -17,20 +17,22 @@ const CLIENT_PATIENCE_MS = 30_000;
  * Undefined if it did not come up; then the reason is among `findings`.
  *
  * @param namesRead the variables that its backends have read
+ * @param signal aborted by whoever ends mcp-run, which ends the server by itself; rejects with its reason then
  */
 export async function tryStart(
   context: CommandContext,
   profile: Profile,
   namesRead: ReadonlySet<string>,
   findings: Finding[],
+  signal: AbortSignal,
 ): Promise<CheckedStart | undefined> {
   const needles = new NeedleSet();
   const reduced = { ...context, env: environmentOfClient(context, profile, namesRead, findings) };
   const startedAt = context.clock.monotonic();
   const inUse = new SecretsInUse({ context: reduced, profile, purpose: "trial" }, needles);
   const trial = await tryServer({
-    prepare: async (signal) => {
-      await inUse.fetch(signal);
+    prepare: async (stopped) => {
+      await inUse.fetch(stopped);
       return inUse.start().plan;
     },
     needles,
@@ -40,6 +42,8 @@ export async function tryStart(
     ...serverLimits(profile),
     ...surroundings(context),
   }).finally(() => inUse.release());
+  // What was ended from outside shows nothing of the server.
+  signal.throwIfAborted();
   const { greeting, exitCode, lastLines } = trial;
   if (greeting instanceof McpRunError) {
     const { message, hint, code } = greeting;

@@ -92,7 +92,7 @@ export class Link {
         if (this.#stop.signal.aborted) break;
       }
     } catch (error) {
-      await this.#connection?.close();
+      if (this.#connection) await quietly(this.#connection.close());
       this.#connection = undefined;
       failure = failureOf(error, "the bus");
     }

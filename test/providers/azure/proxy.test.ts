@@ -1,6 +1,9 @@
 /** A proxy between us and Azure: used for the vault and for the login, and told no more than their names. */
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isExcepted, proxySettings } from "../../../providers/azure/proxy.ts";
+import { type HttpRequest, Transport } from "../../../providers/azure/transport.ts";
+import { VirtualClock } from "../../helpers/virtual-clock.ts";
 import { printed, read, revealed } from "../contract.ts";
 import { ConnectProxy } from "./connect-proxy.ts";
 import { FakeEntra } from "./fake-entra.ts";
@@ -124,5 +127,25 @@ describe("NO_PROXY", () => {
     if (!settings) throw new Error("no settings");
 
     expect(isExcepted(new URL("https://kv.vault.azure.net/secrets/x"), settings)).toBe(expected);
+  });
+});
+
+describe("a proxy that can't be gone through", () => {
+  it("is told to whoever asks, and to nobody else when the transport is closed", async () => {
+    const transport = new Transport({
+      clock: new VirtualClock(),
+      ca: undefined,
+      // It stands for an agent that can't be loaded, after an upgrade: neither can be made.
+      proxy: { address: "no address" as unknown as URL, headers: {}, except: "" },
+      maxSockets: 1,
+      timeoutMs: 1_000,
+      mayAsk: () => undefined,
+      look: () => undefined,
+    });
+    const asked = transport.sendRequest({ url: "https://vault.example/", method: "GET" } as HttpRequest);
+    await expect(asked).rejects.toThrow("Invalid URL");
+
+    transport.close();
+    await setImmediate();
   });
 });
