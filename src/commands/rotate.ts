@@ -48,7 +48,7 @@ export async function rotateSecrets(
   const profile = await loadForStart(context, name);
   const id = options.resume ?? options.rollback;
   const journals = journalFolder(context.paths.state);
-  const begun = id === undefined ? undefined : await begunRotation(journals, id, profile.name);
+  const begun = id === undefined ? undefined : await begunRotation(journals, id, profile.name, options);
   const ask = options.fromStdin ? undefined : askOn(context);
   refuseSilence(context, options, ask);
   const needles = new NeedleSet();

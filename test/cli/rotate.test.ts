@@ -375,7 +375,7 @@ describe("mcp-run rotate", () => {
       new RegExp(`  # to revoke the old key.*:\n  mcp-run rotate p --resume ${id}\n`),
     );
     expect(await key()).not.toBe(OLD);
-    expect(rotate("--resume", id, "--yes").status).toBe(75);
+    expect(rotate("--resume", id, "--yes", "--generate", "--secret", "KEY").status).toBe(75);
     expect(mcpRun.run(["status"]).stdout).toContain(`mcp-run rotate p --resume ${id}`);
 
     const undone = rotate("--rollback", id, "--yes");
@@ -506,6 +506,7 @@ describe("mcp-run rotate", () => {
     [["--reason", "x", "--yes", "--secret", "KEE"], "has no such secret under secrets:. Try KEY"],
     [["--reason", "x", "--yes", "--ack-timeout", "soon"], "soon is no time to wait"],
     [["--resume", "a", "--rollback", "b", "--yes"], "it can go on, or go back"],
+    [["--resume", "a", "--dry-run"], "a dry run is of a rotation that has not begun"],
     [["--reason", "x", "--yes", "--report", "no/where/x.md"], "no/where: ENOENT. Try another path"],
     [["--reason", "x", "--yes", "--report", "."], "it is a folder. Try another path"],
     [["--reason", "x", "--yes", "--all", "--secret", "KEY"], "Try one of --secret and --all"],

@@ -36,6 +36,11 @@ export function refuseContradictions(options: RotateOptions): void {
     throw refuse("--all is every secret, and --secret is one", "one of --secret and --all");
   if (resumed !== undefined && undone !== undefined)
     throw refuse("it can go on, or go back", "one of --resume and --rollback");
+  if (dryRun && (resumed ?? undone) !== undefined)
+    throw refuse(
+      "a dry run is of a rotation that has not begun",
+      "`--dry-run` without an id, or the id without it",
+    );
   if (resumed === undefined && undone === undefined && !dryRun && !reason?.trim())
     throw refuse("a reason is wanted, for the record", '`--reason "leaked in build log"`');
 }
