@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 120_000;
 const PAUSE_MS = 250;
 
 export class Client {

@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 import { Client } from "./client.mjs";
 import { startService } from "./service.mjs";
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -25,6 +25,8 @@ const { values: options } = parseArgs({
     ref: { type: "string", default: defaultRef() },
     supervisors: { type: "string", default: "20" },
     report: { type: "string", default: "drill-report.md" },
+    /** How long the rotation waits for everybody. */
+    "ack-timeout": { type: "string" },
     /** Does not wait for Enter. */
     yes: { type: "boolean", default: !process.stdin.isTTY },
     /** The servers can't be given another key while they run. */
@@ -74,7 +76,9 @@ async function drill() {
     `the key of version ${leakedVersion} leaks: the service ${service.takes(leaked) ? "takes it from everybody" : "does not know it"}`,
   );
 
-  const args = ["rotate", "drill", "--reason", "drill: leaked in a build log", "--yes", "--report", report];
+  const limit = options["ack-timeout"] ? ["--ack-timeout", options["ack-timeout"]] : [];
+  const reason = "drill: leaked in a build log";
+  const args = ["rotate", "drill", "--reason", reason, ...limit, "--yes", "--report", report];
   say(`\n$ mcp-run ${args.map((word) => (word.includes(" ") ? `"${word}"` : word)).join(" ")}`);
   if (!options.yes) await enter();
   const startedAt = performance.now();

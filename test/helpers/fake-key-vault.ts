@@ -78,7 +78,8 @@ export class FakeKeyVault {
   static async start(): Promise<FakeKeyVault> {
     const vault = new FakeKeyVault(await privateCa());
     const { key, cert } = vault.tls;
-    vault.#server = createServer({ key, cert }, (request, response) => void vault.#serve(request, response));
+    const options = { key, cert, keepAliveTimeout: 0 };
+    vault.#server = createServer(options, (request, response) => void vault.#serve(request, response));
     vault.#server.on("connection", (socket: Socket) => {
       vault.#sockets.add(socket);
       socket.once("close", () => vault.#sockets.delete(socket));

@@ -63,7 +63,10 @@ export class FakeSecretsManager {
 
   static async start(): Promise<FakeSecretsManager> {
     const fake = new FakeSecretsManager();
-    const server = createServer((request, response) => void fake.#serve(request, response));
+    const server = createServer(
+      { keepAliveTimeout: 0 },
+      (request, response) => void fake.#serve(request, response),
+    );
     server.on("connection", (socket: Socket) => {
       fake.#sockets.add(socket);
       socket.once("close", () => fake.#sockets.delete(socket));

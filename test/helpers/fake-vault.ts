@@ -84,7 +84,10 @@ export class FakeVault {
   private constructor(tls: PrivateCa | undefined) {
     const take = (request: IncomingMessage, response: ServerResponse) => void this.#take(request, response);
     this.#isTls = tls !== undefined;
-    this.#server = tls ? createTlsServer({ key: tls.key, cert: tls.cert }, take) : createServer(take);
+    const options = { keepAliveTimeout: 0 };
+    this.#server = tls
+      ? createTlsServer({ key: tls.key, cert: tls.cert, ...options }, take)
+      : createServer(options, take);
     this.#server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));

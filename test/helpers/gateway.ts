@@ -47,7 +47,8 @@ export class Gateway {
   /** Lets requests through, to another backend if one is given. */
   async open(target = this.#target): Promise<void> {
     this.#target = target;
-    const server = createServer((incoming, outgoing) => {
+    // It hangs up on nobody by itself: on a busy machine it would be on somebody who asks at that moment.
+    const server = createServer({ keepAliveTimeout: 0 }, (incoming, outgoing) => {
       const { method = "", url = "/", headers } = incoming;
       const path = new URL(url, this.url).pathname;
       this.onRequest(method, path);

@@ -8,6 +8,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { type Installation, MAIN } from "./installation.ts";
 import { isAlive, killAll, until } from "./processes.ts";
 import { ProgramTransport } from "./program-transport.ts";
+import { PATIENTLY } from "./sdk-clients.ts";
 
 export const SERVER = join(import.meta.dirname, "servers/keyed.mjs");
 /** Ms. */
@@ -79,7 +80,7 @@ export class KeyedSession {
       log += chunk;
     });
     const client = new Client({ name: clientName, version: "1.0.0" });
-    await client.connect(transport).catch((error: unknown) => {
+    await client.connect(transport, PATIENTLY).catch((error: unknown) => {
       throw new Error(`the session did not begin: ${log}`, { cause: error });
     });
     return new KeyedSession(installation, client, transport.pid, () => log);
@@ -110,7 +111,8 @@ export class KeyedSession {
   }
 
   async ask(): Promise<Told> {
-    const { content } = (await this.client.callTool({ name: "key" })) as { content: { text: string }[] };
+    const answer = await this.client.callTool({ name: "key" }, undefined, PATIENTLY);
+    const { content } = answer as { content: { text: string }[] };
     const told = JSON.parse(content[0]?.text ?? "") as Told;
     this.#servers.add(told.pid);
     return told;

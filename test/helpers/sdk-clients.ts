@@ -12,6 +12,9 @@ import { heard } from "./heard.ts";
 
 export const MODERN_VERSION = "2026-07-28";
 
+/** An SDK gives a request up after a minute, which may be too soon on a machine that starts many servers at once. */
+export const PATIENTLY = { timeout: 180_000 };
+
 type Message = Record<string, unknown> & { readonly params?: Record<string, unknown> };
 
 /** Both directions of a session, as the client saw them. */
@@ -150,8 +153,9 @@ export async function connectLegacy(
 ): Promise<Connected<LegacyClient>> {
   const client = new LegacyClient({ name: "legacy-test", version: "1" }, { capabilities });
   const recorded = new RecordedTransport(transport);
-  await client.connect(recorded);
-  return { client, traffic: recorded.traffic, call: caller(client) };
+  await client.connect(recorded, PATIENTLY);
+  const ask: Asking = (params) => client.callTool(params, undefined, PATIENTLY);
+  return { client, traffic: recorded.traffic, call: caller(ask) };
 }
 
 export async function connectModern(
@@ -164,15 +168,16 @@ export async function connectModern(
     { capabilities, versionNegotiation },
   );
   const recorded = new RecordedTransport(transport);
-  await client.connect(recorded as unknown as Parameters<ModernClient["connect"]>[0]);
-  return { client, traffic: recorded.traffic, call: caller(client) };
+  await client.connect(recorded as unknown as Parameters<ModernClient["connect"]>[0], PATIENTLY);
+  const ask: Asking = (params) => client.callTool(params, PATIENTLY);
+  return { client, traffic: recorded.traffic, call: caller(ask) };
 }
 
-function caller(client: LegacyClient | ModernClient): Connected<unknown>["call"] {
+type Asking = (params: { name: string; arguments: Record<string, unknown> }) => Promise<unknown>;
+
+function caller(ask: Asking): Connected<unknown>["call"] {
   const asked = async (name: string, given: object) => {
-    const { content } = (await client.callTool({ name, arguments: { ...given } })) as {
-      content: { text: string }[];
-    };
+    const { content } = (await ask({ name, arguments: { ...given } })) as { content: { text: string }[] };
     const said = content[0]?.text ?? "";
     return /^[{[]/.test(said) ? JSON.parse(said) : said;
   };
