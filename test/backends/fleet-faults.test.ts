@@ -20,7 +20,7 @@ import { until } from "../helpers/server-process.ts";
 const REF = "vault:mcp/github#token";
 const KEY = busKey({ from: REF });
 const WINDOW = { forMs: 3_000, quietMs: 1_000 };
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const signal = AbortSignal.timeout(600_000);
 
 /** What is to be undone after a test, the last first. */

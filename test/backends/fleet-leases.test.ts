@@ -180,7 +180,7 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     await until("it knows that its lease is a new one", async () => knows(), PATIENCE_MS);
     expect(reads()).toBe(taken + 1);
     expect(await alive()).toHaveLength(4);
-  }, 240_000);
+  });
 
   it("stay as they are where a host falls silent, which is named, and go when it is back", async () => {
     const [one, two] = [host("web-1"), host("web-2")];
@@ -212,7 +212,7 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     // Whoever had another one by then has kept it.
     expect((await one.told()).key).toBe(key);
     expect(reads()).toBe(taken + 1);
-  }, 240_000);
+  });
 
   it("go although a host is asleep, which is named, and takes another as soon as it is back", async () => {
     const [one, sleeper] = [host("web-1"), host("web-2")];
@@ -231,7 +231,7 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     const told = async () => (await sleeper.told().catch(() => ({ key }))).key;
     await until("it has another lease", async () => (await told()) !== key, PATIENCE_MS);
     expect(await alive()).toHaveLength(2);
-  }, 240_000);
+  });
 
   it("are dead before anybody has another under active abuse, and then everybody gets one", async () => {
     const [one, two] = [host("web-1"), host("web-2")];
@@ -248,7 +248,7 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     expect((await alive()).filter((id) => before.includes(id))).toEqual([]);
     const has = await Promise.all([one.told(), two.told()]);
     expect(has.map(({ key }) => key).filter((key) => had.some((before) => before.key === key))).toEqual([]);
-  }, 240_000);
+  });
 
   it("stay alive for a host that can't take another, which is named, and for nobody else", async () => {
     const [one, never] = [host("web-1"), host("web-2", "    refresh: { restart: never }\n")];
@@ -277,5 +277,5 @@ describeBackend("leases of several hosts", ["vault", "initdb", "postgres", "nats
     expect(await ended.ended, ended.out).toBe(0);
     expect(await alive()).toHaveLength(1);
     await one.told();
-  }, 240_000);
+  });
 });

@@ -27,7 +27,7 @@ const REF = "vault:mcp/github#token";
 const KEY = busKey({ from: REF });
 /** Ms by the hurried clock that the operator waits for those who are there. */
 const ACK_MS = 20_000;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const signal = AbortSignal.timeout(24 * 3_600_000);
 
 /** A clock on which everything goes so many times faster. */

@@ -192,7 +192,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(traffic.text).not.toContain("canary-");
     expect(filesWith(nats.store, "canary-")).toEqual([]);
     for (const { log } of [one, two, three]) expect(log).not.toContain("canary-");
-  }, 180_000);
+  });
 
   it("is nothing that a host can learn of others, or speak for others of", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -265,7 +265,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     expect(answer().reason).toMatch(/^Cannot fetch the candidate of 20261121-093015-forged: /);
     expect(one.status().holding).toBeUndefined();
     expect((await one.told()).key).toBe(hash(OLD));
-  }, 120_000);
+  });
 
   it("is replaced on one machine only if somebody says so, as long as the bus is down; servers go on", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -296,7 +296,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     }
     await one.untilOnTheBus("connected");
     await one.untilItSays(/p is heard in its fleet again/);
-  }, 180_000);
+  });
 
   it("is gone on with when the bus has died in the middle", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -324,7 +324,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     const resumed = ops.rotating("--resume", id, "--yes");
     expect(await resumed.ended, resumed.out).toBe(0);
     expect((await one.told()).key).toBe(await currentKey());
-  }, 180_000);
+  });
 
   it("is waited for where a backend gives one of them no answer for a while", async () => {
     const { auth } = await vault.must("POST", "auth/token/create", { policies: ["root"] });
@@ -351,7 +351,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
 
     expect(await running.ended, running.out).toBe(0);
     for (const each of [one, three]) expect((await each.told()).key).toBe(await currentKey());
-  }, 180_000);
+  });
 
   it("is not ended where what the bus keeps is lost in the middle, and is gone on with once it is set up anew", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -374,7 +374,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
     const resumed = ops.rotating("--resume", id, "--yes");
     expect(await resumed.ended, resumed.out).toBe(0);
     expect((await one.told()).key).toBe(await currentKey());
-  }, 180_000);
+  });
 
   it("is not ended where somebody is there who can't be understood, unless somebody says so", async () => {
     const [ops, one] = (await fleetOf("web-1")) as [Host, Host];
@@ -393,7 +393,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
 
     const resumed = ops.rotating("--resume", id, "--yes", "--missing-ok", "web.2");
     expect(await resumed.ended, resumed.out).toBe(0);
-  }, 180_000);
+  });
 
   it("is new to all over three servers, one of which is lost in the middle", async () => {
     const cluster = await NatsCluster.start(tls, users);
@@ -436,7 +436,7 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
       // vitest gives up a worker that says nothing for a minute.
       await new Promise((resolve) => setImmediate(resolve));
     }
-  }, 240_000);
+  });
 
   it("is heard of again by a host whose credentials were refused, as soon as it has others", async () => {
     const one = host("web-1", "canary-wrong");
