@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { fingerprintOf } from "../control/fingerprint.ts";
 import { ProviderError } from "../errors.ts";
 import { fieldsWithin, pickField } from "../secrets/field.ts";
-import type { Secret } from "../secrets/secret.ts";
+import { Secret } from "../secrets/secret.ts";
 
 const KEY_BYTES = 32;
 
@@ -15,6 +15,13 @@ export function newFingerprintKey(): string {
 /** HMAC-SHA256 under the key of the rotation, 64 hex digits. */
 export function fingerprintUnder(key: string, value: Secret): string {
   return fingerprintOf(value.reveal(), Buffer.from(key, "base64url"));
+}
+
+/** The value and what differs from it by one line ending at its end: editors and consoles add one, and it is the same key. */
+export function spellingsOf(value: Secret): readonly Secret[] {
+  const text = value.reveal();
+  const bare = text.replace(/\r?\n$/, "");
+  return [...new Set([text, bare, `${bare}\n`, `${bare}\r\n`])].map((spelling) => new Secret(spelling));
 }
 
 /** Of a value, and of what lies within one that is a whole document: others may have that by refs of its own. */

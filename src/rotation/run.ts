@@ -4,7 +4,7 @@ import { McpRunError, ProviderError } from "../errors.ts";
 import { inTime } from "../secrets/in-time.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { Canary, Fleet, Holder, IssuerRequest, SecretInUse, Target, TargetPart } from "./contract.ts";
-import { fingerprintUnder, type Prints, printsOf } from "./fingerprints.ts";
+import { fingerprintUnder, type Prints, printsOf, spellingsOf } from "./fingerprints.ts";
 import type { Answer, Question, RotationEvent } from "./happening.ts";
 import type { Journal, NewLine } from "./journal/journal.ts";
 import type { Facts, PlanLine, PlannedPart } from "./journal/journal-line.ts";
@@ -133,6 +133,16 @@ export class Run {
   /** Whether this is what was to be replaced: the old value, or none where there was none. */
   isPlanned({ name }: Pick<TargetPart, "name">, value: Secret | undefined): boolean {
     return (value && this.fingerprint(value)) === this.planned(name).fingerprint;
+  }
+
+  /** Whether it is the old key, whatever line ending it has. */
+  isOldKey({ name }: Pick<TargetPart, "name">, value: Secret): boolean {
+    return this.isKeyOf(this.planned(name).fingerprint, value);
+  }
+
+  /** @param print of a key: undefined for none */
+  isKeyOf(print: string | undefined, value: Secret): boolean {
+    return spellingsOf(value).some((spelling) => this.fingerprint(spelling) === print);
   }
 
   request({ name }: TargetPart): IssuerRequest {

@@ -171,21 +171,24 @@ describe("what fails before anybody has the new key is taken back", () => {
     expect(await world.state()).toEqual(UNTOUCHED);
   });
 
-  it("but never by ending the old key, where the issuer gives that for a new one", async () => {
-    const world = new World();
-    const plan = await world.plan();
-    const old = { value: new Secret("canary-old-db"), keyId: "id-of-old-db" };
-    const issuer = { ...world.issuers.issuer(), mint: async () => old, find: async () => old };
-    const targets = plan.targets.map((target) => ({
-      ...target,
-      parts: target.parts.map((part) => (part.name === "DB" ? { ...part, issuer } : part)),
-    }));
+  it.each(["", "\n"])(
+    "but never by ending the old key, where the issuer gives that for a new one, with %j at its end",
+    async (end) => {
+      const world = new World();
+      const plan = await world.plan();
+      const old = { value: new Secret(`canary-old-db${end}`), keyId: "id-of-old-db" };
+      const issuer = { ...world.issuers.issuer(), mint: async () => old, find: async () => old };
+      const targets = plan.targets.map((target) => ({
+        ...target,
+        parts: target.parts.map((part) => (part.name === "DB" ? { ...part, issuer } : part)),
+      }));
 
-    const outcome = await world.rotatePlanned({ ...plan, targets });
+      const outcome = await world.rotatePlanned({ ...plan, targets });
 
-    expect(outcome).toMatchObject({ is: "discarded", reason: "the new value of DB is the old one" });
-    expect(await world.state()).toEqual(UNTOUCHED);
-  });
+      expect(outcome).toMatchObject({ is: "discarded", reason: "the new value of DB is the old one" });
+      expect(await world.state()).toEqual(UNTOUCHED);
+    },
+  );
 });
 
 describe("what fails after that is taken back by nobody", () => {

@@ -11,12 +11,14 @@ import { DATABASE, GITHUB, never, World } from "./world.ts";
 
 type Reading = "readVersion" | "fetchCandidate";
 
-/** One secret whose store can fall silent, and time that goes on as soon as somebody waits. */
+/** One secret whose store can fall silent, and time that goes on while it is waited for. */
 class MuteWorld {
   readonly world = new World();
   readonly clock = new VirtualClock();
   readonly muted = new Set<Reading>();
   readonly asked: Reading[] = [];
+  /** Who waits for an answer that does not come. */
+  #waiting = 0;
   /** What else is done in place of the store's own. */
   change: (store: TargetStore) => Partial<TargetStore> = () => ({});
 
@@ -26,6 +28,8 @@ class MuteWorld {
     const mute = (name: Reading) => async (of: string, signal: AbortSignal) => {
       if (!this.muted.has(name)) return store[name](of, signal) as never;
       this.asked.push(name);
+      this.#waiting++;
+      signal.addEventListener("abort", () => this.#waiting--, { once: true });
       return new Promise<never>(() => undefined);
     };
     const muteable = { readVersion: mute("readVersion"), fetchCandidate: mute("fetchCandidate") };
@@ -36,7 +40,7 @@ class MuteWorld {
     return { ...this.world.deps, clock: this.clock };
   }
 
-  /** Also for what is waited for a minute each time, one after the other. */
+  /** Time goes on only while a store is waited for: what else is under way takes none. */
   async ended(running: Promise<Outcome>): Promise<Outcome> {
     let isOver = false;
     const over = running.finally(() => {
@@ -44,8 +48,8 @@ class MuteWorld {
     });
     over.catch(() => undefined);
     while (!isOver) {
-      await until("somebody waits, or it is over", () => isOver || this.clock.pending > 0, 30_000);
-      await this.clock.advance(this.clock.nextIn ?? 0);
+      await until("a store is waited for, or it is over", () => isOver || this.#waiting > 0, 30_000);
+      if (!isOver) await this.clock.advance(this.clock.nextIn ?? 0);
     }
     return over;
   }

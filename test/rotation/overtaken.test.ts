@@ -150,6 +150,16 @@ describe("under active abuse, with another key at its place by the time of the p
       expect((await world.state()).valid).toEqual(["canary-new-TOKEN-1", THEIRS]);
     });
 
+    it("keeps the new key where that is what somebody has put there, with a line ending", async () => {
+      const world = new World();
+      world.beforePromotion = async () => types(world, DATABASE, "canary-new-DB-1\n");
+
+      const outcome = await world.rotate({ revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "incomplete" });
+      expect(world.issuers.valid).toContain("canary-new-DB-1");
+    });
+
     it("is given up where all of them are replaced, also one after the other", async () => {
       const world = overtaken(GITHUB);
       const [github, database] = (await world.targets()) as [Target, Target];
@@ -339,11 +349,20 @@ describe("a rotation that is gone on with", () => {
 });
 
 describe("an old value that somebody has put back", () => {
-  it("has no way back where another old key is revoked: it is said how to go on", async () => {
+  it.each([
+    ["as it was", "", ""],
+    ["with a line ending", "", "\n"],
+    ["with another line ending", "\n", "\r\n"],
+    ["without its line ending", "\n", ""],
+  ])("%s has no way back where another old key is revoked: it is said how to go on", async (_, was, is) => {
     const world = new World();
+    const [planned, back] = [`canary-old-db${was}`, `canary-old-db${is}`];
+    if (was !== "") await types(world, DATABASE, planned);
+    world.issuers.valid.add(planned);
     world.lagging = "failed";
     const { rotation } = await world.rotate();
-    await types(world, DATABASE, "canary-old-db");
+    const [ours] = (await world.state()).documents.slice(-1);
+    await types(world, DATABASE, back);
     world.lagging = undefined;
     world.answer = () => "go-on";
 
@@ -352,13 +371,14 @@ describe("an old value that somebody has put back", () => {
     expect(outcome).toMatchObject({
       is: "incomplete",
       reason: `somebody has put the old DB back into ${DATABASE}, where servers take it`,
-      hint: `making version v2 of it the current one again, and \`mcp-run rotate github --resume ${rotation}\` after that`,
+      hint: `making version ${ours?.versions.at(-1)} of it the current one again, and \`mcp-run rotate github --resume ${rotation}\` after that`,
       stillValid: [{ which: "old", secret: "DB" }],
     });
+    expect(world.issuers.valid).toContain(planned);
     expect(outcome.next.join()).toContain("--rollback is no way any more");
     await types(world, DATABASE, "canary-new-DB-1");
     expect(await world.resume(rotation)).toMatchObject({ is: "done", stillValid: [] });
-    expect((await world.state()).valid).toEqual(["canary-new-DB-1", "canary-new-TOKEN-1"]);
+    expect(world.issuers.valid).not.toContain(planned);
   });
 
   it("may be a dead key where a revocation was cut off: the new one is not ended for it", async () => {

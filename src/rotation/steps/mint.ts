@@ -131,7 +131,7 @@ function take(run: Run, { leader, members }: Family, minted: Minted): void {
       );
     }
     // What comes along may stay: a user's name, for one.
-    if (part === leader && run.isPlanned(part, value)) {
+    if (part === leader && run.isOldKey(part, value)) {
       throw new McpRunError("secret-invalid", `the new value of ${part.name} is the old one`);
     }
     return [part.name, value] as const;

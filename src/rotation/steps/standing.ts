@@ -47,7 +47,7 @@ function standingOfPart(run: Run, part: TargetPart, value: Secret | undefined): 
   if (!value) return { part, value, whose: "nobody" };
   const print = run.fingerprint(value);
   if (print === newPrint(run, part)) return { part, value, whose: "ours" };
-  return { part, value, whose: print === run.planned(part.name).fingerprint ? "old" : "another" };
+  return { part, value, whose: run.isOldKey(part, value) ? "old" : "another" };
 }
 
 /** Whether it shows that our values have been promoted: what came along and is as it was shows nothing. */
@@ -60,7 +60,9 @@ export function isOurs(run: Run, { parts }: Standing): boolean {
 /** Whether somebody else has put keys of his own where ours were to go: all of them, but for what came along as it was. */
 export function isTheirs(run: Run, { parts }: Standing): boolean {
   const keys = parts.filter(({ part }) => newPrint(run, part) !== run.planned(part.name).fingerprint);
-  return keys.length > 0 && keys.every(({ whose }) => whose === "another");
+  const isTheirKey = ({ part, value, whose }: PartStanding) =>
+    whose === "another" && value !== undefined && !run.isKeyOf(newPrint(run, part), value);
+  return keys.length > 0 && keys.every(isTheirKey);
 }
 
 function newPrint({ progress }: Run, { name }: TargetPart): string | undefined {

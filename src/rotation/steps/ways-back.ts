@@ -67,7 +67,7 @@ async function mintedKeys(
   const found = present ? undefined : await part.issuer.find(run.request(part), signal);
   const value = present ?? found?.value;
   // An issuer that gives the old key for a new one must not be told to end it.
-  const isOld = value && run.isPlanned(part, value);
+  const isOld = value && run.isOldKey(part, value);
   const keyId = found?.keyId ?? run.keyIds.get(part.name) ?? last?.keyId;
   const latest = !isOld && (value || keyId !== undefined || last);
   const strays = minted.flatMap((key) =>
