@@ -26,14 +26,24 @@ import("./cli.ts")
   .then(({ runCli }) => runCli(process.argv.slice(2)))
   .then(({ exitCode, outputAbandoned }) => {
     process.exitCode = exitCode;
-    // Node can't restore a terminal that has gone, and would abort with a core dump of our memory.
-    if (terminals.some((fd) => !isatty(fd))) {
-      process.removeAllListeners("SIGHUP");
-      process.kill(process.pid, "SIGHUP");
-    }
-    if (outputAbandoned) process.exit();
+    // Whoever can't wait for the last bytes to be read ends that wait, and not what it has come to.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) process.on(signal, leave);
+    if (outputAbandoned) leave();
+    hangUpWithTerminal();
     endWithoutStragglers();
   });
+
+function leave(): void {
+  hangUpWithTerminal();
+  process.exit();
+}
+
+/** Node can't restore a terminal that has gone, and would abort with a core dump of our memory. */
+function hangUpWithTerminal(): void {
+  if (terminals.every((fd) => isatty(fd))) return;
+  process.removeAllListeners("SIGHUP");
+  process.kill(process.pid, "SIGHUP");
+}
 
 /** All is done and said: a socket that a backend's library has lost sight of must not keep us alive. */
 function endWithoutStragglers(): void {

@@ -1,8 +1,10 @@
-/** A bug in mcp-run itself: something is thrown where nobody waits for it. */
+/** A bug in mcp-run itself: something is thrown where nobody waits for it. And a signal when all is done. */
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Installation } from "../helpers/installation.ts";
+import { Installation, MAIN } from "../helpers/installation.ts";
 import { isAlive, until } from "../helpers/processes.ts";
+import { collected } from "../helpers/serving.ts";
 
 const SECRET = "canary-crash-value";
 
@@ -43,4 +45,28 @@ describe("a bug that nobody catches", () => {
     const pid = Number(mcpRun.read("up"));
     await until("the program is gone", () => !isAlive(pid));
   });
+});
+
+describe.skipIf(process.platform === "win32")("a signal when all is done", () => {
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "does not take the exit code away: %s",
+    async (signal) => {
+      const lasting = mcpRun.write(
+        "lasting.cjs",
+        `if (process.argv[2] === "status") setInterval(() => {
+         if (process.exitCode !== undefined) console.error("over");
+       }, 10);`,
+      );
+      const child = spawn(process.execPath, [MAIN, "status", "--check"], {
+        env: { ...mcpRun.env, NODE_OPTIONS: `--require ${lasting}` },
+      });
+      const said = collected(child.stderr);
+      const ended = new Promise((resolve) => child.once("exit", (code, by) => resolve({ code, by })));
+      await until("it is over", () => said().includes("over"));
+
+      child.kill(signal);
+
+      expect(await ended).toEqual({ code: 69, by: null });
+    },
+  );
 });
