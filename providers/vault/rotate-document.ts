@@ -209,7 +209,11 @@ export function besidePlace({ mount, rest }: Place): Place {
   return { mount, rest: sidePath(rest) };
 }
 
-/** With every version and its value. */
+/**
+ * With every version and its value. KV has check-and-set for writes alone («KV version 2 API», `cas`): a candidate that
+ * takes this one over between our look and this request goes as well, and its rotation is told that it is missing. To
+ * destroy one version by its number would spare it, and leave an empty path behind for each secret for ever.
+ */
 function dropSide({ session }: Reader, { mount, rest }: Place, signal: AbortSignal): Promise<void> {
   return change(session, "delete", `${mount.path}metadata/${sidePath(rest)}`, undefined, signal);
 }
