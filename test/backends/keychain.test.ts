@@ -9,7 +9,7 @@ import { Secret } from "../../src/secrets/secret.ts";
 import { describeBackend } from "../helpers/backends.ts";
 import { heard } from "../helpers/heard.ts";
 import { MAIN, ROOT } from "../helpers/installation.ts";
-import { isAlive, until } from "../helpers/processes.ts";
+import { BOUNDED, isAlive, until } from "../helpers/processes.ts";
 import { testContext } from "../helpers/provider-context.ts";
 import { PROGRAMS, SecretService, type SecretServiceOptions } from "../helpers/secret-service.ts";
 import { VirtualClock } from "../helpers/virtual-clock.ts";
@@ -51,6 +51,8 @@ function native(service: SecretService, script: string, input: unknown): unknown
     env: { ...service.env, DBUS_SESSION_BUS_ADDRESS: `unix:path=${service.env.XDG_RUNTIME_DIR}/bus` },
     input: JSON.stringify(input),
     encoding: "utf8",
+    ...BOUNDED,
+    timeout: 150_000,
   });
   return JSON.parse(output);
 }
@@ -350,6 +352,7 @@ describeBackend("the OS keychain", PROGRAMS, () => {
         input,
         encoding: "utf8",
         stdio: "pipe",
+        ...BOUNDED,
       });
 
     it("keeps, lists and delivers a secret, with nothing of the session in the environment but its folder", async () => {
@@ -385,5 +388,5 @@ describeBackend("the OS keychain", PROGRAMS, () => {
 });
 
 function helperRuns(): boolean {
-  return execFileSync("ps", ["-eo", "args"], { encoding: "utf8" }).includes(HELPER);
+  return execFileSync("ps", ["-eo", "args"], { encoding: "utf8", ...BOUNDED }).includes(HELPER);
 }

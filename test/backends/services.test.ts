@@ -7,7 +7,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { backendPath, describeBackend } from "../helpers/backends.ts";
 import { Installation, MAIN, ROOT } from "../helpers/installation.ts";
-import { isAlive, killAll, until } from "../helpers/processes.ts";
+import { BOUNDED, isAlive, killAll, until } from "../helpers/processes.ts";
 import { ProgramTransport } from "../helpers/program-transport.ts";
 import { type NotifySocket, notifySocket } from "../services/notify-socket.ts";
 import { SocketTransport } from "../services/socket-transport.ts";
@@ -208,7 +208,7 @@ describeBackend("the examples for systemd", ["systemd-analyze"], () => {
 
   function analyze(...args: string[]) {
     const env = { PATH: process.env.PATH, SYSTEMD_UNIT_PATH: `${folder}:` };
-    const ran = spawnSync("systemd-analyze", args, { encoding: "utf8", env });
+    const ran = spawnSync("systemd-analyze", args, { encoding: "utf8", env, ...BOUNDED });
     return { status: ran.status, stderr: ran.stderr };
   }
 
@@ -237,7 +237,8 @@ describeBackend("the examples for systemd", ["systemd-analyze"], () => {
 });
 
 describeBackend("the examples for Kubernetes", ["k8s-decode"], () => {
-  const decode = (...files: string[]) => spawnSync(backendPath("k8s-decode"), files, { encoding: "utf8" });
+  const decode = (...files: string[]) =>
+    spawnSync(backendPath("k8s-decode"), files, { encoding: "utf8", ...BOUNDED });
 
   it("are what the API's own types are", () => {
     const files = ["kubernetes-vault.yaml", "kubernetes-csi.yaml"].map((name) => join(EXAMPLES, name));
@@ -266,7 +267,8 @@ describeBackend("the examples for Kubernetes", ["k8s-decode"], () => {
 describeBackend("the example for launchd", ["plistutil"], () => {
   const file = join(EXAMPLES, "com.example.mcp-run.rotate.plist");
   // Its exit code is 0 whatever happens.
-  const toBinary = (input: Buffer) => spawnSync("plistutil", ["-f", "bin", "-i", "-"], { input }).stdout;
+  const toBinary = (input: Buffer) =>
+    spawnSync("plistutil", ["-f", "bin", "-i", "-"], { input, ...BOUNDED }).stdout;
 
   it("is a property list", () => {
     const binary = toBinary(readFileSync(file));

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { BOUNDED } from "./processes.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 export const MAIN = join(ROOT, "dist/main.cjs");
@@ -63,8 +64,7 @@ export class Installation {
       cwd,
       input,
       encoding: "utf8",
-      // Below a minute: vitest gives up a worker that says nothing for so long.
-      timeout: 55_000,
+      ...BOUNDED,
       maxBuffer: 64 * 1024 * 1024,
       ...(uid !== undefined && { uid, gid: uid }),
     });

@@ -2,6 +2,9 @@
 import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 
+/** For a program that is waited for with everything else at a standstill: no test's time limit ends that. */
+export const BOUNDED = { timeout: 55_000, killSignal: "SIGKILL" } as const;
+
 /** Resolves once `condition` holds; rejects with `what` after `ms`. */
 export async function until(what: string, condition: () => boolean, ms = 60_000): Promise<void> {
   const deadline = performance.now() + ms;

@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { killAll, until } from "./processes.ts";
+import { BOUNDED, killAll, until } from "./processes.ts";
 import { prepared, startedAtLast } from "./server-process.ts";
 
 export const PROGRAMS = ["dbus-daemon", "dbus-send", "gnome-keyring-daemon", "secret-tool"];
@@ -18,8 +18,6 @@ export interface SecretServiceOptions {
   readonly dialog?: "none" | "unanswered";
 }
 
-/** Ms that a tool may take; nothing else happens here meanwhile. */
-const LONGEST_MS = 50_000;
 const LOGIN = "/org/freedesktop/secrets/collection/login";
 
 export class SecretService {
@@ -49,13 +47,7 @@ export class SecretService {
 
   /** Runs a program on this bus and returns its stdout; throws on any exit code but 0. */
   run(program: string, args: readonly string[], input: string | Uint8Array = ""): string {
-    const options = {
-      env: this.#busEnv,
-      input,
-      encoding: "utf8",
-      stdio: "pipe",
-      timeout: LONGEST_MS,
-    } as const;
+    const options = { env: this.#busEnv, input, encoding: "utf8", stdio: "pipe", ...BOUNDED } as const;
     return execFileSync(program, args, options);
   }
 

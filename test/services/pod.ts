@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MAIN, ROOT } from "../helpers/installation.ts";
+import { BOUNDED } from "../helpers/processes.ts";
 
 /** Volumes by where they are mounted; `memory` is an emptyDir. */
 export type Volumes = Readonly<Record<string, "memory" | { readonly folder: string }>>;
@@ -18,7 +19,7 @@ const AS_USER =
 export function whyNoPod(): string | undefined {
   if (process.getuid?.() !== 0) return "it needs root";
   const args = [...UNSHARE, "sh", "-c", "mount -t tmpfs tmpfs /run && mount -o remount,ro,bind /"];
-  const tried = spawnSync("unshare", args, { encoding: "utf8" });
+  const tried = spawnSync("unshare", args, { encoding: "utf8", ...BOUNDED });
   return tried.status === 0 ? undefined : `there are no namespaces: ${tried.error ?? tried.stderr.trim()}`;
 }
 
@@ -54,7 +55,10 @@ export function podArguments(
 export function probe(unsharePid: number, env: Readonly<Record<string, string>>, args: readonly string[]) {
   const first = readFileSync(`/proc/${unsharePid}/task/${unsharePid}/children`, "utf8").trim();
   const enter = ["--target", first, "--mount", "--pid", "sh", "-c"];
-  return spawnSync("nsenter", [...enter, `exec ${AS_USER} ${inPod(env, args)}`], { encoding: "utf8" });
+  return spawnSync("nsenter", [...enter, `exec ${AS_USER} ${inPod(env, args)}`], {
+    encoding: "utf8",
+    ...BOUNDED,
+  });
 }
 
 function inPod(env: Readonly<Record<string, string>>, args: readonly string[]): string {

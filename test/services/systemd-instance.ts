@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { ROOT } from "../helpers/installation.ts";
-import { until } from "../helpers/processes.ts";
+import { BOUNDED, until } from "../helpers/processes.ts";
 
 /** Where one process is put into a control group: version 2 alone, or both versions side by side. */
 const GROUPS = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"].filter((folder) =>
@@ -68,7 +68,7 @@ export class SystemdInstance {
     if (!existsSync(SYSTEMD)) return `there is no ${SYSTEMD}`;
     if (GROUPS.length === 0) return "there is no control group to make one below";
     const args = ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", "mount -t tmpfs tmpfs /run"];
-    const tried = spawnSync("unshare", args, { encoding: "utf8" });
+    const tried = spawnSync("unshare", args, { encoding: "utf8", ...BOUNDED });
     return tried.status === 0 ? undefined : `there are no namespaces: ${tried.error ?? tried.stderr.trim()}`;
   }
 
@@ -88,10 +88,14 @@ export class SystemdInstance {
       env: { ...this.#env, BOOT, FOLDER: this.folder, PROJECT: ROOT, NODE: process.execPath },
     });
     await until("systemd can be asked", () => {
+      if (this.#process?.exitCode !== null) throw new Error(`it has ended with ${this.#process?.exitCode}`);
       const shell = childOf(this.#process?.pid ?? 0);
       const isThere = shell !== "" && existsSync(`/proc/${shell}/root${RUNTIME}/systemd/private`);
       // Its socket is there before somebody listens at it.
       return isThere && this.systemctl("show", "-p", "Version").status === 0;
+    }).catch((cause: Error) => {
+      const file = join(this.folder, "log");
+      throw new Error(`${cause.message}: ${existsSync(file) ? readFileSync(file, "utf8") : ""}`, { cause });
     });
   }
 
@@ -99,7 +103,11 @@ export class SystemdInstance {
   systemctl(...args: string[]) {
     const shell = childOf(this.#process?.pid ?? 0);
     const command = ["--target", shell, "--pid", "--mount", "systemctl", "--user", ...args];
-    return spawnSync("nsenter", command, { encoding: "utf8", env: this.#env, timeout: 60_000 });
+    return spawnSync("nsenter", command, {
+      encoding: "utf8",
+      env: this.#env,
+      ...BOUNDED,
+    });
   }
 
   /** One property of a unit. */
@@ -120,7 +128,7 @@ export class SystemdInstance {
   async stop(): Promise<void> {
     this.#process?.kill("SIGKILL");
     await until("its control groups are empty", () => this.#groups.map(removeGroup).every(Boolean));
-    rmSync(this.folder, { recursive: true });
+    rmSync(this.folder, { recursive: true, maxRetries: 10 });
   }
 
   get #env() {
@@ -143,5 +151,5 @@ function removeGroup(group: string): boolean {
   if (!existsSync(group)) return true;
   for (const name of readdirSync(group))
     if (statSync(join(group, name)).isDirectory()) removeGroup(join(group, name));
-  return spawnSync("rmdir", [group], { stdio: "ignore" }).status === 0;
+  return spawnSync("rmdir", [group], { stdio: "ignore", ...BOUNDED }).status === 0;
 }
