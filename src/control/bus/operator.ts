@@ -67,7 +67,7 @@ export class BusOperator {
     const operator = new BusOperator(options);
     try {
       const connection = await untilAborted(signal, operator.#first());
-      await operator.#prove(connection);
+      await operator.#prove(connection, signal);
       return operator;
     } catch (error) {
       await operator.close();
@@ -328,7 +328,7 @@ export class BusOperator {
   }
 
   /** The server has let us hear reports: what it refuses it says before it answers the next question. */
-  async #prove(connection: NatsConnection): Promise<void> {
+  async #prove(connection: NatsConnection, signal: AbortSignal): Promise<void> {
     let refusal: Error | null = null;
     const ask = async () => {
       const callback = (error: Error | null) => {
@@ -339,15 +339,10 @@ export class BusOperator {
       if (refusal) throw refusal;
       probe.unsubscribe();
     };
-    await this.#answered("hear reports", ask(), undefined);
+    await this.#answered("hear reports", ask(), signal);
   }
 
-  async #answered<T>(
-    action: string,
-    work: Promise<T>,
-    signal: AbortSignal | undefined,
-    ms = 3 * ANSWER_MS,
-  ): Promise<T> {
+  async #answered<T>(action: string, work: Promise<T>, signal: AbortSignal, ms = 3 * ANSWER_MS): Promise<T> {
     const late = () =>
       new McpRunError(
         "backend-unavailable",
@@ -355,9 +350,9 @@ export class BusOperator {
       );
     const bounded = withDeadline(this.#options.clock, ms, work, late);
     try {
-      return await (signal ? untilAborted(signal, bounded) : bounded);
+      return await untilAborted(signal, bounded);
     } catch (error) {
-      if (signal?.aborted || isConflict(error)) throw error;
+      if (signal.aborted || isConflict(error)) throw error;
       throw refusalOf(action, error);
     }
   }
