@@ -17,6 +17,12 @@ import { BOUNDED } from "./processes.ts";
 export const ROOT = join(import.meta.dirname, "../..");
 export const MAIN = join(ROOT, "dist/main.cjs");
 
+/** False where the checkout, or node, is in a folder that this user may not enter; needs root. */
+export function isWithinReachOf(uid: number): boolean {
+  const look = `require("fs").accessSync(${JSON.stringify(MAIN)})`;
+  return spawnSync(process.execPath, ["-e", look], { uid, gid: uid, cwd: "/" }).status === 0;
+}
+
 export interface Ran {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
