@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { afterEach, expect } from "vitest";
 import { closeAll } from "./closings.ts";
 import { Gateway } from "./gateway.ts";
+import { heard } from "./heard.ts";
 import { Installation, MAIN } from "./installation.ts";
 import { MOTO_REGION, MotoServer } from "./moto-server.ts";
 import { isAlive, killAll, until } from "./processes.ts";
@@ -347,10 +348,11 @@ function endOf(child: ChildProcess): Promise<Ended> {
     stream?.on("data", (chunk) => {
       out += chunk;
     });
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Ended>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (status) => resolve({ status, out, ms: performance.now() - startedAt }));
   });
+  return heard(ended);
 }
 
 function commandLines(): readonly string[] {
