@@ -129,6 +129,8 @@ async function goOn(run: Run, signal: AbortSignal): Promise<Outcome> {
 async function goForward(run: Run, signal: AbortSignal): Promise<Outcome> {
   const steps = stepsOf(run);
   let rebases = 0;
+  // Whoever goes on has not seen it happen.
+  for (const message of run.progress.setAsideFor) run.deps.emit({ type: "note", message });
   for (let at = 0; at < steps.length; at++) {
     const step = steps[at] as Step;
     try {

@@ -146,7 +146,9 @@ describe("under active abuse, with another key at its place by the time of the p
 
       expect(outcome).toMatchObject({ is: "incomplete", stillValid: [{ which: "new", secret: "DB" }] });
       world.lagging = undefined;
+      world.events.splice(0);
       expect(await world.resume(outcome.rotation)).toMatchObject({ is: "done", stillValid: [] });
+      expect(world.events).toContainEqual({ type: "note", message: SET_ASIDE });
       expect((await world.state()).valid).toEqual(["canary-new-TOKEN-1", THEIRS]);
     });
 
