@@ -1,9 +1,11 @@
 /** Two machines that replace the same key, and what changes under a rotation: the store, by a person, and the profile. */
-import { rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { describeBackend } from "../helpers/backends.ts";
 import {
+  closings,
   DOCUMENT,
   type Drill,
   idIn,
@@ -21,21 +23,24 @@ import { isStopped, until } from "../helpers/processes.ts";
 const STORES = {
   Vault: async () => {
     const { vault, drill, now } = await vaultStore();
-    const type = (data: object) => vault.must("POST", PATH, { data });
-    return { vault, drill, now, type };
+    const type = (data: object, name = "app") => vault.must("POST", PATH.replace(/app$/, name), { data });
+    const create = type;
+    return { vault, drill, now, type, create, ref: "vault:secret/mcp" };
   },
   AWS: async () => {
     const { moto, drill, now } = await motoStore();
-    const type = (data: object) =>
-      moto.must("PutSecretValue", { SecretId: "mcp/app", SecretString: JSON.stringify(data) });
-    return { drill, now, type };
+    const type = (data: object, name = "app") =>
+      moto.must("PutSecretValue", { SecretId: `mcp/${name}`, SecretString: JSON.stringify(data) });
+    const create = (data: object, name: string) =>
+      moto.must("CreateSecret", { Name: `mcp/${name}`, SecretString: JSON.stringify(data) });
+    return { drill, now, type, create, ref: "aws:mcp" };
   },
 };
 type StoreName = keyof typeof STORES;
 
 /** A rotation that stands still when it has taken this step; `goOn` has it end, `kill` at once. */
-async function standingAfter(drill: Drill, step: string) {
-  const { child, ended } = drill.signalAfter(`✔ ${step}`, "SIGSTOP");
+async function standingAfter(drill: Drill, step: string, args: readonly string[] = []) {
+  const { child, ended } = drill.signalAfter(`✔ ${step}`, "SIGSTOP", args);
   const over = ended.then(() => true);
   let isOver = false;
   void over.then((is) => {
@@ -113,6 +118,32 @@ describeBackend("two machines with a key of the same store", ["vault", "moto"], 
       expect(ours, ours.out).toMatchObject({ status: 69 });
       expect(idIn(ours)).toBe(idIn(refused));
       expect(drill.asked(idIn(ours))).toContain("revoke");
+      await isAllWell(drill, now);
+    },
+  );
+
+  it.each<StoreName>(["Vault", "AWS"])(
+    "under active abuse, in %s, spread what they have and end what nobody needs, if somebody replaces one of several",
+    async (name) => {
+      const { drill, now, type, create, ref } = await STORES[name]();
+      await create({ key: "canary-other-leaked" }, "other");
+      const issuer = mkdtempSync(join(tmpdir(), "mcp-run-issuer-"));
+      closings.push(() => rmSync(issuer, { recursive: true, force: true }));
+      writeFileSync(join(issuer, "valid"), "canary-other-leaked\n");
+      const hook = `[${process.execPath}, ${join(drill.issuer, "hook.mjs")}, ${issuer}]`;
+      const other = `  OTHER: { from: "${ref}/other#key", rotate: { hook: ${hook}, grantOldValue: true } }\n`;
+      appendFileSync(join(drill.home.home, "config/profiles/p.yaml"), other);
+      await drill.serve("p", 2);
+
+      const first = await standingAfter(drill, "canary", ["--all", "--revoke-first"]);
+      await type({ key: "canary-theirs" }, "other");
+      const result = await first.goOn();
+
+      expect(result, result.out).toMatchObject({ status: 0 });
+      expect(result.out).toMatch(/→ set-aside: somebody else has replaced OTHER of \S+mcp\/other since/);
+      expect(result.out.indexOf("✔ spread")).toBeLessThan(result.out.indexOf("✔ revoke-new"));
+      expect(result.out).not.toContain("STILL VALID");
+      expect(readFileSync(join(issuer, "valid"), "utf8").trim()).toBe("");
       await isAllWell(drill, now);
     },
   );
