@@ -382,6 +382,7 @@ describe("mcp-run rotate", () => {
     expect(undone, undone.stdout).toMatchObject({ status: 0 });
     expect(mcpRun.run(["status"]).stdout).not.toContain("--resume");
     expect(await key()).toBe(OLD);
+    expect(mcpRun.run(["audit"]).stdout).toContain(` ${id}: rollback turned, `);
   });
 
   it.skipIf(process.platform === "win32")(

@@ -131,7 +131,7 @@ export class RotationParts {
         return untilAborted(signal, answerTo(question, ask, options.yes === true, signal));
       },
       emit: (event: RotationEvent) => {
-        record.note(event);
+        record.note(event, rotation);
         if (event.type === "acknowledgements") return progress.show(event.acknowledgements);
         progress.end();
         const text = eventText(event);

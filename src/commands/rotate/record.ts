@@ -60,8 +60,9 @@ export class RotationRecord {
     );
   }
 
-  note(event: RotationEvent): void {
-    if (event.type === "began") this.#rotation = event.rotation;
+  /** @param rotation its id; what is said before it goes on belongs to it as well */
+  note(event: RotationEvent, rotation: string): void {
+    this.#rotation = rotation;
     const step = stepOf(event);
     if (step) this.#record(step);
   }
