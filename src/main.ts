@@ -30,6 +30,8 @@ import("./cli.ts")
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) process.on(signal, leave);
     if (outputAbandoned) leave();
     hangUpWithTerminal();
+    // Node's own taking apart lasts some milliseconds, in which a signal would be the end of us after all.
+    process.once("beforeExit", () => process.exit());
     endWithoutStragglers();
   });
 
