@@ -146,9 +146,9 @@ describeBackend("a key of several hosts", ["vault", "nats-server"], () => {
   afterAll(() => vault?.stop());
 
   it("is not replaced before the bus is set up, and that is done once", async () => {
-    nats = await NatsServer.start({ tls });
-    closings.push(() => nats.stop());
-    const ops = host("ops", undefined, undefined, undefined, { credentials: OPERATOR });
+    const fresh = await NatsServer.start({ tls });
+    closings.push(() => fresh.stop());
+    const ops = host("ops", undefined, [fresh.url], undefined, { credentials: OPERATOR });
 
     const early = ops.run("rotate", "p", "--reason", "drill", "--yes");
     const seen = ops.run("status");
