@@ -125,6 +125,15 @@ class Room {
   }
 }
 
+/** There is a candidate, and the backend takes a second for each answer. */
+async function slowRoom(): Promise<Room> {
+  await candidate();
+  behaviour.delayMs = 1_000;
+  const opened = new Room().open();
+  await clock.advance(1_000);
+  return opened;
+}
+
 describe("a supervisor that is asked to hold requests", () => {
   it("does so where the rotation has put a candidate beside a secret in use, and tells of it", async () => {
     await candidate();
@@ -382,11 +391,7 @@ describe("a supervisor that is asked to hold requests", () => {
   });
 
   it("does not when whoever asks has gone by then", async () => {
-    await candidate();
-    behaviour.delayMs = 1_000;
-    const opened = new Room().open();
-    await clock.advance(1_000);
-    const room = await opened;
+    const room = await slowRoom();
     const gone = new AbortController();
     const asked = room.ask({}, gone.signal);
     asked.catch(() => undefined);
@@ -398,11 +403,7 @@ describe("a supervisor that is asked to hold requests", () => {
   });
 
   it("holds for whoever has joined when the first one who asked has gone", async () => {
-    await candidate();
-    behaviour.delayMs = 1_000;
-    const opened = new Room().open();
-    await clock.advance(1_000);
-    const room = await opened;
+    const room = await slowRoom();
     const gone = new AbortController();
     const both = Promise.allSettled([room.ask({}, gone.signal), room.ask()]);
 
@@ -418,11 +419,7 @@ describe("a supervisor that is asked to hold requests", () => {
   });
 
   it("says that it is ending to all who wait at the end of the session", async () => {
-    await candidate();
-    behaviour.delayMs = 1_000;
-    const opened = new Room().open();
-    await clock.advance(1_000);
-    const room = await opened;
+    const room = await slowRoom();
     const asked = Promise.all([room.ask(), room.ask()]);
 
     room.holding.stop();
