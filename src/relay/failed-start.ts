@@ -25,7 +25,8 @@ export interface FailedStartOptions {
 
 /**
  * Answers every request on `input` with `message` (one line, no secrets) until `initialize` was among them,
- * the time is up, the signal is aborted, or either stream has ended; then waits, within that time, until the answers have gone out.
+ * the time is up, the signal is aborted, or either stream has ended; then waits, within that time, until the answers
+ * have gone out.
  * A modern client asks `server/discover` first and falls back to `initialize` after an error. Never rejects.
  */
 export async function answerFailedStart(

@@ -16,6 +16,7 @@ import { mustBeWhereItWas } from "./same-place.ts";
 import { triesOf } from "./steps/backend-steps.ts";
 import { isNotPromoted, isOutOfUse, whatBecame } from "./steps/overtaken.ts";
 import { targetToSetAside } from "./steps/setting-aside.ts";
+import { isRefused } from "./steps/standing.ts";
 import type { StepName } from "./steps/step-names.ts";
 import { STEPS, STEPS_REVOKING_FIRST } from "./steps/steps.ts";
 import { obstacleToRestoring, STEPS_OF_DISCARDING, STEPS_OF_ROLLBACK } from "./steps/ways-back.ts";
@@ -85,8 +86,9 @@ export function rollback(
         new McpRunError("rotation-incomplete", `Cannot roll back rotation ${rotation}: ${state}`, { hint });
       const noWay = noWayBack(run);
       if (noWay !== undefined) throw refuse(noWay, commandOf(plan, "--resume"));
-      const replaced = plan.targets.filter(({ parts }) =>
-        parts.some(({ fingerprint }) => fingerprint !== undefined),
+      const replaced = plan.targets.filter(
+        ({ ref, parts }) =>
+          !progress.isSetAside(ref) && parts.some(({ fingerprint }) => fingerprint !== undefined),
       );
       const question = { type: "put-back", targets: replaced.map(({ ref }) => ref) } as const;
       // What was not there before has no old key that could be leaked.
@@ -264,7 +266,7 @@ async function settleRefusal(run: Run, error: unknown, reason: string): Promise<
 
 /** Old keys are revoked already, and nobody needs our new ones. */
 async function isGivenUp(run: Run, error: unknown): Promise<boolean> {
-  if (!(error instanceof ProviderError) || error.failure !== "conflict") return false;
+  if (!isRefused(error)) return false;
   let isIt = false;
   await withTimeForTheWayBack(run, async (signal) => {
     isIt = await isOutOfUse(run, signal);

@@ -19,3 +19,8 @@ export function noWayBack({ progress, targets }: Run, untouched?: string): strin
     ? "the old key may be revoked, and nothing else would work then"
     : undefined;
 }
+
+/** What to try where this rotation can neither go on nor back. */
+export function takeOverOf({ plan }: Run): string {
+  return `another rotation of all of them, with \`--take-over ${plan.rotation}\``;
+}

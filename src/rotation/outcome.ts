@@ -37,7 +37,8 @@ function oldKeys(run: Run, is: OutcomeWord): readonly StillValid[] {
   const { direction } = run.progress;
   // There the old key is the one that serves; unless somebody else has replaced it, whose key is left as it is.
   if (is === "discarded" || direction === "discard") return [];
-  const isLeft = ({ ref }: Target) => run.progress.factsOf("restore", ref)?.reason !== undefined;
+  const isLeft = ({ ref }: Target) =>
+    run.progress.isSetAside(ref) || run.progress.factsOf("restore", ref)?.reason !== undefined;
   return run.targets
     .filter((target) => direction === "forward" || isLeft(target))
     .flatMap((target) =>

@@ -1,6 +1,6 @@
 /** What others do to a secret while its rotation is cut off, or under way under active abuse. */
 import { describe, expect, it, vi } from "vitest";
-import { ProviderError } from "../../src/errors.ts";
+import { InterruptedError, ProviderError } from "../../src/errors.ts";
 import type { Target, TargetStore } from "../../src/rotation/contract.ts";
 import { resume, rollback } from "../../src/rotation/engine.ts";
 import { incidentOf } from "../../src/rotation/incident/incident-of.ts";
@@ -162,6 +162,95 @@ describe("under active abuse, with another key at its place by the time of the p
       expect(world.issuers.valid).toContain("canary-new-DB-1");
     });
 
+    it("keeps the new key where somebody puts it there after all, and servers take it", async () => {
+      const world = overtaken();
+      world.lagging = "failed";
+      const { rotation } = await world.rotate({ revokeFirst: true });
+      world.lagging = undefined;
+      await types(world, DATABASE, "canary-new-DB-1");
+
+      const outcome = await world.resume(rotation);
+
+      expect(outcome).toMatchObject({
+        is: "incomplete",
+        reason: `somebody has put the new DB into ${DATABASE} after all, where servers take it`,
+        hint: `another rotation of all of them, with \`--take-over ${rotation}\``,
+        stillValid: [{ which: "new", secret: "DB" }],
+      });
+      expect(world.issuers.valid).toContain("canary-new-DB-1");
+    });
+
+    it("keeps the old key where somebody puts it back, and says what helps", async () => {
+      const world = overtaken();
+      world.issuers.failure = (action, secret) => (action === "revoke" && secret === "DB" ? LOST : undefined);
+      const { rotation } = await world.rotate({ revokeFirst: true });
+      world.issuers.failure = () => undefined;
+      await types(world, DATABASE, "canary-old-db");
+
+      const outcome = await world.resume(rotation);
+
+      expect(outcome).toMatchObject({
+        is: "incomplete",
+        hint: `another rotation of all of them, with \`--take-over ${rotation}\``,
+        stillValid: [{ which: "old", secret: "DB" }],
+      });
+      expect((await world.state()).valid).toEqual(["canary-new-TOKEN-1", "canary-old-db", THEIRS]);
+    });
+
+    it("waits until it can be seen what its servers are to have", async () => {
+      const world = overtaken();
+      const isTold = () => world.events.some(({ type }) => type === "turned");
+      const targets = withStore(await world.targets(), (store) => ({
+        read: (signal) => (isTold() ? Promise.reject(LOST) : store.read(signal)),
+      }));
+
+      const outcome = await world.rotate({ targets, revokeFirst: true });
+
+      expect(outcome).toMatchObject({ is: "incomplete", reason: `${DATABASE}: no answer` });
+      expect(await world.resume(outcome.rotation)).toMatchObject({ is: "done", stillValid: [] });
+    });
+
+    it("ends in order when it is interrupted while it looks whose key is there", async () => {
+      const world = overtaken();
+      const over = new AbortController();
+      let reads = 0;
+      const targets = withStore(await world.targets(), (store) => ({
+        promote: (...args) => {
+          reads = 1;
+          return store.promote(...args);
+        },
+        read: (signal) => {
+          if (reads === 0 || ++reads !== 3) return store.read(signal);
+          over.abort(new InterruptedError("SIGINT"));
+          return new Promise(() => undefined);
+        },
+      }));
+
+      const outcome = await world.rotate({ targets, revokeFirst: true }, over.signal);
+
+      expect(outcome).toMatchObject({ is: "incomplete" });
+      expect(world.journalOf(outcome.rotation)).toContain('"kind":"end"');
+      expect(await world.resume(outcome.rotation)).toMatchObject({ is: "done", stillValid: [] });
+    });
+
+    it("puts nothing back of it where the others are taken back, and lists its old key", async () => {
+      const world = overtaken();
+      world.issuers.failure = (action) => (action === "revoke" ? LOST : undefined);
+      world.lagging = "failed";
+      const { rotation } = await world.rotate({ revokeFirst: true });
+      world.issuers.failure = () => undefined;
+      world.issuers.canRevoke = false;
+      await world.resume(rotation);
+      world.lagging = undefined;
+      world.answer = () => "go-on";
+
+      const outcome = await world.rollback(rotation);
+
+      expect(world.questions.at(-1)).toEqual({ type: "put-back", targets: [GITHUB] });
+      expect(outcome).toMatchObject({ is: "rolled-back" });
+      expect(outcome.stillValid).toContainEqual({ which: "old", secret: "DB", target: DATABASE });
+    });
+
     it("is given up where all of them are replaced, also one after the other", async () => {
       const world = overtaken(GITHUB);
       const [github, database] = (await world.targets()) as [Target, Target];
@@ -176,6 +265,34 @@ describe("under active abuse, with another key at its place by the time of the p
       const outcome = await world.rotate({ targets, revokeFirst: true });
 
       expect(outcome).toMatchObject({ is: "discarded", stillValid: [] });
+    });
+  });
+
+  it("a rotation of it alone gives way also where somebody has taken its candidate away", async () => {
+    const world = new World();
+    const targets = await only(world, DATABASE);
+    world.beforePromotion = async () => {
+      const store = targets[0]?.store;
+      const candidate = await store?.findCandidate(never());
+      await store?.discard(candidate?.rotationId ?? "", never());
+      await types(world, DATABASE, THEIRS);
+    };
+
+    expect(await world.rotate({ targets, revokeFirst: true })).toMatchObject({
+      is: "discarded",
+      stillValid: [],
+    });
+  });
+
+  it("a rotation that finds the old key there again, with a line ending, says what helps", async () => {
+    const world = new World();
+    world.beforePromotion = async () => types(world, DATABASE, "canary-old-db\n");
+
+    const outcome = await world.rotate({ revokeFirst: true });
+
+    expect(outcome).toMatchObject({
+      is: "incomplete",
+      hint: `another rotation of all of them, with \`--take-over ${outcome.rotation}\``,
     });
   });
 

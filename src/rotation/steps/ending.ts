@@ -8,7 +8,7 @@ import { tryOldKey } from "../canary/old-key-trial.ts";
 import type { KeyToEnd, Target, TargetPart } from "../contract.ts";
 import { commandOf, type Facts, type PartFacts } from "../journal/journal-line.ts";
 import { isLive, modeOf } from "../modes.ts";
-import { noWayBack } from "../no-way-back.ts";
+import { noWayBack, takeOverOf } from "../no-way-back.ts";
 import { type Run, reasonOf, type TargetStep } from "../run.ts";
 import { partValue } from "../target.ts";
 import { revokeLeases, triesOf, verifyLeases } from "./backend-steps.ts";
@@ -139,9 +139,10 @@ function keptFor(run: Run, target: Target, { name }: TargetPart): Facts {
     version === undefined
       ? "putting the new value there again"
       : `making version ${version} of it the current one again`;
-  run.hint ??= isWay
+  const another = isWay
     ? `\`${commandOf(plan, "--rollback")}\`, which ends the new key, and another rotation after that`
     : `${forward}, and \`${commandOf(plan, "--resume")}\` after that`;
+  run.hint ??= progress.isSetAside(ref) ? takeOverOf(run) : another;
   // What came of a try that was cut off nobody knows.
   const parts = endingParts(run, target).map((part) => ({
     name: part.name,

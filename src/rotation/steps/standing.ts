@@ -113,6 +113,11 @@ export function theirsText(names: string, ref: string, version: string | undefin
   return `somebody else has replaced ${names} of ${ref} since${by}`;
 }
 
+/** Somebody has written to the document or holds it, or the candidate is gone. */
+export function isRefused(error: unknown): error is ProviderError {
+  return error instanceof ProviderError && (error.failure === "conflict" || error.failure === "missing");
+}
+
 /** For a store that can't be looked at. */
 export function nothingKnown(error: unknown): undefined {
   if (!(error instanceof ProviderError)) throw error;

@@ -8,7 +8,7 @@ import type { Secret } from "../../secrets/secret.ts";
 import type { Prints } from "../fingerprints.ts";
 import type { Facts, PlannedPart } from "../journal/journal-line.ts";
 import { hasStep } from "../modes.ts";
-import { noWayBack } from "../no-way-back.ts";
+import { noWayBack, takeOverOf } from "../no-way-back.ts";
 import type { OverallStep, Run, Step, TargetStep } from "../run.ts";
 import { documentWith, partValue } from "../target.ts";
 import { rotateLive, wantedLeases } from "./backend-steps.ts";
@@ -16,9 +16,9 @@ import { endingSteps } from "./ending.ts";
 import { holdAfter, holdBefore } from "./holding.ts";
 import { candidateOf, dropCandidate, mintStep } from "./mint.ts";
 import { reencryptStep } from "./reencrypt.ts";
-import { STEPS_OF_SETTING_ASIDE } from "./setting-aside.ts";
+import { printsSetAside, STEPS_OF_SETTING_ASIDE } from "./setting-aside.ts";
 import { spread } from "./spread.ts";
-import { isOurs, replacedByOthers, type Standing, standingOf } from "./standing.ts";
+import { isOurs, isRefused, replacedByOthers, type Standing, standingOf } from "./standing.ts";
 import { canaryStep } from "./trying.ts";
 import { wantedOf } from "./wanted.ts";
 
@@ -87,9 +87,6 @@ function refuseOtherKeys(
   }
 }
 
-/** Somebody has written to the document or holds it, or the candidate is gone. */
-const REFUSED: ReadonlySet<ProviderError["failure"]> = new Set(["conflict", "missing"]);
-
 const promote: TargetStep = {
   name: "promote",
   isBounded: true,
@@ -101,8 +98,7 @@ const promote: TargetStep = {
     try {
       return { version: (await store.promote(rotation, base, signal)).version };
     } catch (error) {
-      const isRefused = error instanceof ProviderError && REFUSED.has(error.failure);
-      if (!isRefused) throw error;
+      if (!isRefused(error)) throw error;
       // One that was broken off may have come through, and somebody has written another field since.
       const now = await standingOf(run, target, signal);
       if (now.version === undefined || !isOurs(run, now)) throw withWayOn(run, error, now);
@@ -114,13 +110,13 @@ const promote: TargetStep = {
 
 /** What to try where a key of somebody else's keeps the rotation from both ways. */
 function wayOn(run: Run): string | undefined {
-  if (noWayBack(run) === undefined) return undefined;
-  return `another rotation of all of them, with \`--take-over ${run.plan.rotation}\``;
+  return noWayBack(run) === undefined ? undefined : takeOverOf(run);
 }
 
 function withWayOn(run: Run, error: ProviderError, { parts }: Standing): ProviderError {
   const hint = wayOn(run);
-  if (hint === undefined || !parts.some(({ whose }) => whose === "another")) return error;
+  // Also the old one, in whatever spelling: ours can't be put over what somebody has written since.
+  if (hint === undefined || !parts.some(({ whose }) => whose === "another" || whose === "old")) return error;
   return new ProviderError(error.failure, error.reason, { hint });
 }
 
@@ -129,9 +125,10 @@ const tell: OverallStep = {
   async forAll(run, signal) {
     const look = async () => {
       const replaced = await replacedByOthers(run, signal);
+      const aside = await printsSetAside(run, signal);
       const values = wantedOf(
         run,
-        (part) => replaced.get(part.name)?.prints ?? newPrints(run, part),
+        (part) => aside.get(part.name) ?? replaced.get(part.name)?.prints ?? newPrints(run, part),
         (part) => part,
       );
       return { wanted: [...values, ...wantedLeases(run)], replaced };
