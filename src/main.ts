@@ -35,9 +35,12 @@ import("./cli.ts")
     endWithoutStragglers();
   });
 
-function leave(): void {
+/** @param signal the number of the one that came; none if it is us who do not wait */
+function leave(_name?: NodeJS.Signals, signal?: number): void {
   hangUpWithTerminal();
-  process.exit();
+  // A 0 would say that the reader has all of it.
+  const isCut = signal !== undefined && !process.exitCode && process.stdout.writableLength > 0;
+  process.exit(isCut ? 128 + signal : undefined);
 }
 
 /** Node can't restore a terminal that has gone, and would abort with a core dump of our memory. */

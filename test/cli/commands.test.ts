@@ -1,9 +1,18 @@
 /** The commands around a start: what they print, and that they lead on to the next step. */
-import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  constants as fsConstants,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeSync,
+} from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { RESERVED_PROFILE_NAMES } from "../../src/profile/reserved-names.ts";
 import { Installation, MAIN, ROOT } from "../helpers/installation.ts";
 import { until } from "../helpers/processes.ts";
@@ -309,6 +318,25 @@ describe("mcp-run schema", () => {
 
     expect(JSON.parse(mcpRun.run(["schema"]).stdout)).toEqual(JSON.parse(committed));
   });
+
+  it.runIf(process.platform === "linux").each(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const)(
+    "does not end with 0 by %s while nobody has read it",
+    async (signal) => {
+      const pipe = fullPipe();
+      const printing = spawn(process.execPath, [MAIN, "schema"], {
+        env: mcpRun.env,
+        stdio: ["ignore", pipe, "ignore"],
+      });
+      const status = new Promise((resolve) => printing.once("exit", resolve));
+      onTestFinished(() => void printing.kill("SIGKILL"));
+      // It does so only once all is printed.
+      await until("it listens for signals", () => catchesSignals(printing.pid as number));
+
+      printing.kill(signal);
+
+      expect(await status).toBe(128 + constants.signals[signal]);
+    },
+  );
 });
 
 describe("mcp-run secrets", () => {
@@ -389,8 +417,22 @@ describe("mcp-run secrets", () => {
   });
 });
 
-/** By /proc/PID/status, where the caught signals are bits. Node itself catches TERM and INT, and not HUP. */
+/** The descriptor of one that takes nothing more, and that nobody reads. */
+function fullPipe(): number {
+  const path = join(mcpRun.home, "pipe");
+  execFileSync("mkfifo", [path]);
+  const pipe = openSync(path, fsConstants.O_RDWR | fsConstants.O_NONBLOCK);
+  onTestFinished(() => closeSync(pipe));
+  try {
+    for (;;) writeSync(pipe, Buffer.alloc(4096));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+  }
+  return pipe;
+}
+
+/** By /proc/PID/status, where the caught signals are bits. QUIT is the last that mcp-run asks for; Node itself does not. */
 function catchesSignals(pid: number): boolean {
   const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
-  return (BigInt(`0x${caught}`) & (1n << BigInt(constants.signals.SIGHUP - 1))) !== 0n;
+  return (BigInt(`0x${caught}`) & (1n << BigInt(constants.signals.SIGQUIT - 1))) !== 0n;
 }
