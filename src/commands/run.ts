@@ -40,11 +40,11 @@ export async function run(
   let inUse: SecretsInUse | undefined;
   const asked = new AbortController();
   try {
-    const profile = await loadForStart(context, name);
+    // Clients send several. What ends us is the server's end, or what the client is told of a start that failed; after
+    // that one must not keep us from giving leases back. While the profile is read, a signal ends us as it ends anybody.
+    const profile = await loadForStart(context, name).finally(() => context.onSignal(() => asked.abort()));
     inUse = new SecretsInUse({ context, profile, override: programOf(override), purpose: "server" }, needles);
     auditing.follow(profile, inUse);
-    // Clients send several. What ends us is the server's end; after that one must not keep us from giving leases back.
-    context.onSignal(() => asked.abort());
     const served = await serveProfile(context, profile, inUse, stdout, needles, startedAt, auditing);
     auditing.ended(served.exitCode);
     if (!served.hasAnswered) await explainSilence(context, name, served, stdout, asked.signal);

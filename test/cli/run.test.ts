@@ -8,6 +8,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Installation, MAIN, ROOT } from "../helpers/installation.ts";
 import { firstLine, isAlive, killAll, until } from "../helpers/processes.ts";
+import { collected } from "../helpers/serving.ts";
 
 const EVERYTHING = join(ROOT, "node_modules/@modelcontextprotocol/server-everything/dist/index.js");
 const CONTEXT7 = join(ROOT, "node_modules/@upstash/context7-mcp/dist/index.js");
@@ -217,6 +218,19 @@ describe("a start that fails", () => {
       error: { code: -32603, message: expect.stringContaining("exit code 3") },
     });
     expect(await end).toEqual({ code: 3, signal: null });
+  });
+
+  it("keeps its exit code and its record when a signal comes while the client is waited for", async () => {
+    mcpRun.profile("broken", "comand: node\n");
+    const launcher = launch(["broken"]);
+    const end = exited(launcher);
+    const log = collected(launcher.stderr);
+    await until("it has failed", () => log().includes("comand"));
+
+    launcher.kill("SIGTERM");
+
+    expect(await end).toEqual({ code: 78, signal: null });
+    expect(mcpRun.filesWith("start-failed")).toHaveLength(1);
   });
 
   it("does not make a person at the shell wait: an empty stdin ends it at once", () => {
