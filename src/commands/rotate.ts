@@ -5,6 +5,7 @@ import { escapeControl } from "../escape.ts";
 import { explicitFile } from "../profile/places.ts";
 import type { Profile } from "../profile/profile.ts";
 import { resume, rollback, rotate } from "../rotation/engine.ts";
+import { newFingerprintKey } from "../rotation/fingerprints.ts";
 import type { Outcome } from "../rotation/happening.ts";
 import { earlierKeyId } from "../rotation/journal/earlier-keys.ts";
 import { journalFolder } from "../rotation/journal/folder.ts";
@@ -49,7 +50,8 @@ export async function rotateSecrets(
   const id = options.resume ?? options.rollback;
   const journals = journalFolder(context.paths.state);
   const begun = id === undefined ? undefined : await begunRotation(journals, id, profile.name, options);
-  const ask = options.fromStdin ? undefined : askOn(context);
+  const key = begun?.key ?? newFingerprintKey();
+  const ask = options.fromStdin ? undefined : askOn(context, key);
   refuseSilence(context, options, ask);
   const needles = new NeedleSet();
   context.printer.scrubWith((text) => scrubText(text, needles));
@@ -60,7 +62,7 @@ export async function rotateSecrets(
     const told = new WhoIsTold(context, profile, needles, options.atOnce === true);
     try {
       const typed = typedFor(context, name, profile);
-      const given = { context, profile, options, ask, pool, needles, record, told, ackTimeoutMs };
+      const given = { context, profile, options, ask, key, pool, needles, record, told, ackTimeoutMs };
       const exitCode = await new Rotating(given, typed, leastAgeMs).run(begun, signal);
       return (await record.close()) ? exitCode : EXIT_CODES["rotation-incomplete"];
     } finally {
@@ -99,7 +101,7 @@ class Rotating {
   }
 
   async #begin(signal: AbortSignal): Promise<number> {
-    const { context, profile, options, told, record, pool } = this.#given;
+    const { context, profile, options, key, told, record, pool } = this.#given;
     const { clock, loginName } = context;
     const chosen = chosenSecrets(profile, options, options.generate === true || options.fromStdin === true);
     const all = await this.#parts.targets(chosen, signal);
@@ -115,6 +117,7 @@ class Rotating {
       reason: options.reason ?? "dry run",
       operator: `${loginName()}@${hostname()}`,
       targets,
+      key,
       credentials: new Set([
         ...credentialsOf(profile.providers, providers, context.kinds.names),
         ...told.credentials,

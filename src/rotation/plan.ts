@@ -32,6 +32,8 @@ export interface RotationRequest {
   readonly revokeFirst?: boolean;
   /** The rotation whose candidate is given up in favour of this one. */
   readonly takeOver?: string;
+  /** What its fingerprints are made under; otherwise a new one. */
+  readonly key?: string;
 }
 
 export interface PlanDeps {
@@ -63,7 +65,7 @@ export async function planRotation(
   const { profile, typed, reason, operator, targets, revokeFirst, takeOver } = request;
   refuseUnfit(request);
   const { fleet, clock } = deps;
-  const key = newFingerprintKey();
+  const { key = newFingerprintKey() } = request;
   const planned = await Promise.all(
     targets.map((target) =>
       inTime({ clock, ...STORE_LIMIT, signal }, (limited) =>

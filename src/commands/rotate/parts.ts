@@ -40,6 +40,8 @@ export interface Given {
   readonly profile: Profile;
   readonly options: RotateOptions;
   readonly ask: Ask | undefined;
+  /** What the fingerprints of this rotation are made under. */
+  readonly key: string;
   readonly pool: ProviderPool;
   readonly needles: NeedleSet;
   readonly record: RotationRecord;

@@ -1,7 +1,7 @@
 /** What a rotation asks the person who runs it. Without a person every answer is the one that ends nothing. */
 import { escapeControl } from "../../escape.ts";
 import type { Acknowledgement, LeaseHolder } from "../../rotation/contract.ts";
-import { fingerprintUnder, newFingerprintKey } from "../../rotation/fingerprints.ts";
+import { fingerprintUnder } from "../../rotation/fingerprints.ts";
 import type { Answer, Question } from "../../rotation/happening.ts";
 import type { Ask } from "../../rotation/issuers/ask.ts";
 import { promptHidden, promptLine } from "../../ui/prompt.ts";
@@ -11,10 +11,13 @@ import { number, whoIs } from "./members.ts";
 /** So much of a fingerprint is enough for a person to compare. */
 const SHOWN_CHARACTERS = 12;
 
-/** Undefined where nobody can be asked: stdin is no terminal. */
-export function askOn({ stdin, stderr }: CommandContext): Ask | undefined {
+/**
+ * Undefined where nobody can be asked: stdin is no terminal.
+ *
+ * @param key of the rotation: what is entered can be compared with its plan and its report
+ */
+export function askOn({ stdin, stderr }: CommandContext, key: string): Ask | undefined {
   if (!stdin.isTTY) return undefined;
-  const key = newFingerprintKey();
   const tell = (line: string) => void stderr.write(`${escapeControl(line)}\n`);
   return {
     tell,
