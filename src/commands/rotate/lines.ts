@@ -64,6 +64,8 @@ export function eventText(event: RotationEvent): string | undefined {
       return text([event.isResumed ? `Going on with ${event.rotation}` : `Beginning ${event.rotation}`]);
     case "step-done": {
       const { version, parts = [], wasProbed, skipped, ranBy, reason } = event.facts;
+      // It goes on, and the end lists the key.
+      const isOpen = event.step === "revoke-new" && parts.some(({ result }) => result === "unknown");
       const more = [
         ...(version === undefined ? [] : [`version ${version}`]),
         ...(ranBy === undefined ? [] : [`tried by ${ranBy}`]),
@@ -72,10 +74,11 @@ export function eventText(event: RotationEvent): string | undefined {
           ? ["the key itself was not exercised, since there is no probe"]
           : []),
         ...parts.flatMap(({ name, reason: why }) => (why === undefined ? [] : [`${name}: ${why}`])),
+        ...(isOpen ? ["nobody has revoked it"] : []),
         ...(reason === undefined ? [] : [reason]),
       ];
       return text([
-        `✔ ${stepText(event)}${more.length > 0 ? `: ${more.join(", ")}` : ""} (${seconds(event.ms)})`,
+        `${isOpen ? "-" : "✔"} ${stepText(event)}${more.length > 0 ? `: ${more.join(", ")}` : ""} (${seconds(event.ms)})`,
       ]);
     }
     case "step-failed":

@@ -39,6 +39,7 @@ export function incidentOf(
     timeline: lines.flatMap((line, index) => momentsOf(line, lines.slice(index + 1))),
     ...(canary && { canary: canaryOutcome(canary) }),
     acknowledgements: outcome.acknowledgements,
+    isTold: (progress.factsOf("spread") ?? progress.factsOf("spread-back")) !== undefined,
     strays: outcome.stillValid
       .filter(({ which }) => which === "new")
       .map(({ secret, keyId }) => ({ name: secret, ...(keyId !== undefined && { keyId }) })),

@@ -23,6 +23,8 @@ export interface Incident {
   /** Undefined where there was none. */
   readonly canary?: Omit<CanaryOutcome, "notes">;
   readonly acknowledgements: readonly Acknowledgement[];
+  /** Whether it came to telling them. */
+  readonly isTold: boolean;
   /** New keys that were given up, and that nobody has ended. */
   readonly strays: readonly { readonly name: string; readonly keyId?: string }[];
   /** States worth knowing that came up on the way. */

@@ -63,7 +63,7 @@ export function incidentReport(incident: Incident): string {
     "## Supervisors",
     ...(acknowledgements.length > 0
       ? [counts(acknowledgements), supervisorsTable(acknowledgements)]
-      : ["None that used these secrets was running."]),
+      : [incident.isTold ? "None that used these secrets was running." : "None was told of a new value."]),
     "## What is unknown",
     list(unknowns(incident), "-"),
     "## What is left to do",

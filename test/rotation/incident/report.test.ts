@@ -42,6 +42,7 @@ const INCIDENT: Incident = {
   ],
   canary: { works: true, wasProbed: true },
   acknowledgements: [MEMBER],
+  isTold: true,
   strays: [],
   notes: [],
   next: [],
@@ -146,10 +147,13 @@ describe("an incident report", () => {
   it("does not ask to revoke the key that serves after a way back", () => {
     const secrets = [{ ...SECRET, revoked: "not-yet", verified: "not-yet" } as const];
     for (const outcome of ["discarded", "rolled-back"] as const) {
-      const report = reportOn({ outcome, secrets, acknowledgements: [] });
+      const isTold = outcome === "rolled-back";
+      const report = reportOn({ outcome, secrets, acknowledgements: [], isTold });
       expect(report).not.toContain("STILL VALID");
       expect(section(report, "What is left to do")).toMatch(/^- \[ \] Replace the leaked key: /);
-      expect(section(report, "Supervisors")).toBe("None that used these secrets was running.");
+      expect(section(report, "Supervisors")).toBe(
+        isTold ? "None that used these secrets was running." : "None was told of a new value.",
+      );
     }
   });
 
