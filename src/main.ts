@@ -39,8 +39,9 @@ import("./cli.ts")
 function leave(_name?: NodeJS.Signals, signal?: number): void {
   hangUpWithTerminal();
   // A 0 would say that the reader has all of it.
-  const isCut = signal !== undefined && !process.exitCode && process.stdout.writableLength > 0;
-  process.exit(isCut ? 128 + signal : undefined);
+  if (signal !== undefined && !process.exitCode && process.stdout.writableLength > 0)
+    process.exitCode = 128 + signal;
+  process.exit(); // With an argument, also with undefined, Node forgets the exit code.
 }
 
 /** Node can't restore a terminal that has gone, and would abort with a core dump of our memory. */
